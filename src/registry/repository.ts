@@ -1,0 +1,41 @@
+import type { Descriptor } from '../image/descriptor.ts';
+import type { Digest } from '../image/digest.ts';
+import type { ManifestDocument } from '../image/manifest.ts';
+
+/** One repository of one registry (OCI distribution-spec), with the credentials that this run has for it. */
+export interface Repository {
+  /**
+   * A manifest or index by tag or digest; the digest is checked (against the one asked for, else against
+   * Docker-Content-Digest where the registry sends it).
+   * @throws QuayctlError `unauthorized`, `not-found`, `unreachable`, `verification`, `limit`, `rate-limited`
+   */
+  manifest(selector: string | Digest, signal: AbortSignal): Promise<ManifestDocument>;
+  /**
+   * Bytes `start` to `end` (exclusive) of a blob, in order, never more; retries and resumes inside. NOT verified
+   * against the digest (that is the store's door); short or long answers are errors.
+   */
+  blob(descriptor: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+}
+
+/** What a torrent service said when it was asked for the torrent of a blob (protocol.md of the project). */
+export type TorrentAnswer =
+  | { readonly kind: 'torrent'; readonly bytes: Uint8Array }
+  /** 202: piece hashes are being made; `etaSeconds` until they are. */
+  | {
+      readonly kind: 'hashing';
+      readonly size: number;
+      readonly hashed: number;
+      readonly etaSeconds: number;
+      readonly retryAfterSeconds: number;
+    }
+  /** This host serves no torrents (remembered for an hour), or none of this blob; `reason` is for people. */
+  | { readonly kind: 'none'; readonly reason: string };
+
+/** Where torrents are asked for: the registry itself, or `--torrent-service`. */
+export interface TorrentService {
+  /**
+   * @param waitSeconds sent as `?wait=`, at most 60
+   * @throws QuayctlError `unauthorized` (401, 403), `unreachable`, `protocol`
+   */
+  torrent(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
+}

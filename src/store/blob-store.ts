@@ -1,0 +1,56 @@
+import type { Readable } from 'node:stream';
+import type { Descriptor } from '../image/descriptor.ts';
+import type { Digest } from '../image/digest.ts';
+
+/** Bytes `start` (inclusive) to `end` (exclusive). */
+export interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Random access to the bytes of one blob, whole or partial. */
+export interface BlobReader {
+  readonly size: number;
+  /** Exactly `length` bytes from `offset`. @throws QuayctlError `store` past the end or where nothing is written */
+  read(offset: number, length: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/**
+ * A blob on its way in. Only one process holds it at a time. Which spans are written survives a crash, so the
+ * next run continues; what it claims is believed only once `commit` has checked it.
+ */
+export interface PartialBlob extends BlobReader {
+  readonly descriptor: Descriptor;
+  /** Written spans, sorted, disjoint, not touching. */
+  readonly spans: readonly Span[];
+  /** Sum of the spans, bytes. */
+  readonly written: number;
+  has(start: number, end: number): boolean;
+  /** @throws QuayctlError `disk-full`, `store` */
+  write(offset: number, bytes: Uint8Array): Promise<void>;
+  /** Forgets a span (its piece did not verify) or everything. */
+  discard(span?: Span): Promise<void>;
+  /**
+   * The only door for blobs: size and SHA-256 checked, fsync, rename. `read` keeps working after it.
+   * @throws QuayctlError `verification`, everything then still here for the caller to `discard` or repair
+   */
+  commit(): Promise<void>;
+  /** Lets go of it; an uncommitted one stays for the next run. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Verified bytes on this disk: an OCI image layout (`blobs/sha256/…`), shared by all quayctl processes. */
+export interface BlobStore {
+  /** Size in bytes of a committed blob, or undefined. Counts as a use for `gc`. */
+  stat(digest: Digest): Promise<number | undefined>;
+  /** Random access to a committed blob, for seeding. @throws QuayctlError `not-found` */
+  open(digest: Digest): Promise<BlobReader>;
+  /** A committed blob from its beginning, for engines and archives. @throws QuayctlError `not-found` */
+  stream(digest: Digest): Promise<Readable>;
+  /**
+   * The right to write a blob. Waits while another process (or caller) downloads the same one.
+   * @returns 'present' when it is (or meanwhile became) committed
+   */
+  begin(descriptor: Descriptor, signal: AbortSignal): Promise<PartialBlob | 'present'>;
+}

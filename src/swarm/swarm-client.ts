@@ -1,0 +1,64 @@
+import type { InfoHash, Metainfo } from '../metainfo/metainfo.ts';
+
+/** Where the pieces of a torrent lie; satisfied by the store's PartialBlob and BlobReader. */
+export interface PieceStorage {
+  readonly size: number;
+  read(offset: number, length: number): Promise<Uint8Array>;
+  /** Absent: everything is here and nothing will be written (seeding). */
+  write?(offset: number, bytes: Uint8Array): Promise<void>;
+  /** Absent: everything is here. */
+  has?(start: number, end: number): boolean;
+}
+
+/** The registry behind a RegistrySeed: bytes `start` to `end` (exclusive), in order. */
+export type RangeSource = (start: number, end: number, signal: AbortSignal) => AsyncIterable<Uint8Array>;
+
+/** Integer bytes; what verified, by where it came from. `length = fromPeers + fromRegistry + fromStorage` when done. */
+export interface SwarmStats {
+  readonly fromPeers: number;
+  readonly fromRegistry: number;
+  /** Was already in the storage at the start, and verified. */
+  readonly fromStorage: number;
+  /** Received and thrown away (bad pieces, duplicates). */
+  readonly wasted: number;
+  readonly uploaded: number;
+  /** Connected BitTorrent peers, the registry not counted. */
+  readonly peers: number;
+  /** Bytes per second. */
+  readonly downloadRate: number;
+  readonly uploadRate: number;
+}
+
+export interface JoinOptions {
+  readonly metainfo: Metainfo;
+  readonly storage: PieceStorage;
+  /** Absent with --skip-web-seed and when seeding. */
+  readonly registry?: RangeSource;
+  /** Replaces the torrent's own trackers (`--tracker`); no token is ever sent to these. */
+  readonly trackers?: readonly string[];
+  /** Without a registry: how long a piece that nobody has is waited for, milliseconds. */
+  readonly waitForPeersMs?: number;
+  readonly signal: AbortSignal;
+}
+
+/** One torrent that this process takes part in. */
+export interface Swarm {
+  readonly infoHash: InfoHash;
+  stats(): SwarmStats;
+  /**
+   * Resolves when every piece is in the storage and has verified against its SHA-1. The swarm keeps seeding.
+   * @throws QuayctlError `no-peers`, `interrupted`, and what the registry source or the storage threw when no
+   *   other path is left
+   */
+  readonly done: Promise<void>;
+  /** Peers are told, the tracker gets `stopped` (waited for at most 2 s). Idempotent. */
+  leave(): Promise<void>;
+}
+
+export interface SwarmClient {
+  /** The port on which peers are accepted, after the first join. */
+  readonly port: number;
+  join(options: JoinOptions): Promise<Swarm>;
+  /** Leaves every swarm and closes the sockets. */
+  close(): Promise<void>;
+}
