@@ -1,5 +1,17 @@
-import type { Descriptor } from './descriptor.ts';
+import { QuayctlError } from '../base/errors.ts';
+import { parseAnnotations, parseDescriptor, type Descriptor } from './descriptor.ts';
 import type { Digest } from './digest.ts';
+import { list, optionalText, parseJsonObject, type JsonObject } from './json.ts';
+import {
+  DOCKER_CONFIG,
+  isIndexType,
+  isManifestType,
+  isSchema1Type,
+  layerCompression,
+  OCI_CONFIG,
+  OCI_INDEX,
+  OCI_MANIFEST,
+} from './media-types.ts';
 import type { ImageReference } from './reference.ts';
 
 /** OCI image-spec manifest.md, or Docker's manifest v2 schema 2: the same shape with other media types. */
@@ -50,4 +62,121 @@ export interface ImageConfig {
 /** A resolved image with its config read: what an engine can be asked about and can load. */
 export interface RunnableImage extends ResolvedImage {
   readonly config: ImageConfig;
+}
+
+/** OCI distribution-spec: registries need not take larger ones, and Docker reads no larger ones. */
+export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+/** Overlay file systems end at about 500 layers, Docker at 127; the rest is room for artifacts. */
+const MAX_LAYERS = 1000;
+/** Official images have about 20 entries, attestations included. */
+const MAX_INDEX_ENTRIES = 1000;
+const MAX_MEDIA_TYPE = 255;
+
+/** Content types of servers that do not know what they serve; the document then says what it is. */
+const GENERIC_TYPES = new Set([
+  '',
+  'application/json',
+  'application/octet-stream',
+  'binary/octet-stream',
+  'text/plain',
+]);
+
+/**
+ * A manifest or index from a registry, a store or a layout. The digest of the bytes is the caller's to check.
+ * @param contentType of the answer, parameters and all; absent where nothing told it
+ * @throws QuayctlError `limit`, `protocol`; `unsupported` for schema 1, unknown types and other digests than SHA-256
+ */
+export function parseManifest(bytes: Uint8Array, contentType?: string): ImageManifest | ImageIndex {
+  const json = parseJsonObject(bytes, 'manifest', MAX_MANIFEST_BYTES);
+  const mediaType = manifestType(json, contentType);
+  refuseAmbiguous(json, mediaType);
+  return isIndexType(mediaType)
+    ? parseIndex(json, mediaType, MAX_INDEX_ENTRIES)
+    : parseImage(json, mediaType);
+}
+
+/**
+ * Why no engine can run this: it is an artifact (a chart, a signature, an attestation, ...), or has layers that
+ * are no file system layers. Undefined for an image.
+ */
+export function whyNotRunnable(manifest: ImageManifest): string | undefined {
+  const { config, layers, artifactType } = manifest;
+  if (config.mediaType !== OCI_CONFIG && config.mediaType !== DOCKER_CONFIG) {
+    return `it is an artifact of type ${artifactType ?? config.mediaType}, not an image`;
+  }
+  try {
+    for (const layer of layers) layerCompression(layer.mediaType);
+    return undefined;
+  } catch (error) {
+    if (error instanceof QuayctlError) return error.message;
+    throw error;
+  }
+}
+
+/** @throws QuayctlError `protocol`, `limit`, `unsupported` */
+export function parseIndex(json: JsonObject, mediaType: string, maxEntries: number): ImageIndex {
+  const entries = list(json['manifests'], 'index: manifests', maxEntries);
+  const annotations = parseAnnotations(json['annotations'], 'index');
+  return {
+    kind: 'index',
+    mediaType,
+    manifests: entries.map((entry, at) => parseDescriptor(entry, `index: entry ${at}`)),
+    ...(annotations === undefined ? {} : { annotations }),
+  };
+}
+
+function parseImage(json: JsonObject, mediaType: string): ImageManifest {
+  const layers = list(json['layers'], 'manifest: layers', MAX_LAYERS);
+  const annotations = parseAnnotations(json['annotations'], 'manifest');
+  const artifactType = optionalText(json['artifactType'], 'manifest: artifactType', MAX_MEDIA_TYPE);
+  const subject = json['subject'];
+  const manifest: ImageManifest = {
+    kind: 'manifest',
+    mediaType,
+    config: parseDescriptor(json['config'], 'manifest: config'),
+    layers: layers.map((layer, at) => parseDescriptor(layer, `manifest: layer ${at}`)),
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(subject === undefined || subject === null
+      ? {}
+      : { subject: parseDescriptor(subject, 'manifest: subject') }),
+    ...(annotations === undefined ? {} : { annotations }),
+  };
+  const total = manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size);
+  if (!Number.isSafeInteger(total))
+    throw new QuayctlError('limit', 'manifest: the sizes add up to more than 2^53');
+  return manifest;
+}
+
+/** The document's `mediaType`, which OCI leaves optional, else the content type, else what its fields say. */
+function manifestType(json: JsonObject, contentType: string | undefined): string {
+  const told = (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
+  const header = GENERIC_TYPES.has(told) ? undefined : told;
+  const field = optionalText(json['mediaType'], 'manifest: mediaType', MAX_MEDIA_TYPE);
+  if (json['schemaVersion'] === 1 || isSchema1Type(field ?? header ?? '')) {
+    throw new QuayctlError('unsupported', 'manifest: schema 1, which nothing current can run', {
+      hint: 'pull it with an old Docker and push it again, or rebuild it',
+    });
+  }
+  if (json['schemaVersion'] !== 2) throw new QuayctlError('protocol', 'manifest: schemaVersion is not 2');
+  if (field !== undefined && header !== undefined && field !== header) {
+    throw new QuayctlError('protocol', `manifest: says it is ${show(field)}, was served as ${show(header)}`);
+  }
+  const mediaType = field ?? header ?? (json['manifests'] === undefined ? OCI_MANIFEST : OCI_INDEX);
+  if (isManifestType(mediaType) || isIndexType(mediaType)) return mediaType;
+  throw new QuayctlError(
+    'unsupported',
+    `manifest: media type ${show(mediaType)} is neither an image nor an index`,
+  );
+}
+
+/** CVE-2021-41190: a document that one reader takes for a manifest and another for an index is nobody's. */
+function refuseAmbiguous(json: JsonObject, mediaType: string): void {
+  const foreign = isIndexType(mediaType) ? ['config', 'layers', 'fsLayers'] : ['manifests', 'fsLayers'];
+  const found = foreign.find((field) => json[field] !== undefined);
+  if (found === undefined) return;
+  throw new QuayctlError('protocol', `manifest: of type ${mediaType}, but with the field ${found}`);
+}
+
+function show(mediaType: string): string {
+  return JSON.stringify(mediaType.slice(0, MAX_MEDIA_TYPE));
 }

@@ -1,0 +1,77 @@
+import { QuayctlError } from '../base/errors.ts';
+
+/** Deeper than any manifest, index or config is; a bomb of brackets would cost a hundred times its size. */
+const MAX_DEPTH = 64;
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/**
+ * A JSON object from foreign bytes.
+ * @param what names the document in errors, e.g. `manifest`
+ * @throws QuayctlError `limit` over `maxBytes` or nested too deeply, `protocol` for anything that is no JSON object
+ */
+export function parseJsonObject(bytes: Uint8Array, what: string, maxBytes: number): JsonObject {
+  if (bytes.length > maxBytes) {
+    throw new QuayctlError('limit', `${what}: ${bytes.length} bytes, more than ${maxBytes} are not read`);
+  }
+  if (nestsDeeperThan(bytes, MAX_DEPTH)) {
+    throw new QuayctlError('limit', `${what}: nested more than ${MAX_DEPTH} levels deep`);
+  }
+  return object(parse(bytes, what), what);
+}
+
+/** @throws QuayctlError `protocol` where `value` is no object */
+export function object(value: unknown, what: string): JsonObject {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject;
+  throw new QuayctlError('protocol', `${what}: not an object`);
+}
+
+/**
+ * A list; `null` is the empty one, as Go writes a nil slice.
+ * @throws QuayctlError `protocol` where `value` is no list, `limit` where it has more than `max` items
+ */
+export function list(value: unknown, what: string, max: number): readonly unknown[] {
+  if (value === null) return [];
+  if (!Array.isArray(value)) throw new QuayctlError('protocol', `${what}: not a list`);
+  if (value.length > max) throw new QuayctlError('limit', `${what}: ${value.length} items, more than ${max}`);
+  return value;
+}
+
+/** @throws QuayctlError `protocol` where `value` is no text of 1 to `max` characters */
+export function text(value: unknown, what: string, max: number): string {
+  if (typeof value === 'string' && value !== '' && value.length <= max) return value;
+  throw new QuayctlError('protocol', `${what}: not a text of 1 to ${max} characters`);
+}
+
+/** Text that may be absent, null or empty; all three are undefined. */
+export function optionalText(value: unknown, what: string, max: number): string | undefined {
+  return value === undefined || value === null || value === '' ? undefined : text(value, what, max);
+}
+
+function parse(bytes: Uint8Array, what: string): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch {
+    // The parser's own message quotes the document; it may be long, or anything.
+    throw new QuayctlError('protocol', `${what}: not JSON`);
+  }
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+function nestsDeeperThan(bytes: Uint8Array, max: number): boolean {
+  let depth = 0;
+  let quoted = false;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (quoted) {
+      if (byte === BACKSLASH) at++;
+      else if (byte === QUOTE) quoted = false;
+    } else if (byte === QUOTE) quoted = true;
+    else if (byte === 0x7b || byte === 0x5b) {
+      if (++depth > max) return true;
+    } else if (byte === 0x7d || byte === 0x5d) depth--;
+  }
+  return false;
+}
