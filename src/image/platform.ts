@@ -1,5 +1,4 @@
 import { QuayctlError } from '../base/errors.ts';
-import type { Descriptor } from './descriptor.ts';
 import { isIndexType } from './media-types.ts';
 
 /** An entry of an image index is chosen by this (OCI image-spec, image-index.md, `platform`). Go's names. */
@@ -8,6 +7,13 @@ export interface Platform {
   readonly architecture: string;
   readonly variant?: string;
   readonly osVersion?: string;
+}
+
+/** What of a descriptor decides. */
+interface IndexEntry {
+  readonly mediaType: string;
+  readonly platform?: Platform;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 const COMPONENT = /^[A-Za-z0-9_.-]{1,64}$/;
@@ -63,7 +69,7 @@ export function formatPlatform({ os, architecture, variant, osVersion }: Platfor
  * index does, is taken only when none fits. Attestations are never taken.
  * @throws QuayctlError `not-found`, naming the platforms that are there
  */
-export function choosePlatform(entries: readonly Descriptor[], wanted: Platform): Descriptor {
+export function choosePlatform<Entry extends IndexEntry>(entries: readonly Entry[], wanted: Platform): Entry {
   const images = entries.filter((entry) => !isAttestation(entry));
   for (const candidate of runsOn(normalizePlatform(wanted))) {
     const fitting = images.filter(({ platform }) => platform !== undefined && fits(platform, candidate));
@@ -149,7 +155,7 @@ function belowArm64(variant: string): string[] {
   return major === 9 ? [...down(minor, 9).slice(1), ...down(minor + 5, 8)] : down(minor, 8).slice(1);
 }
 
-function isAttestation({ annotations, platform }: Descriptor): boolean {
+function isAttestation({ annotations, platform }: IndexEntry): boolean {
   if (annotations?.[REFERENCE_TYPE] !== undefined) return true;
   return platform?.os === 'unknown' && platform.architecture === 'unknown';
 }
@@ -172,10 +178,10 @@ function windowsFits(container: string | undefined, host: string | undefined): b
   return build === hostBuild || (build >= STABLE_WINDOWS_BUILD && build <= hostBuild);
 }
 
-function newestWindows(fitting: readonly Descriptor[]): Descriptor | undefined {
-  const build = ({ platform }: Descriptor): number =>
+function newestWindows<Entry extends IndexEntry>(fitting: readonly Entry[]): Entry | undefined {
+  const build = ({ platform }: IndexEntry): number =>
     platform?.os === 'windows' ? windowsVersion(platform.osVersion ?? '')[2] : 0;
-  return fitting.reduce<Descriptor | undefined>(
+  return fitting.reduce<Entry | undefined>(
     (best, entry) => (best === undefined || build(entry) > build(best) ? entry : best),
     undefined,
   );
@@ -189,7 +195,7 @@ function windowsVersion(version: string): [number, number, number] {
   return [major, minor, build];
 }
 
-function listed(images: readonly Descriptor[]): string {
+function listed(images: readonly IndexEntry[]): string {
   const names = [
     ...new Set(images.flatMap(({ platform }) => (platform === undefined ? [] : [formatPlatform(platform)]))),
   ];

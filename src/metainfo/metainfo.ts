@@ -1,17 +1,18 @@
-import type { Digest } from '../image/digest.ts';
+import { QuayctlError } from '../base/errors.ts';
+import { parseDigest, type Digest } from '../image/digest.ts';
+import {
+  decodeBencode,
+  encodeBencode,
+  isDictionary,
+  type BDictionary,
+  type BInput,
+  type BValue,
+} from './bencode.ts';
+import { PIECE_HASH_LENGTH, pieceGeometry, type PieceGeometry } from './geometry.ts';
+import { infoHashOf, type InfoHash } from './info-hash.ts';
 
-declare const brand: unique symbol;
-/** SHA-1 of the bencoded info dictionary, 40 lower-case hex digits (BEP 3). A capability: see SECURITY.md. */
-export type InfoHash = string & { readonly [brand]: 'InfoHash' };
-
-/** How a blob is cut into pieces (BEP 3). */
-export interface PieceGeometry {
-  /** Bytes of the blob, > 0. */
-  readonly length: number;
-  /** Bytes of every piece but the last. */
-  readonly pieceLength: number;
-  readonly pieceCount: number;
-}
+export type { PieceGeometry } from './geometry.ts';
+export type { InfoHash } from './info-hash.ts';
 
 /** A .torrent of one blob, parsed and checked (BEP 3, BEP 27 private, BEP 19 url-list). */
 export interface Metainfo {
@@ -30,4 +31,200 @@ export interface Metainfo {
   readonly digest?: Digest;
   /** The bencoded info dictionary as it was, for the info hash. */
   readonly infoBytes: Uint8Array;
+}
+
+/** What stands outside `info`. */
+export interface TorrentFields {
+  /** Tracker URLs, first choice first; at least one. */
+  readonly announce: readonly string[];
+  readonly urlList?: readonly string[];
+  readonly createdBy?: string;
+  /** Seconds since 1970. */
+  readonly creationDate?: number;
+  readonly digest?: Digest;
+}
+
+/** 512 GiB in pieces of 1 MiB need 10 MiB of hashes; our own torrents stay under 1 MiB up to 800 GiB. */
+export const MAX_TORRENT_BYTES = 16 * 1024 * 1024;
+/** Public torrents carry a dozen or two. */
+const MAX_TRACKERS = 50;
+const MAX_WEB_SEEDS = 50;
+/** A token of a 4096-bit key is under 2 KiB. */
+const MAX_URL = 8192;
+/** The longest file name of common file systems. */
+const MAX_NAME = 255;
+const TRACKER_PROTOCOLS = new Set(['http:', 'https:', 'udp:', 'ws:', 'wss:']);
+const WEB_SEED_PROTOCOLS = new Set(['http:', 'https:']);
+
+/**
+ * The info dictionary of protocol.md, exactly {length, name, piece length, pieces, private: 1}.
+ * @param content `name` 64 hex digits by HMAC, `length` bytes, `pieces` as PieceHasher gives them
+ */
+export function buildInfo(content: { name: string; length: number; pieces: Uint8Array }): Uint8Array {
+  const { name, length, pieces } = content;
+  const { pieceLength, pieceCount } = pieceGeometry(length);
+  if (pieces.length !== pieceCount * PIECE_HASH_LENGTH) {
+    throw new QuayctlError('internal', `${pieces.length} bytes of hashes for ${pieceCount} pieces`);
+  }
+  return encodeBencode({ length, name, 'piece length': pieceLength, pieces, private: 1 });
+}
+
+/** A .torrent around the bytes of an info dictionary, which go in as they are. */
+export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uint8Array {
+  const { announce, urlList = [], createdBy, creationDate, digest } = fields;
+  const [first] = announce;
+  const torrent: Record<string, BInput> = { info: { raw: infoBytes } };
+  if (first !== undefined) torrent['announce'] = first;
+  // BEP 12: a tier for each, so that they are tried in this order.
+  if (announce.length > 1) torrent['announce-list'] = announce.map((url) => [url]);
+  if (urlList.length > 0) torrent['url-list'] = urlList;
+  if (createdBy !== undefined) torrent['created by'] = createdBy;
+  if (creationDate !== undefined) torrent['creation date'] = creationDate;
+  if (digest !== undefined) torrent['quayctl'] = { digest };
+  return encodeBencode(torrent);
+}
+
+/**
+ * Reads and checks a .torrent from anybody. Errors name the field, never a URL: those may hold a token.
+ * @throws QuayctlError `protocol` for what is no version 1 torrent of one file, `limit`, `unsupported` (its digest)
+ */
+export function decodeTorrent(bytes: Uint8Array): Metainfo {
+  const { torrent, info, infoBytes } = split(bytes);
+  refuseOtherKinds(info);
+  const geometry = pieceGeometry(integer(info, 'length'), integer(info, 'piece length'));
+  const pieces = byteString(info.entries.get('pieces'), 'pieces');
+  if (pieces.length !== geometry.pieceCount * PIECE_HASH_LENGTH) {
+    throw malformed(`${pieces.length} bytes of hashes for ${geometry.pieceCount} pieces`);
+  }
+  const digest = readDigest(torrent);
+  return {
+    infoHash: infoHashOf(infoBytes),
+    name: readName(info),
+    geometry,
+    pieces,
+    private: info.entries.get('private') === 1,
+    announce: readTrackers(torrent),
+    urlList: readWebSeeds(torrent),
+    ...(digest === undefined ? {} : { digest }),
+    infoBytes,
+  };
+}
+
+/**
+ * The .torrent for keeping on disk: trackers without token and password, no web seeds, `info` as it was; of the
+ * rest only what we know to be no secret.
+ * @throws QuayctlError as decodeTorrent
+ */
+export function withoutSecrets(bytes: Uint8Array): Uint8Array {
+  const { infoBytes, announce, digest } = decodeTorrent(bytes);
+  const bare = [...new Set(announce.map(withoutToken))];
+  return encodeTorrent(infoBytes, { announce: bare, ...(digest === undefined ? {} : { digest }) });
+}
+
+function withoutToken(tracker: string): string {
+  const url = new URL(tracker);
+  url.username = '';
+  url.password = '';
+  url.search = '';
+  url.hash = '';
+  return url.href;
+}
+
+function split(bytes: Uint8Array): { torrent: BDictionary; info: BDictionary; infoBytes: Uint8Array } {
+  if (bytes.length > MAX_TORRENT_BYTES) {
+    throw new QuayctlError(
+      'limit',
+      `torrent: ${bytes.length} bytes, more than ${MAX_TORRENT_BYTES} are not read`,
+    );
+  }
+  const torrent = decodeBencode(bytes);
+  if (!isDictionary(torrent)) throw malformed('not a dictionary');
+  const info = torrent.entries.get('info');
+  if (!isDictionary(info)) throw malformed('info is missing, or not a dictionary');
+  return { torrent, info, infoBytes: bytes.subarray(info.start, info.end) };
+}
+
+/** BEP 52 (version 2 and hybrids) and torrents of several files: a blob is one file, verified by SHA-1 pieces. */
+function refuseOtherKinds({ entries }: BDictionary): void {
+  if (entries.has('meta version') || entries.has('file tree'))
+    throw malformed('version 2 and hybrids are not read');
+  if (entries.has('files')) throw malformed('it is of several files');
+}
+
+function readName(info: BDictionary): string {
+  const name = text(info.entries.get('name'), 'name', MAX_NAME);
+  if (name === '.' || name === '..' || /[/\\]|\p{Cc}/u.test(name)) throw malformed('name is no file name');
+  return name;
+}
+
+function readDigest({ entries }: BDictionary): Digest | undefined {
+  const quayctl = entries.get('quayctl');
+  if (quayctl === undefined) return undefined;
+  if (!isDictionary(quayctl)) throw malformed('quayctl is not a dictionary');
+  const digest = quayctl.entries.get('digest');
+  return digest === undefined ? undefined : parseDigest(text(digest, 'quayctl.digest', 1024));
+}
+
+/** `announce`, then the tiers of `announce-list` (BEP 12). */
+function readTrackers({ entries }: BDictionary): string[] {
+  const announce = entries.get('announce');
+  const tiers = entries.get('announce-list') ?? [];
+  if (!isList(tiers)) throw malformed('announce-list is not a list');
+  const listed = tiers.flatMap((tier) => {
+    if (!isList(tier)) throw malformed('announce-list is not a list of lists');
+    return tier;
+  });
+  const all = announce === undefined ? listed : [announce, ...listed];
+  if (all.length > MAX_TRACKERS)
+    throw new QuayctlError('limit', `torrent: more than ${MAX_TRACKERS} trackers`);
+  const urls = all.map((value) => text(value, 'announce', MAX_URL));
+  const wrong = urls.find((url) => !isUrl(url, TRACKER_PROTOCOLS));
+  if (wrong !== undefined) throw malformed('a tracker that is no http, https, udp or ws URL');
+  return [...new Set(urls)];
+}
+
+/** BEP 19: one URL or a list, often an empty one. Other schemes are left out: nothing here could ask them. */
+function readWebSeeds({ entries }: BDictionary): string[] {
+  const value = entries.get('url-list') ?? [];
+  const all = isList(value) ? value : value instanceof Uint8Array && value.length === 0 ? [] : [value];
+  if (all.length > MAX_WEB_SEEDS)
+    throw new QuayctlError('limit', `torrent: more than ${MAX_WEB_SEEDS} web seeds`);
+  const urls = all.map((url) => text(url, 'url-list', MAX_URL));
+  return [...new Set(urls.filter((url) => isUrl(url, WEB_SEED_PROTOCOLS)))];
+}
+
+function isUrl(url: string, protocols: ReadonlySet<string>): boolean {
+  // URL() drops line breaks and spaces without a word; what is printed and what is asked would differ.
+  if (/[^\x21-\x7e]/.test(url)) return false;
+  const parsed = URL.parse(url);
+  return parsed !== null && protocols.has(parsed.protocol) && parsed.hostname !== '';
+}
+
+function isList(value: BValue): value is readonly BValue[] {
+  return Array.isArray(value);
+}
+
+function integer({ entries }: BDictionary, key: string): number {
+  const value = entries.get(key);
+  if (typeof value === 'number') return value;
+  throw malformed(`info.${key} is missing, or not a number`);
+}
+
+function byteString(value: BValue | undefined, key: string): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  throw malformed(`${key} is missing, or not a string`);
+}
+
+function text(value: BValue | undefined, key: string, max: number): string {
+  const bytes = byteString(value, key);
+  if (bytes.length === 0 || bytes.length > max) throw malformed(`${key} is not a text of 1 to ${max} bytes`);
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw malformed(`${key} is not UTF-8`);
+  }
+}
+
+function malformed(reason: string): QuayctlError {
+  return new QuayctlError('protocol', `torrent: ${reason}`);
 }

@@ -1,0 +1,65 @@
+import { QuayctlError } from '../base/errors.ts';
+
+/** How a blob is cut into pieces (BEP 3). */
+export interface PieceGeometry {
+  /** Bytes of the blob, > 0. */
+  readonly length: number;
+  /** Bytes of every piece but the last. */
+  readonly pieceLength: number;
+  readonly pieceCount: number;
+}
+
+/** A piece's SHA-1, bytes. */
+export const PIECE_HASH_LENGTH = 20;
+/** Our own torrents: from 512 KiB, as Quay cut them, ... */
+const SMALLEST_PIECE = 2 ** 19;
+/** ... to 16 MiB, the most that common clients take, ... */
+const LARGEST_PIECE = 2 ** 24;
+/** ... so that a torrent has at most about 2,048 pieces, 40 KiB of hashes, up to 32 GiB. */
+const AIMED_PIECES = 2048;
+/** One block of the wire protocol; smaller pieces are not requested by anybody. */
+const SMALLEST_FOREIGN_PIECE = 2 ** 14;
+
+/**
+ * The piece length that protocol.md of the project lays down, so that every replica makes the same info hash:
+ * min(2^24, max(2^19, next power of two of ceil(length / 2048))), bytes.
+ */
+export function pieceLengthFor(length: number): number {
+  let pieceLength = SMALLEST_PIECE;
+  const wanted = Math.ceil(length / AIMED_PIECES);
+  while (pieceLength < wanted && pieceLength < LARGEST_PIECE) pieceLength *= 2;
+  return pieceLength;
+}
+
+/**
+ * @param length bytes, > 0
+ * @param pieceLength bytes; the service's own cut by default
+ * @throws QuayctlError `protocol` for a length that is none, or a piece length that is no power of two from 16 KiB
+ *   to 16 MiB
+ */
+export function pieceGeometry(length: number, pieceLength: number = pieceLengthFor(length)): PieceGeometry {
+  if (!Number.isSafeInteger(length) || length <= 0) {
+    throw new QuayctlError('protocol', `torrent: length ${length} is not a count of bytes above 0`);
+  }
+  const power = Number.isInteger(Math.log2(pieceLength));
+  if (!power || pieceLength < SMALLEST_FOREIGN_PIECE || pieceLength > LARGEST_PIECE) {
+    throw new QuayctlError(
+      'protocol',
+      `torrent: piece length ${pieceLength} is no power of two from 2^14 to 2^24`,
+    );
+  }
+  return { length, pieceLength, pieceCount: Math.ceil(length / pieceLength) };
+}
+
+/** Where piece `index` lies: bytes `start` (inclusive) to `end` (exclusive). @throws RangeError for no such piece */
+export function pieceSpan(
+  geometry: PieceGeometry,
+  index: number,
+): { readonly start: number; readonly end: number } {
+  const { length, pieceLength, pieceCount } = geometry;
+  if (!Number.isInteger(index) || index < 0 || index >= pieceCount) {
+    throw new RangeError(`piece ${index} of ${pieceCount}`);
+  }
+  const start = index * pieceLength;
+  return { start, end: Math.min(start + pieceLength, length) };
+}
