@@ -13,31 +13,31 @@ const MAX_PLATFORM_FIELD = 128;
 /**
  * An image config (OCI image-spec config.md; Docker's is the same). The digest of the bytes is the caller's to
  * check. `os` is `linux` where an old builder left it out, `architecture` is empty then.
- * @throws QuayctlError `limit`, `protocol`; `unsupported` for diff IDs that are no SHA-256
+ * @param manifest that names this config: each of its layers must have its diff ID here
+ * @throws QuayctlError `limit`, `protocol`; `unsupported` for diff IDs that are no SHA-256; `verification` where
+ *   config and manifest are not of one image
  */
-export function parseImageConfig(bytes: Uint8Array): ImageConfig {
+export function parseImageConfig(bytes: Uint8Array, manifest?: ImageManifest): ImageConfig {
   const json = parseJsonObject(bytes, 'image config', MAX_CONFIG_BYTES);
   const field = (key: string): string | undefined =>
     optionalText(json[key], `image config: ${key}`, MAX_PLATFORM_FIELD);
   const variant = field('variant');
   list(json['history'] ?? null, 'image config: history', MAX_HISTORY);
+  const diffIds = parseDiffIds(json);
+  if (manifest !== undefined && manifest.layers.length !== diffIds.length) {
+    const layers = manifest.layers.length;
+    throw new QuayctlError(
+      'verification',
+      `the manifest has ${layers} layers, its config ${diffIds.length} diff IDs`,
+    );
+  }
   return {
     os: field('os') ?? 'linux',
     architecture: field('architecture') ?? '',
     ...(variant === undefined ? {} : { variant }),
-    diffIds: parseDiffIds(json),
+    diffIds,
     bytes,
   };
-}
-
-/**
- * Each layer of the manifest has its diff ID in the config, or the two are not of one image.
- * @throws QuayctlError `verification`
- */
-export function checkConfigFits(manifest: ImageManifest, config: ImageConfig): void {
-  const [layers, diffIds] = [manifest.layers.length, config.diffIds.length];
-  if (layers === diffIds) return;
-  throw new QuayctlError('verification', `the manifest has ${layers} layers, its config ${diffIds} diff IDs`);
 }
 
 /**
