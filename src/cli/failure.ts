@@ -1,0 +1,57 @@
+import { CommanderError } from 'commander';
+import { QuayctlError } from '../base/errors.ts';
+import { redact } from '../base/redact.ts';
+import { exitCodeOf } from './exit-codes.ts';
+
+/** A cause chain longer than this tells nothing more. */
+const MAX_CAUSES = 5;
+
+/** What the user is told of an error; the only place where that text is made. */
+export interface Failure {
+  readonly code: string;
+  readonly exitCode: number;
+  /** One line. */
+  readonly message: string;
+  /** Of the causes, outermost first, without those that only repeat. */
+  readonly causes: readonly string[];
+  readonly hint?: string;
+  readonly stack?: string;
+}
+
+/** @param signalCode the exit code of the signal that ended the run, if one did */
+export function failureOf(error: unknown, signalCode: number | undefined): Failure {
+  if (signalCode !== undefined) {
+    return { code: 'interrupted', exitCode: signalCode, message: 'interrupted', causes: [] };
+  }
+  if (error instanceof CommanderError) {
+    return { code: 'usage', exitCode: 2, message: error.message.replace(/^error: /, ''), causes: [] };
+  }
+  const known = error instanceof QuayctlError ? error : undefined;
+  const code = known?.code ?? 'internal';
+  const stack = error instanceof Error ? error.stack : undefined;
+  const message = oneLine(error);
+  return {
+    code,
+    exitCode: exitCodeOf(code),
+    message: known === undefined ? `internal error: ${message}` : message,
+    causes: causesOf(error, message),
+    ...(known?.hint === undefined ? {} : { hint: redact(known.hint) }),
+    ...(stack === undefined ? {} : { stack: redact(stack) }),
+  };
+}
+
+function causesOf(error: unknown, message: string): string[] {
+  const told = [message];
+  let at = error instanceof Error ? error.cause : undefined;
+  for (let depth = 0; at !== undefined && at !== null && depth < MAX_CAUSES; depth++) {
+    const text = oneLine(at);
+    if (text !== '' && !told.some((said) => said.includes(text))) told.push(text);
+    at = at instanceof Error ? at.cause : undefined;
+  }
+  return told.slice(1);
+}
+
+function oneLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return redact(text).replace(/\s+/g, ' ').trim();
+}

@@ -1,0 +1,226 @@
+import { isIP } from 'node:net';
+import { Option, type Command } from 'commander';
+import { QuayctlError } from '../base/errors.ts';
+import { parseDuration, parseSize } from '../base/units.ts';
+import { parsePlatform, type Platform } from '../image/platform.ts';
+
+/** A torrent command's flags as commander hands them over: strings, unread. */
+export interface RawTorrentFlags {
+  readonly squashed?: boolean;
+  readonly duration?: string;
+  readonly seedAfter?: string;
+  readonly output?: string;
+  readonly torrentService?: string;
+  readonly tracker?: readonly string[];
+  readonly skipWebSeed?: boolean;
+  readonly waitForPeers: string;
+  readonly insecure?: boolean;
+  readonly sendCredentials?: boolean;
+  readonly recordDigest?: boolean;
+  readonly offlineOk?: boolean;
+  readonly platform?: string;
+  readonly lowerPort: string;
+  readonly upperPort: string;
+  readonly announceIp?: string;
+  readonly downloadRate: string;
+  readonly uploadRate: string;
+  readonly connectionsPerSecond: string;
+  readonly encryptionMode: string;
+  readonly store?: string;
+  readonly localIp?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly progress?: boolean;
+  readonly debug?: boolean;
+}
+
+/** The same, read and checked: milliseconds, bytes, numbers. */
+export interface TorrentFlags {
+  readonly durationMs: number | undefined;
+  readonly seedAfterMs: number;
+  readonly output: string | undefined;
+  readonly torrentService: URL | undefined;
+  readonly trackers: readonly string[];
+  readonly skipWebSeed: boolean;
+  readonly waitForPeersMs: number;
+  readonly insecure: boolean;
+  readonly sendCredentials: boolean;
+  readonly recordDigest: boolean;
+  readonly offlineOk: boolean;
+  readonly platform: Platform | undefined;
+  readonly ports: { readonly lower: number; readonly upper: number; readonly given: boolean };
+  readonly announceIp: string | undefined;
+  /** Bytes per second; 0 for unlimited. */
+  readonly downloadRate: number;
+  readonly uploadRate: number;
+  readonly connectionsPerSecond: number;
+  readonly encryptionMode: 0 | 1 | 2;
+  readonly store: string | undefined;
+}
+
+const DEFAULT_LOWER_PORT = '6881';
+const DEFAULT_UPPER_PORT = '6889';
+
+/** Declares the flags of `torrent pull` and `torrent seed`, with the help that `--help` prints. */
+export function declareTorrentFlags(
+  command: Command,
+  verb: 'pull' | 'seed',
+  engine: 'docker' | 'none',
+): Command {
+  if (verb === 'seed')
+    command.option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)');
+  else command.option('--seed-after <duration>', 'keep seeding so long after the image is there', '0');
+  if (verb === 'pull' && engine === 'none') {
+    command.option(
+      '--output <path>',
+      'write an OCI layout (a directory) or an OCI archive (PATH ends in .tar)',
+    );
+  }
+  if (verb === 'pull' && engine === 'docker') {
+    command.option('--record-digest', 'ask Docker to record the repository digest after the load');
+  }
+  return command
+    .addOption(
+      new Option(
+        '--torrent-service <url>',
+        'where torrents are asked for (default: the registry itself)',
+      ).env('QUAYCTL_TORRENT_SERVICE'),
+    )
+    .option('--tracker <url>', "override the torrent's trackers; repeatable, comma-separated", collect)
+    .option('--skip-web-seed', 'blobs only from peers, never from the registry')
+    .option(
+      '--wait-for-peers <duration>',
+      'with --skip-web-seed: how long to wait for a piece nobody has',
+      '30s',
+    )
+    .option('--insecure', 'plain HTTP to the registry and the service (loopback may be HTTP without it)')
+    .option('--send-credentials', "give the registry's password to a torrent service on another host")
+    .option('--offline-ok', 'use a manifest and torrent of the store when the registry does not answer')
+    .option('--platform <os/arch>', "OS/ARCH[/VARIANT] (default: the engine's, else this machine's)")
+    .option('--lower-port <port>', 'lowest port on which peers are accepted', DEFAULT_LOWER_PORT)
+    .option('--upper-port <port>', 'highest port on which peers are accepted', DEFAULT_UPPER_PORT)
+    .option('--announce-ip <ip>', 'the address under which peers reach this node')
+    .option('--download-rate <kB/s>', 'over all torrents, the registry included; 0: unlimited', '0')
+    .option('--upload-rate <kB/s>', 'over all torrents; 0: unlimited', '0')
+    .option('--connections-per-second <n>', 'connection attempts per second', '200')
+    .option('--encryption-mode <mode>', 'BitTorrent encryption: 0 forced, 1 preferred, 2 off', '1')
+    .addOption(
+      new Option('--store <dir>', 'the local store (default: $XDG_CACHE_HOME/quayctl)').env('QUAYCTL_STORE'),
+    )
+    .addOption(new Option('--local-ip <ip>', 'kept for old scripts; without effect').hideHelp());
+}
+
+/** Output flags, shared by every command that talks. */
+export function declareOutputFlags(command: Command): Command {
+  return command
+    .option('--json', 'one JSON object on stdout instead of prose')
+    .option('--quiet', 'no talk on stderr, errors excepted')
+    .option('--no-progress', 'plain lines instead of bars')
+    .option('--debug', 'protocol log and stack traces on stderr');
+}
+
+/** @throws QuayctlError `usage`, naming the flag and the accepted form */
+export function readTorrentFlags(raw: RawTorrentFlags): TorrentFlags {
+  const lower = integer('--lower-port', raw.lowerPort, 1, 65_535);
+  const upper = integer('--upper-port', raw.upperPort, 1, 65_535);
+  if (lower > upper) {
+    throw new QuayctlError('usage', `--lower-port ${lower} lies above --upper-port ${upper}`);
+  }
+  return {
+    durationMs: raw.duration === undefined ? undefined : named('--duration', raw.duration, parseDuration),
+    seedAfterMs: named('--seed-after', raw.seedAfter ?? '0', parseDuration),
+    output: raw.output,
+    torrentService:
+      raw.torrentService === undefined ? undefined : httpUrl('--torrent-service', raw.torrentService),
+    trackers: (raw.tracker ?? []).map(trackerUrl),
+    skipWebSeed: raw.skipWebSeed ?? false,
+    waitForPeersMs: named('--wait-for-peers', raw.waitForPeers, parseDuration),
+    insecure: raw.insecure ?? false,
+    sendCredentials: raw.sendCredentials ?? false,
+    recordDigest: raw.recordDigest ?? false,
+    offlineOk: raw.offlineOk ?? false,
+    platform: raw.platform === undefined ? undefined : named('--platform', raw.platform, parsePlatform),
+    ports: {
+      lower,
+      upper,
+      given: raw.lowerPort !== DEFAULT_LOWER_PORT || raw.upperPort !== DEFAULT_UPPER_PORT,
+    },
+    announceIp: raw.announceIp === undefined ? undefined : address('--announce-ip', raw.announceIp),
+    downloadRate: integer('--download-rate', raw.downloadRate, 0, 1e9) * 1000,
+    uploadRate: integer('--upload-rate', raw.uploadRate, 0, 1e9) * 1000,
+    connectionsPerSecond: integer('--connections-per-second', raw.connectionsPerSecond, 1, 100_000),
+    encryptionMode: encryptionMode(raw.encryptionMode),
+    store: raw.store,
+  };
+}
+
+/** Parses with the flag's name in front of whatever is wrong. @throws QuayctlError `usage` */
+export function named<T>(flag: string, value: string, parse: (text: string) => T): T {
+  try {
+    return parse(value);
+  } catch (error) {
+    if (!(error instanceof QuayctlError)) throw error;
+    throw new QuayctlError('usage', `${flag}: ${error.message}`, { cause: error.cause, hint: error.hint });
+  }
+}
+
+/** @throws QuayctlError `usage` */
+export function sizeFlag(flag: string, value: string): number {
+  return named(flag, value, parseSize);
+}
+
+/** An http or https URL without query, fragment or password. @throws QuayctlError `usage` */
+export function httpUrl(flag: string, value: string): URL {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new QuayctlError('usage', `${flag}: not an http or https URL: ${JSON.stringify(value)}`);
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new QuayctlError('usage', `${flag}: a URL must not hold a password`, {
+      hint: 'quayctl login REGISTRY keeps it in the keychain',
+    });
+  }
+  if (url.search !== '' || url.hash !== '') {
+    throw new QuayctlError('usage', `${flag}: a URL without query and fragment is wanted`);
+  }
+  return url;
+}
+
+function trackerUrl(value: string): string {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || !/^(?:https?|udp):$/.test(url.protocol)) {
+    throw new QuayctlError('usage', `--tracker: not an http, https or udp URL: ${JSON.stringify(value)}`);
+  }
+  return value;
+}
+
+function integer(flag: string, value: string, least: number, most: number): number {
+  const number = /^\d{1,10}$/.test(value) ? Number(value) : Number.NaN;
+  if (!(number >= least && number <= most)) {
+    throw new QuayctlError(
+      'usage',
+      `${flag}: a whole number from ${least} to ${most} is wanted, not ${value}`,
+    );
+  }
+  return number;
+}
+
+function address(flag: string, value: string): string {
+  if (isIP(value) === 0)
+    throw new QuayctlError('usage', `${flag}: not an IP address: ${JSON.stringify(value)}`);
+  return value;
+}
+
+function encryptionMode(value: string): 0 | 1 | 2 {
+  if (value === '0') return 0;
+  if (value === '1') return 1;
+  if (value === '2') return 2;
+  throw new QuayctlError(
+    'usage',
+    `--encryption-mode: 0 (forced), 1 (preferred) or 2 (off) is wanted, not ${value}`,
+  );
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, ...value.split(',').filter((part) => part !== '')];
+}

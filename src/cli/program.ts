@@ -1,0 +1,152 @@
+import { Command, Option } from 'commander';
+import { declareOutputFlags, declareTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import type { RawServeFlags } from './serve.ts';
+import type { Session } from './session.ts';
+
+/**
+ * The commands of the contract. What a command does is imported when it runs, so that `--help` and `--version` load
+ * none of the heavy libraries.
+ */
+export function makeProgram(session: Session): Command {
+  const program = new Command('quayctl')
+    .description('Pull container images over BitTorrent')
+    .version(session.version, '-V, --version', 'print the version')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => session.terminal.out(text),
+      writeErr: (text) => session.terminal.err(text),
+      // Errors are printed in one place, main.
+      outputError: () => undefined,
+    });
+
+  const docker = program.command('docker').description('images for Docker');
+  addTorrentCommands(docker.command('torrent').description('pull into Docker, seed'), 'docker', session);
+  addTorrentCommands(
+    program.command('torrent').description('images for the local store, no engine needed'),
+    'none',
+    session,
+  );
+  addServe(program, session);
+  addLogin(program, session);
+  addStore(program, session);
+  program
+    .command('version')
+    .description('print the version')
+    .action(() => session.terminal.out(`quayctl ${session.version}\n`));
+  return program;
+}
+
+function addTorrentCommands(parent: Command, engine: 'docker' | 'none', session: Session): void {
+  const into =
+    engine === 'docker' ? 'into Docker' : 'into the local store; --output writes an OCI layout or archive';
+  const pull = parent.command('pull').description(`pull an image ${into}`);
+  pull.argument('<image>', '[registry/]name[:tag][@digest]');
+  declareOutputFlags(declareTorrentFlags(pull, 'pull', engine)).action(
+    async (image: string, flags: RawTorrentFlags) => {
+      const { runPull } = await import('./pull.ts');
+      await runPull(image, engine, flags, session);
+    },
+  );
+
+  const seed = parent.command('seed');
+  if (engine === 'docker') {
+    seed
+      .description('download what is missing, then seed')
+      .argument('<image>', '[registry/]name[:tag][@digest]');
+  } else {
+    seed
+      .description('seed these images; with none named, everything that the store holds')
+      .argument('[image...]', '[registry/]name[:tag][@digest]');
+  }
+  declareOutputFlags(declareTorrentFlags(seed, 'seed', engine)).action(
+    async (images: string | readonly string[], flags: RawTorrentFlags) => {
+      const { runSeed } = await import('./seed.ts');
+      await runSeed(typeof images === 'string' ? [images] : images, engine, flags, session);
+    },
+  );
+}
+
+function addServe(program: Command, session: Session): void {
+  const serve = program
+    .command('serve')
+    .description(
+      'the torrent service: makes any OCI registry, or an OCI layout on disk, pullable over BitTorrent',
+    )
+    .requiredOption('--upstream <url>', 'URL of the registry, or oci:DIR for an OCI layout')
+    .option('--listen <host:port>', 'where it listens', '127.0.0.1:7070')
+    .option('--public-url <url>', 'how clients reach it (default: from --listen)')
+    .option('--announce <url>', 'use an external tracker instead of its own')
+    .option('--tls-cert <file>', 'serve HTTPS with this certificate')
+    .option('--tls-key <file>', 'and this key')
+    .option('--data <dir>', 'piece hashes and keys (default: $XDG_DATA_HOME/quayctl)')
+    .option('--token-ttl <duration>', 'life of signed web seed URLs', '1h')
+    .option('--insecure', 'plain HTTP towards the upstream')
+    .option('--secret-file <file>', 'the secret of the info hashes (default: in --data)')
+    .option(
+      '--alias <host>',
+      'a further name of the upstream; repeatable',
+      (host: string, before: string[] = []) => [...before, host],
+    )
+    .option('--debug', 'stack traces and every request on stderr');
+  serve.action(async (flags: RawServeFlags) => {
+    const { runServe } = await import('./serve.ts');
+    await runServe(flags, session);
+  });
+}
+
+function addLogin(program: Command, session: Session): void {
+  program
+    .command('login')
+    .description("keep a registry's credential in the operating system's keychain")
+    .argument('<registry>')
+    .option('-u, --username <name>')
+    .option('--password-stdin', 'read the password from stdin')
+    .option('--insecure', 'plain HTTP to the registry')
+    .action(
+      async (registry: string, flags: { username?: string; passwordStdin?: boolean; insecure?: boolean }) => {
+        const { login } = await import('./sign-in.ts');
+        await login(registry, flags, session);
+      },
+    );
+  program
+    .command('logout')
+    .description('forget it')
+    .argument('<registry>')
+    .action(async (registry: string) => {
+      const { logout } = await import('./sign-in.ts');
+      await logout(registry, session);
+    });
+}
+
+function addStore(program: Command, session: Session): void {
+  const store = program.command('store').description('the local blob store');
+  const dir = (): Option =>
+    new Option('--store <dir>', 'the local store (default: $XDG_CACHE_HOME/quayctl)').env('QUAYCTL_STORE');
+  store
+    .command('ls')
+    .description('what it holds')
+    .addOption(dir())
+    .option('--json', 'as JSON')
+    .action(async (flags: { store?: string; json?: boolean }) => {
+      const { listStore } = await import('./store.ts');
+      await listStore(flags, session);
+    });
+  store
+    .command('rm')
+    .description('remove an image')
+    .argument('<image>')
+    .addOption(dir())
+    .action(async (image: string, flags: { store?: string }) => {
+      const { removeFromStore } = await import('./store.ts');
+      await removeFromStore(image, flags, session);
+    });
+  store
+    .command('gc')
+    .description('shrink it, least recently used first')
+    .addOption(dir())
+    .option('--max-size <size>', 'down to this, and remembered as the limit: 500M, 20G, 10Gi')
+    .action(async (flags: { store?: string; maxSize?: string }) => {
+      const { collectGarbage } = await import('./store.ts');
+      await collectGarbage(flags, session);
+    });
+}

@@ -1,0 +1,55 @@
+import { parseImageReference, formatReference } from '../image/reference.ts';
+import { QuayctlError } from '../base/errors.ts';
+import { pull } from '../pull/pull.ts';
+import type { Receipt } from '../pull/receipt.ts';
+import type { Destination } from '../pull/request.ts';
+import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
+import { hostPlatform, openWorlds, rulesOf } from './open-world.ts';
+import type { Session } from './session.ts';
+import { openTalk } from './talk.ts';
+
+/** `quayctl docker torrent pull` and `quayctl torrent pull`. @throws QuayctlError */
+export async function runPull(
+  image: string,
+  engine: 'docker' | 'none',
+  raw: RawTorrentFlags,
+  session: Session,
+): Promise<void> {
+  const flags = readTorrentFlags(raw);
+  const reference = parseImageReference(image);
+  const talk = await openTalk(raw, engine, session.terminal);
+  try {
+    await using worlds = await openWorlds(flags, engine, talk.listener, session);
+    const world = await worlds.of(reference);
+    const done = (receipt: Receipt): void => {
+      talk.end();
+      talk.line(`Successfully pulled image ${formatReference(reference)}`);
+      talk.receipt(receipt);
+      session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : formatReference(reference)}\n`);
+    };
+    await pull(
+      {
+        reference,
+        ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+        hostPlatform: hostPlatform(),
+        destination: destinationOf(flags, engine),
+        recordDigest: flags.recordDigest,
+        rules: rulesOf(flags),
+        onReceipt: done,
+        seedMs: flags.seedAfterMs,
+      },
+      world,
+      session.signal,
+    );
+    await worlds.collectGarbage();
+  } finally {
+    talk.end();
+  }
+}
+
+function destinationOf({ output }: TorrentFlags, engine: 'docker' | 'none'): Destination {
+  if (engine === 'docker') return { kind: 'engine' };
+  if (output === undefined) return { kind: 'store' };
+  if (output === '') throw new QuayctlError('usage', '--output: a path is wanted');
+  return output.endsWith('.tar') ? { kind: 'archive', path: output } : { kind: 'layout', path: output };
+}

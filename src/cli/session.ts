@@ -1,0 +1,27 @@
+import type { Readable } from 'node:stream';
+
+/** Where a run talks: stdout is data, stderr is talk. */
+export interface Terminal {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  /** stderr is a terminal that can redraw. */
+  readonly interactive: boolean;
+  readonly stderr: NodeJS.WriteStream;
+  readonly stdin: Readable & { readonly isTTY?: boolean };
+}
+
+/** What a command knows of the process it runs in. */
+export interface Session {
+  readonly version: string;
+  readonly terminal: Terminal;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly home: string;
+  readonly signal: AbortSignal;
+}
+
+/** `$XDG_CACHE_HOME/quayctl` and the like (XDG Base Directory Specification). */
+export function xdgDirectory(session: Session, variable: string, fallback: string): string {
+  const base = session.env[variable];
+  // The specification has relative paths ignored.
+  return `${base?.startsWith('/') === true ? base : `${session.home}/${fallback}`}/quayctl`;
+}

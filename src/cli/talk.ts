@@ -1,0 +1,129 @@
+import { formatBytes, formatDuration } from '../base/units.ts';
+import { redact } from '../base/redact.ts';
+import { shortDigest, type Digest } from '../image/digest.ts';
+import type { BlobProgress, Listener, PullEvent } from '../pull/events.ts';
+import type { Receipt } from '../pull/receipt.ts';
+import { openBars, type Bars } from './bars.ts';
+import type { Terminal } from './session.ts';
+
+/** Without bars a long download still tells how it goes, so often. */
+const PLAIN_PROGRESS_MS = 10_000;
+
+export interface TalkFlags {
+  readonly quiet?: boolean;
+  /** False for `--no-progress`. */
+  readonly progress?: boolean;
+  readonly debug?: boolean;
+  readonly json?: boolean;
+}
+
+/** What a run says on stderr. */
+export interface Talk {
+  readonly listener: Listener;
+  readonly line: (text: string) => void;
+  readonly receipt: (receipt: Receipt) => void;
+  /** Takes the bars away. Idempotent. */
+  readonly end: () => void;
+}
+
+export async function openTalk(flags: TalkFlags, engine: string, terminal: Terminal): Promise<Talk> {
+  const quiet = flags.quiet ?? false;
+  const wanted = !quiet && flags.progress !== false && terminal.interactive;
+  const bars = wanted ? await openBars(terminal.stderr) : undefined;
+  const line = (text: string): void => {
+    if (quiet) return;
+    if (bars === undefined) terminal.err(`${text}\n`);
+    else bars.log(text);
+  };
+  const plain = new PlainProgress(line);
+  const listener = (event: PullEvent): void => {
+    if (event.kind === 'progress') showProgress(event.progress, bars, plain);
+    else if (event.kind === 'completed') bars?.complete(event.digest);
+    if (event.kind === 'debug' && flags.debug !== true) return;
+    const text = wording(event, engine);
+    if (text !== undefined) line(text);
+  };
+  return {
+    listener,
+    line,
+    receipt: (receipt) => line(receiptProse(receipt)),
+    end: () => bars?.end(),
+  };
+}
+
+function showProgress(progress: BlobProgress, bars: Bars | undefined, plain: PlainProgress): void {
+  if (bars === undefined) plain.update(progress);
+  else bars.update(progress);
+}
+
+/** One line for each event, after the original's wording. */
+function wording(event: PullEvent, engine: string): string | undefined {
+  switch (event.kind) {
+    case 'resolving':
+      return 'Downloading manifest for image';
+    case 'resolved':
+      return event.offline ? 'Using the stored manifest for image' : 'Downloaded manifest for image';
+    case 'completed':
+      return `${shortDigest(event.digest)} Completed`;
+    case 'planned':
+      return event.inEngine > 0 ? `${event.inEngine} layers are in ${engine} already` : undefined;
+    case 'connecting':
+      return `Connecting to ${event.engine}`;
+    case 'loading':
+      return 'Loading image';
+    case 'exporting':
+      return `Writing ${event.path}`;
+    case 'seeding': {
+      const until =
+        event.durationMs === undefined ? 'until interrupted' : `for ${formatDuration(event.durationMs)}`;
+      return `Seeding ${event.blobs} blobs ${until}`;
+    }
+    case 'warning':
+      return `warning: ${redact(event.message)}`;
+    case 'debug':
+      return `debug: ${redact(event.message)}`;
+    case 'layer-loaded':
+    case 'progress':
+    case 'seed-progress':
+      return undefined;
+  }
+}
+
+/** The last line of a pull: where the bytes came from. */
+function receiptProse({ total }: Receipt): string {
+  const sources = [
+    `${formatBytes(total.fromPeers)} from peers`,
+    `${formatBytes(total.fromRegistry)} from the registry`,
+    ...(total.fromStore > 0 ? [`${formatBytes(total.fromStore)} from the store`] : []),
+    ...(total.alreadyInEngine > 0 ? [`${formatBytes(total.alreadyInEngine)} already in the engine`] : []),
+  ].join(', ');
+  const extras = [
+    ...(total.uploaded > 0 ? [`${formatBytes(total.uploaded)} given to peers`] : []),
+    ...(total.wasted > 0 ? [`${formatBytes(total.wasted)} thrown away`] : []),
+    'every digest verified',
+  ].join(', ');
+  return `${formatBytes(total.size)} in ${total.seconds.toFixed(1)} s: ${sources}; ${extras}`;
+}
+
+/** For logs: at most one line a blob in ten seconds. */
+class PlainProgress {
+  readonly #line: (text: string) => void;
+  readonly #told = new Map<Digest, number>();
+
+  constructor(line: (text: string) => void) {
+    this.#line = line;
+  }
+
+  update({ digest, size, received, peers, fromRegistry, downloadRate }: BlobProgress): void {
+    const now = performance.now();
+    const told = this.#told.get(digest);
+    if (told === undefined) this.#told.set(digest, now);
+    if (told === undefined || now - told < PLAIN_PROGRESS_MS || received >= size) return;
+    this.#told.set(digest, now);
+    const percent = Math.floor((received / size) * 100);
+    this.#line(
+      `${shortDigest(digest)} ${percent} % of ${formatBytes(size)}, ${formatBytes(downloadRate)}/s, ` +
+        `${peers} peers, ${formatBytes(fromRegistry)} from the registry`,
+    );
+  }
+}

@@ -1,0 +1,45 @@
+import type { Descriptor } from '../image/descriptor.ts';
+import type { Digest } from '../image/digest.ts';
+import type { ImageReference } from '../image/reference.ts';
+import type { ResolvedImage } from '../image/manifest.ts';
+import type { BlobOutcome } from './receipt.ts';
+
+/**
+ * Everything that a pull or seed tells while it runs, to one listener. What is shown of it, and how, is the
+ * command line's business; nothing in this room prints.
+ */
+export type PullEvent =
+  | { readonly kind: 'resolving'; readonly reference: ImageReference }
+  | { readonly kind: 'resolved'; readonly image: ResolvedImage; readonly offline: boolean }
+  | { readonly kind: 'planned'; readonly blobs: readonly Descriptor[]; readonly inEngine: number }
+  | { readonly kind: 'progress'; readonly progress: BlobProgress }
+  | { readonly kind: 'completed'; readonly digest: Digest; readonly outcome: BlobOutcome }
+  | { readonly kind: 'connecting'; readonly engine: string }
+  /** The engine is being given the image. */
+  | { readonly kind: 'loading'; readonly engine: string }
+  | { readonly kind: 'layer-loaded'; readonly digest: Digest }
+  | { readonly kind: 'exporting'; readonly path: string }
+  | { readonly kind: 'seeding'; readonly blobs: number; readonly durationMs: number | undefined }
+  | {
+      readonly kind: 'seed-progress';
+      readonly torrents: number;
+      readonly peers: number;
+      readonly uploaded: number;
+    }
+  | { readonly kind: 'warning'; readonly message: string }
+  | { readonly kind: 'debug'; readonly message: string };
+
+/** Bytes and bytes per second. */
+export interface BlobProgress {
+  readonly digest: Digest;
+  readonly size: number;
+  /** Here so far, whatever the source. */
+  readonly received: number;
+  readonly fromPeers: number;
+  readonly fromRegistry: number;
+  readonly peers: number;
+  readonly downloadRate: number;
+  readonly uploadRate: number;
+}
+
+export type Listener = (event: PullEvent) => void;

@@ -1,0 +1,118 @@
+import { buffer } from 'node:stream/consumers';
+import { QuayctlError } from '../base/errors.ts';
+import type { EnginePresence } from '../engines/engine.ts';
+import { parseImageConfig } from '../image/config.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import type { Digest } from '../image/digest.ts';
+import {
+  whyNotRunnable,
+  type ImageManifest,
+  type ResolvedImage,
+  type RunnableImage,
+} from '../image/manifest.ts';
+import { formatReference } from '../image/reference.ts';
+import { fetchBlob, type BlobTools } from './fetch-blob.ts';
+import { NOTHING, type BlobOutcome } from './receipt.ts';
+import type { Destination } from './request.ts';
+
+/** What a pull still has to move, and into what. */
+export interface PullPlan {
+  /** The name in full. */
+  readonly name: string;
+  readonly image: ResolvedImage;
+  /** Absent where no engine is to run it. */
+  readonly runnable?: { readonly image: RunnableImage; readonly presence: EnginePresence };
+  /** Each blob once, in the order in which they are wanted: the base layer first, as engines apply them. */
+  readonly fetch: readonly Descriptor[];
+  /** What is known before anything of it is fetched: layers that the engine has. */
+  readonly settled: ReadonlyMap<Digest, BlobOutcome>;
+}
+
+/**
+ * ResolvedImage -> PullPlan. An engine is asked what it has, for which the config (one small blob) is needed first.
+ * @throws QuayctlError `unsupported` for an artifact that no engine can run, and what fetching the config throws
+ */
+export async function makePlan(
+  image: ResolvedImage,
+  destination: Destination,
+  tools: BlobTools,
+  signal: AbortSignal,
+): Promise<PullPlan> {
+  const { world } = tools;
+  if (destination.kind !== 'engine' || world.engine === undefined)
+    return announced(planForStore(image), tools);
+  const runnable = await withConfig(image, tools, signal);
+  world.listener({ kind: 'connecting', engine: world.engine.name });
+  const presence = await world.engine.presence(runnable, signal);
+  return announced(planForEngine(runnable, presence), tools);
+}
+
+function announced(plan: PullPlan, tools: BlobTools): PullPlan {
+  tools.world.listener({ kind: 'planned', blobs: plan.fetch, inEngine: plan.settled.size });
+  return plan;
+}
+
+async function withConfig(
+  image: ResolvedImage,
+  tools: BlobTools,
+  signal: AbortSignal,
+): Promise<RunnableImage> {
+  const reason = whyNotRunnable(image.manifest);
+  if (reason !== undefined) {
+    throw new QuayctlError(
+      'unsupported',
+      `${formatReference(image.reference)} is no container image: ${reason}`,
+      {
+        hint: '`quayctl torrent pull` fetches artifacts into the store or, with --output, into an OCI layout',
+      },
+    );
+  }
+  await fetchBlob(image.manifest.config, tools, signal);
+  const bytes = await buffer(await tools.world.store.stream(image.manifest.config.digest));
+  return { ...image, config: parseImageConfig(bytes, image.manifest) };
+}
+
+/** For an engine: only what it does not have. */
+export function planForEngine(image: RunnableImage, presence: EnginePresence): PullPlan {
+  const missing = image.manifest.layers.filter((_, at) => !presence.image && presence.layers[at] !== true);
+  // A layer that stands twice may be present at one place of the chain and missing at the other: it is needed.
+  const needed = new Set(missing.map(({ digest }) => digest));
+  const there = image.manifest.layers.filter(({ digest }) => !needed.has(digest));
+  return {
+    name: formatReference(image.reference),
+    image,
+    runnable: { image, presence },
+    fetch: unique(missing),
+    settled: new Map(there.map(({ digest, size }) => [digest, { ...NOTHING, alreadyInEngine: size }])),
+  };
+}
+
+/** For the store alone: every blob of the image, its config too. */
+function planForStore(image: ResolvedImage): PullPlan {
+  return {
+    name: formatReference(image.reference),
+    image,
+    fetch: blobsOf(image.manifest),
+    settled: new Map(),
+  };
+}
+
+/** Every blob that a manifest names, each once, config first. */
+export function blobsOf(manifest: ImageManifest): Descriptor[] {
+  return unique([manifest.config, ...manifest.layers]);
+}
+
+function unique(descriptors: readonly Descriptor[]): Descriptor[] {
+  const byDigest = new Map<Digest, Descriptor>();
+  for (const descriptor of descriptors) {
+    const before = byDigest.get(descriptor.digest);
+    if (before !== undefined && before.size !== descriptor.size) {
+      throw new QuayctlError(
+        'protocol',
+        `the manifest states two sizes for ${descriptor.digest}: ${before.size} and ${descriptor.size} bytes`,
+      );
+    }
+    if (before === undefined) byDigest.set(descriptor.digest, descriptor);
+  }
+  return [...byDigest.values()];
+}

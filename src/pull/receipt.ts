@@ -1,0 +1,109 @@
+import type { Digest } from '../image/digest.ts';
+import { digestHex } from '../image/digest.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+
+/** Where the bytes of one blob came from, integer bytes: size = the sum of the four sources. */
+export interface BlobOutcome {
+  readonly fromPeers: number;
+  readonly fromRegistry: number;
+  readonly fromStore: number;
+  readonly alreadyInEngine: number;
+  /** Received and thrown away, on top of `size`. */
+  readonly wasted: number;
+  /** The most peers seen at one moment. */
+  readonly peers: number;
+  readonly seconds: number;
+}
+
+interface LayerReceipt extends Omit<BlobOutcome, 'wasted' | 'peers'> {
+  readonly digest: Digest;
+  readonly size: number;
+}
+
+/** The contract's JSON object (`--json`), also what the last line on stderr is made of. */
+export interface Receipt {
+  readonly image: string;
+  /** Of the platform's manifest. */
+  readonly digest: Digest;
+  readonly index?: Digest;
+  /** `none` for a pull into the store alone. */
+  readonly engine: string;
+  readonly layers: readonly LayerReceipt[];
+  readonly total: {
+    readonly size: number;
+    readonly fromPeers: number;
+    readonly fromRegistry: number;
+    readonly fromStore: number;
+    readonly alreadyInEngine: number;
+    readonly wasted: number;
+    readonly peers: number;
+    readonly uploaded: number;
+    readonly seconds: number;
+  };
+}
+
+export const NOTHING: BlobOutcome = {
+  fromPeers: 0,
+  fromRegistry: 0,
+  fromStore: 0,
+  alreadyInEngine: 0,
+  wasted: 0,
+  peers: 0,
+  seconds: 0,
+};
+
+/**
+ * One row for each layer of the manifest, in its order. A layer that stands in it twice was fetched once: its
+ * later rows came out of the store (or the engine).
+ */
+export function makeReceipt(of: {
+  readonly image: string;
+  readonly digest: Digest;
+  readonly index?: Digest | undefined;
+  readonly engine: string;
+  readonly layers: readonly Descriptor[];
+  readonly outcomes: ReadonlyMap<Digest, BlobOutcome>;
+  readonly uploaded: number;
+  readonly seconds: number;
+}): Receipt {
+  const seen = new Set<string>();
+  const layers = of.layers.map(({ digest, size }): LayerReceipt => {
+    const outcome = of.outcomes.get(digest) ?? NOTHING;
+    const again = seen.has(digestHex(digest));
+    seen.add(digestHex(digest));
+    if (again && outcome.alreadyInEngine === 0) {
+      return { digest, size, ...sources(NOTHING), fromStore: size, seconds: 0 };
+    }
+    return { digest, size, ...sources(outcome), seconds: round(outcome.seconds) };
+  });
+  const sum = (pick: (layer: LayerReceipt) => number): number =>
+    layers.reduce((total, layer) => total + pick(layer), 0);
+  const outcomes = [...of.outcomes.values()];
+  return {
+    image: of.image,
+    digest: of.digest,
+    ...(of.index === undefined ? {} : { index: of.index }),
+    engine: of.engine,
+    layers,
+    total: {
+      size: sum((layer) => layer.size),
+      fromPeers: sum((layer) => layer.fromPeers),
+      fromRegistry: sum((layer) => layer.fromRegistry),
+      fromStore: sum((layer) => layer.fromStore),
+      alreadyInEngine: sum((layer) => layer.alreadyInEngine),
+      wasted: outcomes.reduce((total, { wasted }) => total + wasted, 0),
+      peers: outcomes.reduce((most, { peers }) => Math.max(most, peers), 0),
+      uploaded: of.uploaded,
+      seconds: round(of.seconds),
+    },
+  };
+}
+
+function sources(outcome: BlobOutcome): Omit<LayerReceipt, 'digest' | 'size' | 'seconds'> {
+  const { fromPeers, fromRegistry, fromStore, alreadyInEngine } = outcome;
+  return { fromPeers, fromRegistry, fromStore, alreadyInEngine };
+}
+
+function round(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000;
+}

@@ -1,0 +1,132 @@
+import { isQuayctlError } from '../base/errors.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import { formatReference, repositoryName, type ImageReference } from '../image/reference.ts';
+import type { Store } from '../store/store.ts';
+import type { Listener } from './events.ts';
+import type { BlobTools } from './fetch-blob.ts';
+import { Pace } from './ledger.ts';
+import { keepSeeding, seedBlobs } from './seed.ts';
+import { Seeds } from './seeds.ts';
+import { TorrentFinder } from './torrents.ts';
+import type { FetchRules, World } from './world.ts';
+
+/** A service that was down, or had no torrent yet, is asked again after so long. */
+const RETRY_MS = 5 * 60_000;
+
+/** Opens what a reference's registry needs; the swarm and the store are the same for all. */
+export interface Worlds {
+  readonly store: Store;
+  of(reference: ImageReference): Promise<World>;
+}
+
+interface SeedStoreRequest {
+  readonly worlds: Worlds;
+  readonly rules: FetchRules;
+  readonly durationMs: number | undefined;
+  readonly listener: Listener;
+}
+
+/**
+ * Seeds everything that the store holds, and picks up what other processes add to it or remove from it.
+ * @throws QuayctlError `port`, `store`
+ */
+export async function seedStore(request: SeedStoreRequest, signal: AbortSignal): Promise<void> {
+  const { worlds, listener } = request;
+  const seeds = new Seeds();
+  const over = new AbortController();
+  const both = AbortSignal.any([signal, over.signal]);
+  const tools = new RepositoryTools(request, seeds);
+  try {
+    await seedImages(worlds.store, tools, seeds, both);
+    const following = follow(worlds.store, tools, seeds, both);
+    await Promise.race([keepSeeding(seeds, request.durationMs, { listener }, signal), following]);
+    over.abort();
+    await following;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    over.abort();
+    await seeds.close();
+  }
+}
+
+async function follow(
+  store: Store,
+  tools: RepositoryTools,
+  seeds: Seeds,
+  signal: AbortSignal,
+): Promise<void> {
+  const retry = setInterval(() => tools.forgetRefusals(), RETRY_MS);
+  try {
+    for await (const _ of store.changes(signal)) await seedImages(store, tools, seeds, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    clearInterval(retry);
+  }
+}
+
+async function seedImages(
+  store: Store,
+  tools: RepositoryTools,
+  seeds: Seeds,
+  signal: AbortSignal,
+): Promise<void> {
+  const held = new Set<string>();
+  for (const image of await store.listImages()) {
+    const blobs = await store.heldBlobs(image);
+    for (const { digest } of blobs) held.add(digest);
+    try {
+      await seedBlobs(tools.unasked(blobs), await tools.of(image.reference), signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isQuayctlError(error) || error.code === 'port') throw error;
+      tools.warn(`not seeding ${formatReference(image.reference)}: ${error.message}`);
+    }
+  }
+  for (const digest of seeds.digests()) if (!held.has(digest)) await seeds.drop(digest);
+}
+
+/** One finder for each repository; what had no torrent is not asked for at every change of the store. */
+class RepositoryTools {
+  readonly #request: SeedStoreRequest;
+  readonly #seeds: Seeds;
+  readonly #tools = new Map<string, Promise<BlobTools>>();
+  readonly #asked = new Set<string>();
+
+  constructor(request: SeedStoreRequest, seeds: Seeds) {
+    this.#request = request;
+    this.#seeds = seeds;
+  }
+
+  of(reference: ImageReference): Promise<BlobTools> {
+    const name = repositoryName(reference);
+    let tools = this.#tools.get(name);
+    if (tools === undefined) {
+      tools = this.#open(reference);
+      this.#tools.set(name, tools);
+    }
+    return tools;
+  }
+
+  unasked(blobs: readonly Descriptor[]): Descriptor[] {
+    const fresh = blobs.filter(({ digest }) => !this.#asked.has(digest));
+    for (const { digest } of fresh) this.#asked.add(digest);
+    return fresh;
+  }
+
+  forgetRefusals(): void {
+    this.#asked.clear();
+    this.#tools.clear();
+  }
+
+  warn(message: string): void {
+    this.#request.listener({ kind: 'warning', message });
+  }
+
+  async #open(reference: ImageReference): Promise<BlobTools> {
+    const world = await this.#request.worlds.of(reference);
+    const { rules } = this.#request;
+    return { world, rules, finder: new TorrentFinder(world), seeds: this.#seeds, pace: new Pace() };
+  }
+}

@@ -1,0 +1,121 @@
+import { delay } from '../base/retry.ts';
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { shortDigest } from '../image/digest.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import { decodeTorrent, withoutSecrets, type Metainfo } from '../metainfo/metainfo.ts';
+import type { TorrentAnswer, TorrentService } from '../registry/repository.ts';
+import type { World } from './world.ts';
+
+/** Hashing is waited for while it is estimated to take less than this, or a tenth of the download. */
+const PATIENCE_SECONDS = 2;
+const PATIENCE_SHARE = 0.1;
+/** The protocol's upper bound of `?wait=`. */
+const LONGEST_WAIT_SECONDS = 60;
+
+/** What is known of a blob's torrent when its download is to begin. */
+export type TorrentPlan =
+  | { readonly kind: 'torrent'; readonly metainfo: Metainfo }
+  /** Piece hashes are still being made: begin without, join when it comes. */
+  | { readonly kind: 'later'; readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined> }
+  | { readonly kind: 'none'; readonly reason: string };
+
+type FinderWorld = Pick<World, 'store' | 'listener'> & { readonly torrents: TorrentService };
+
+/** Asks the torrent service, one question first, so that a host without torrents is asked once and not per layer. */
+export class TorrentFinder {
+  readonly #world: FinderWorld;
+  #first: Promise<TorrentAnswer> | undefined;
+  #silent: string | undefined;
+
+  constructor(world: FinderWorld) {
+    this.#world = world;
+  }
+
+  /**
+   * @param downloadSeconds what the download itself would take, as far as is known; 0 for unknown
+   * @throws QuayctlError `interrupted`; whatever else goes wrong is a `none` with its reason
+   */
+  async find(descriptor: Descriptor, downloadSeconds: number, signal: AbortSignal): Promise<TorrentPlan> {
+    const patience = Math.max(PATIENCE_SECONDS, downloadSeconds * PATIENCE_SHARE);
+    const deadline = performance.now() + patience * 1000;
+    let answer = await this.#ask(descriptor, 0, signal);
+    while (answer.kind === 'hashing' && answer.etaSeconds <= patience && performance.now() < deadline) {
+      answer = await this.#ask(descriptor, Math.ceil(Math.max(1, answer.etaSeconds)), signal);
+    }
+    if (answer.kind === 'hashing') {
+      return { kind: 'later', metainfo: (later) => this.#waitForHashes(descriptor, later) };
+    }
+    return this.#plan(descriptor, answer);
+  }
+
+  async #waitForHashes(descriptor: Descriptor, signal: AbortSignal): Promise<Metainfo | undefined> {
+    for (;;) {
+      const answer = await this.#ask(descriptor, LONGEST_WAIT_SECONDS, signal);
+      if (answer.kind !== 'hashing') {
+        const plan = await this.#plan(descriptor, answer);
+        return plan.kind === 'torrent' ? plan.metainfo : undefined;
+      }
+      await delay(answer.retryAfterSeconds * 1000, signal);
+    }
+  }
+
+  async #ask(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+    if (this.#first !== undefined) await this.#first;
+    if (this.#silent !== undefined) return { kind: 'none', reason: this.#silent };
+    const question = this.#answer(descriptor, waitSeconds, signal);
+    this.#first ??= question;
+    return question;
+  }
+
+  async #answer(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+    try {
+      return await this.#world.torrents.torrent(descriptor, waitSeconds, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isQuayctlError(error)) throw error;
+      // A service that is down stays down for the rest of this run: its time-out is paid once.
+      if (error.code === 'unreachable') this.#silent = error.message;
+      return { kind: 'none', reason: error.message };
+    }
+  }
+
+  async #plan(descriptor: Descriptor, answer: TorrentAnswer): Promise<TorrentPlan> {
+    if (answer.kind === 'torrent') {
+      const parsed = this.#parse(descriptor, answer.bytes);
+      if (parsed.kind === 'torrent') {
+        await this.#world.store.saveTorrent(descriptor.digest, withoutSecrets(answer.bytes));
+      }
+      return parsed;
+    }
+    const kept =
+      this.#silent === undefined ? undefined : await this.#world.store.loadTorrent(descriptor.digest);
+    if (kept !== undefined) {
+      // The service is down, the swarm need not be: peers and the tracker are found as last time.
+      const parsed = this.#parse(descriptor, kept);
+      if (parsed.kind === 'torrent') return parsed;
+    }
+    return { kind: 'none', reason: answer.kind === 'none' ? answer.reason : 'still being hashed' };
+  }
+
+  /** A torrent of other bytes is told before a byte of it is fetched, as far as it can be told by then. */
+  #parse(descriptor: Descriptor, bytes: Uint8Array): TorrentPlan {
+    try {
+      const metainfo = decodeTorrent(bytes);
+      if (metainfo.geometry.length !== descriptor.size) {
+        throw new QuayctlError(
+          'protocol',
+          `the torrent is of ${metainfo.geometry.length} bytes, the blob of ${descriptor.size}`,
+        );
+      }
+      if (metainfo.digest !== undefined && metainfo.digest !== descriptor.digest) {
+        throw new QuayctlError('protocol', `the torrent is of ${shortDigest(metainfo.digest)}`);
+      }
+      return { kind: 'torrent', metainfo };
+    } catch (error) {
+      if (!isQuayctlError(error)) throw error;
+      const reason = `torrent of ${shortDigest(descriptor.digest)} refused: ${error.message}`;
+      this.#world.listener({ kind: 'warning', message: reason });
+      return { kind: 'none', reason };
+    }
+  }
+}
