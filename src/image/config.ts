@@ -3,7 +3,7 @@ import { digestOf, parseDigest, type Digest } from './digest.ts';
 import { list, object, optionalText, parseJsonObject, text, type JsonObject } from './json.ts';
 import type { ImageConfig, ImageManifest } from './manifest.ts';
 
-/** Docker and containerd stop at 8 MiB as well; real ones have some KiB, labels with SBOMs some hundred. */
+/** Real ones have some KiB, with SBOMs in their labels some hundred; eight MiB are parsed in a blink. */
 export const MAX_CONFIG_BYTES = 8 * 1024 * 1024;
 const MAX_LAYERS = 1000;
 /** One entry for each line of a Dockerfile; those that make no layer count too. */

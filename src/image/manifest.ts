@@ -64,7 +64,7 @@ export interface RunnableImage extends ResolvedImage {
   readonly config: ImageConfig;
 }
 
-/** OCI distribution-spec: registries need not take larger ones, and Docker reads no larger ones. */
+/** OCI distribution-spec: registries are to take manifests of 4 MiB; nobody may count on more. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 /** Overlay file systems end at about 500 layers, Docker at 127; the rest is room for artifacts. */
 const MAX_LAYERS = 1000;

@@ -100,7 +100,7 @@ function normalizeArchitecture(architecture: string, variant: string): [string, 
       return ['amd64', variant === 'v1' ? '' : variant];
     case 'aarch64':
     case 'arm64':
-      return ['arm64', variant === '8' || variant === 'v8' ? '' : variant];
+      return ['arm64', /^v?8(?:\.0)?$/.test(variant) ? '' : /^v?9(?:\.0)?$/.test(variant) ? 'v9' : variant];
     case 'armhf':
       return ['arm', 'v7'];
     case 'armel':

@@ -79,10 +79,12 @@ export function formatReference(reference: ImageReference): string {
 export function familiarName(reference: ImageReference): string {
   const { registry, repository } = reference;
   if (registry !== DEFAULT_REGISTRY) return formatReference(reference);
-  const official = repository.startsWith(OFFICIAL_NAMESPACE)
+  const withoutNamespace = repository.startsWith(OFFICIAL_NAMESPACE)
     ? repository.slice(OFFICIAL_NAMESPACE.length)
     : repository;
-  return (official.includes('/') ? repository : official) + suffix(reference);
+  const short = withoutNamespace.includes('/') ? repository : withoutNamespace;
+  // docker.io/localhost/app: without docker.io it would be another image.
+  return splitRegistry(short).rest === short ? short + suffix(reference) : formatReference(reference);
 }
 
 /** Registry and repository, no tag or digest: `docker.io/library/ubuntu`. */
