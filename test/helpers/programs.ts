@@ -19,6 +19,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'python3-libtorrent': 'python3-libtorrent',
   skopeo: 'skopeo',
   'transmission-daemon': 'transmission-daemon',
+  'transmission-show': 'transmission-cli',
   umoci: 'umoci',
   zstd: 'zstd',
 };
@@ -47,7 +48,7 @@ export function programPath(program: string): string {
 
 function isHere(need: string): boolean {
   if (need === 'root') return process.getuid?.() === 0;
-  if (need === 'python3-libtorrent') return spawnSync('python3', ['-c', 'import libtorrent']).status === 0;
+  if (need === 'python3-libtorrent') return spawnSync('/usr/bin/python3', ['-c', 'import libtorrent']).status === 0;
   return findProgram(need) !== undefined;
 }
 
