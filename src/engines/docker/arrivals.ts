@@ -1,0 +1,46 @@
+import type { Digest } from '../../image/digest.ts';
+import type { BlobFeed } from '../engine.ts';
+
+/** Which of an image's layers are committed by now. One failure ends every wait. */
+export class Arrivals {
+  readonly #waits: readonly Promise<void>[];
+  readonly #ready: boolean[];
+  readonly #failed: Promise<never>;
+
+  /** @param wanted from this index on; the layers before it are not waited for */
+  constructor(layers: readonly { readonly digest: Digest }[], wanted: number, feed: BlobFeed) {
+    const { promise: failed, reject } = Promise.withResolvers<never>();
+    failed.catch(() => undefined);
+    this.#failed = failed;
+    this.#ready = layers.map((_, at) => at < wanted);
+    this.#waits = layers.map(async ({ digest }, at) => {
+      if (at < wanted) return;
+      try {
+        await feed.ready(digest);
+        this.#ready[at] = true;
+      } catch (error) {
+        reject(error);
+      }
+    });
+  }
+
+  /** Waits for one layer. Rejects as soon as any layer cannot come, or with the signal's reason. */
+  async until(at: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const abort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      await Promise.race([this.#waits[at], this.#failed, aborted]);
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** The end (exclusive) of the run of ready layers that begins at `at`. */
+  readyUntil(at: number): number {
+    let end = at;
+    while (this.#ready[end] === true) end++;
+    return end;
+  }
+}

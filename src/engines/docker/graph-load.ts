@@ -1,0 +1,198 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isQuayctlError } from '../../base/errors.ts';
+import type { RunnableImage } from '../../image/manifest.ts';
+import type { BlobFeed, LoadOptions } from '../engine.ts';
+import { Arrivals } from './arrivals.ts';
+import type { ArchivePart } from './archive.ts';
+import type { DockerClient } from './client.ts';
+import { DockerRefusal, isLost } from './failures.ts';
+import {
+  archiveHead,
+  firstMissingLayer,
+  layerName,
+  prefixImage,
+  wholeImage,
+  type LoadedConfig,
+} from './graph-archive.ts';
+import { firstMissing, probe } from './graph-presence.ts';
+import { layerFile, layerStream } from './layer-file.ts';
+import { TemporaryImages } from './temporary-images.ts';
+
+/**
+ * Ready layers that go into one load. Each load costs the daemon some 60 ms; smaller ones overlap better with the
+ * download and with each other. Bytes.
+ */
+const BATCH_BYTES = 32 * 1024 * 1024;
+/** So little is waited for and sent in one piece. Bytes. */
+const REST_BYTES = 4 * 1024 * 1024;
+/** From here on it is worth a request of its own that the daemon unpacks the base layer while it comes in. Bytes. */
+const IMPORT_BYTES = 8 * 1024 * 1024;
+/** How long a daemon that went away may take to come back. Milliseconds. */
+const COMEBACK_MS = 15_000;
+const COMEBACK_POLL_MS = 250;
+
+interface GraphLoad {
+  readonly client: DockerClient;
+  readonly image: RunnableImage;
+  readonly feed: BlobFeed;
+  readonly options: LoadOptions;
+  readonly readsZstd: boolean;
+  readonly temporary: TemporaryImages;
+}
+
+/**
+ * Loads into Docker's own layer store while layers still arrive: `docker load` of images without a name that hold
+ * the layers so far, each sending only what the one before it had not, then the image itself.
+ * @param names `name:tag`
+ */
+export async function loadIntoGraph(
+  client: DockerClient,
+  image: RunnableImage,
+  feed: BlobFeed,
+  options: LoadOptions,
+  names: readonly string[],
+  readsZstd: boolean,
+): Promise<void> {
+  await using temporary = new TemporaryImages(client, image.manifest.config.digest);
+  const load: GraphLoad = { client, image, feed, options, readsZstd, temporary };
+  let from = firstMissing(options.presence);
+  let pruned = false;
+  let lost = false;
+  for (;;) {
+    try {
+      await loadFrom(from, names, load);
+      temporary.succeeded();
+      return;
+    } catch (error) {
+      if (options.signal.aborted || isQuayctlError(error)) throw error;
+      const missing = error instanceof DockerRefusal ? firstMissingLayer(error.message) : undefined;
+      if (missing !== undefined && !pruned) {
+        pruned = true;
+        from = missing;
+      } else if (isLost(error) && !lost) {
+        lost = true;
+        await comeback(client, error, options.signal);
+        from = await probe(client, image, temporary.label, options.signal);
+      } else throw error;
+    }
+  }
+}
+
+/** Loads all layers from `from` on, and the image. At most two loads are under way, one being sent, one unpacked. */
+async function loadFrom(from: number, names: readonly string[], load: GraphLoad): Promise<void> {
+  const { image, options } = load;
+  const layers = image.manifest.layers;
+  const stop = new AbortController();
+  const signal = AbortSignal.any([options.signal, stop.signal]);
+  const arrivals = new Arrivals(layers, from, load.feed);
+  layers.slice(0, from).forEach(({ digest }) => options.onProgress?.({ layer: digest, done: true }));
+
+  let before: Promise<void> = Promise.resolve();
+  let last: Promise<void> = before;
+  try {
+    for (let at = from; ;) {
+      await before;
+      const end = await batchEnd(at, load, arrivals, signal);
+      before = last;
+      last = sendBatch(at, end, before, names, load, arrivals, signal);
+      // The first that fails ends the others, and what waits for blobs.
+      last.catch((error: unknown) => stop.abort(error));
+      if (end === layers.length) break;
+      at = end;
+    }
+    await last;
+  } catch (error) {
+    await Promise.allSettled([before, last]);
+    throw stop.signal.aborted && !options.signal.aborted ? stop.signal.reason : error;
+  }
+}
+
+/** Where the batch that begins at `at` ends: as soon as `at` is ready, all that is ready and not too much. */
+async function batchEnd(
+  at: number,
+  load: GraphLoad,
+  arrivals: Arrivals,
+  signal: AbortSignal,
+): Promise<number> {
+  const layers = load.image.manifest.layers;
+  const rest = layers.slice(at).reduce((sum, { size }) => sum + size, 0);
+  if (rest <= REST_BYTES) return layers.length;
+  await arrivals.until(at, signal);
+  if (isImported(at, load)) return at + 1;
+  const ready = arrivals.readyUntil(at);
+  let bytes = layers[at]?.size ?? 0;
+  let end = at + 1;
+  while (end < ready && bytes + (layers[end]?.size ?? 0) <= BATCH_BYTES) bytes += layers[end++]?.size ?? 0;
+  return end;
+}
+
+function isImported(at: number, { image }: GraphLoad): boolean {
+  const layers = image.manifest.layers;
+  return at === 0 && layers.length > 1 && (layers[0]?.size ?? 0) >= IMPORT_BYTES;
+}
+
+async function sendBatch(
+  at: number,
+  end: number,
+  before: Promise<void>,
+  names: readonly string[],
+  load: GraphLoad,
+  arrivals: Arrivals,
+  signal: AbortSignal,
+): Promise<void> {
+  const { client, image, options, temporary } = load;
+  const layers = image.manifest.layers.slice(at, end);
+  layers.forEach(({ digest }) => options.onProgress?.({ layer: digest, done: false }));
+  if (end < image.manifest.layers.length) {
+    if (isImported(at, load)) await importFirst(load, signal);
+    else {
+      const config = prefixImage(image, end, temporary.label);
+      temporary.add(config.id);
+      await client.load(batch(config, at, before, load, arrivals, signal), signal);
+    }
+  } else await client.load(batch(wholeImage(image, names), at, before, load, arrivals, signal), signal);
+  layers.forEach(({ digest }) => options.onProgress?.({ layer: digest, done: true }));
+}
+
+/** The base layer as an image: the daemon unpacks it as it comes, without the copy that a load makes first. */
+async function importFirst(
+  { client, image, feed, readsZstd, temporary }: GraphLoad,
+  signal: AbortSignal,
+): Promise<void> {
+  const layer = image.manifest.layers[0];
+  if (layer === undefined) return;
+  const body = await layerStream(layer, feed, readsZstd);
+  temporary.add(await client.importLayer(body, temporary.labelText, signal));
+}
+
+async function* batch(
+  config: LoadedConfig,
+  from: number,
+  before: Promise<void>,
+  { image, feed, readsZstd }: GraphLoad,
+  arrivals: Arrivals,
+  signal: AbortSignal,
+): AsyncGenerator<ArchivePart> {
+  yield* archiveHead(config);
+  for (const [at, layer] of image.manifest.layers.entries()) {
+    if (at < from || at >= config.count) continue;
+    await arrivals.until(at, signal);
+    yield await layerFile(layerName(at), layer, feed, readsZstd);
+  }
+  // The daemon begins to unpack when the archive ends; by then the layers below must be there.
+  await before;
+}
+
+/** @throws what was lost, when the daemon does not come back */
+async function comeback(client: DockerClient, lost: unknown, signal: AbortSignal): Promise<void> {
+  const end = performance.now() + COMEBACK_MS;
+  while (performance.now() < end) {
+    try {
+      await client.ping(AbortSignal.any([signal, AbortSignal.timeout(COMEBACK_POLL_MS * 8)]));
+      return;
+    } catch {
+      await sleep(COMEBACK_POLL_MS, undefined, { signal });
+    }
+  }
+  throw lost;
+}

@@ -1,0 +1,39 @@
+import { pipeline, type Readable, type Transform } from 'node:stream';
+import { createZstdDecompress } from 'node:zlib';
+import type { Descriptor } from '../../image/descriptor.ts';
+import { layerCompression } from '../../image/media-types.ts';
+import type { BlobFeed } from '../engine.ts';
+import type { ArchivePart } from './archive.ts';
+
+/**
+ * A layer as this daemon can read it. gzip is sent as it is: unpacking it here first measured no faster than the
+ * daemon's own, and the length of what is in it would have to be found by unpacking it twice. zstd for an old
+ * daemon is unpacked twice, which is cheap enough: nothing else tells the length that the tar header needs, and a
+ * temporary file would cost the disk of both sides.
+ */
+export async function layerFile(
+  name: string,
+  layer: Descriptor,
+  feed: BlobFeed,
+  readsZstd: boolean,
+): Promise<ArchivePart> {
+  if (readsZstd || layerCompression(layer.mediaType) !== 'zstd') {
+    return { name, size: layer.size, open: () => feed.stream(layer.digest) };
+  }
+  const open = (): Promise<Readable> => layerStream(layer, feed, readsZstd);
+  let size = 0;
+  for await (const chunk of await open()) size += (chunk as Uint8Array).length;
+  return { name, size, open };
+}
+
+/** The same for a body of which the length need not be known. */
+export async function layerStream(layer: Descriptor, feed: BlobFeed, readsZstd: boolean): Promise<Readable> {
+  const blob = await feed.stream(layer.digest);
+  if (readsZstd || layerCompression(layer.mediaType) !== 'zstd') return blob;
+  return through(blob, createZstdDecompress());
+}
+
+/** Either end that fails takes the other with it; who reads sees the error. */
+function through(source: Readable, transform: Transform): Readable {
+  return pipeline(source, transform, () => undefined);
+}

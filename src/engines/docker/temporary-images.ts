@@ -1,0 +1,74 @@
+import { randomBytes } from 'node:crypto';
+import type { Digest } from '../../image/digest.ts';
+import type { DockerClient, ListedImage } from './client.ts';
+import { TEMPORARY_LABEL } from './graph-archive.ts';
+
+/** A daemon that does not answer must not hold up the end of a run. Milliseconds. */
+const CLEANUP_MS = 5000;
+/** No run of another image takes longer than this; what is older was left by a crash. Seconds. */
+const STALE_SECONDS = 24 * 60 * 60;
+
+/** The images without a name that one run makes, and their end: whatever happens, they are removed. */
+export class TemporaryImages implements AsyncDisposable {
+  /** `CONFIG-DIGEST/RUN` */
+  readonly label: string;
+  readonly #client: DockerClient;
+  readonly #image: Digest;
+  readonly #ids = new Set<string>();
+  readonly #before: Promise<readonly ListedImage[]>;
+  #succeeded = false;
+
+  constructor(client: DockerClient, image: Digest) {
+    this.#client = client;
+    this.#image = image;
+    this.label = temporaryLabel(image);
+    // Asked now, while the first layer is on its way, and not when the user waits for the end.
+    this.#before = client.list(TEMPORARY_LABEL, AbortSignal.timeout(CLEANUP_MS)).catch(() => []);
+  }
+
+  /** As a Dockerfile's LABEL has it. */
+  get labelText(): string {
+    return `${TEMPORARY_LABEL}=${this.label}`;
+  }
+
+  add(id: string): void {
+    this.#ids.add(id);
+  }
+
+  /**
+   * The image itself is in the engine and holds all its layers: now what other runs have made for the same image
+   * can go too, crashed or not. Until then a crashed run's layers save this one from sending them.
+   */
+  succeeded(): void {
+    this.#succeeded = true;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const signal = AbortSignal.timeout(CLEANUP_MS);
+    const others = this.#succeeded ? (await this.#before).filter((image) => this.#isLeftover(image)) : [];
+    // After a failure one may be there of which the ID was never told.
+    const own = this.#succeeded
+      ? []
+      : (await this.#list(signal)).filter((image) => labelOf(image) === this.label);
+    const ids = new Set([...this.#ids, ...[...others, ...own].map(({ id }) => id)]);
+    await Promise.allSettled(Array.from(ids, (id) => this.#client.remove(id, signal)));
+  }
+
+  #list(signal: AbortSignal): Promise<readonly ListedImage[]> {
+    return this.#client.list(TEMPORARY_LABEL, signal).catch(() => []);
+  }
+
+  #isLeftover(image: ListedImage): boolean {
+    const ofThisImage = labelOf(image).startsWith(`${this.#image}/`);
+    return ofThisImage || image.created < Date.now() / 1000 - STALE_SECONDS;
+  }
+}
+
+/** Unique to a run. */
+export function temporaryLabel(image: Digest): string {
+  return `${image}/${randomBytes(8).toString('hex')}`;
+}
+
+function labelOf(image: ListedImage): string {
+  return image.labels[TEMPORARY_LABEL] ?? '';
+}
