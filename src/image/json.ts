@@ -1,22 +1,25 @@
 import { QuayctlError } from '../base/errors.ts';
 
-/** Deeper than any manifest, index or config is; a bomb of brackets would cost a hundred times its size. */
+/** Deeper than any manifest, index or config is. */
 const MAX_DEPTH = 64;
+/** An index.json of 50,000 images; each value costs some 60 bytes once parsed, so `[{},{},...]` is a bomb too. */
+const MAX_VALUES = 1_000_000;
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /**
  * A JSON object from foreign bytes.
  * @param what names the document in errors, e.g. `manifest`
- * @throws QuayctlError `limit` over `maxBytes` or nested too deeply, `protocol` for anything that is no JSON object
+ * @throws QuayctlError `limit` over `maxBytes`, nested too deeply or of too many values, `protocol` for anything that is no JSON object
  */
 export function parseJsonObject(bytes: Uint8Array, what: string, maxBytes: number): JsonObject {
   if (bytes.length > maxBytes) {
     throw new QuayctlError('limit', `${what}: ${bytes.length} bytes, more than ${maxBytes} are not read`);
   }
-  if (nestsDeeperThan(bytes, MAX_DEPTH)) {
+  const { depth, values } = measure(bytes);
+  if (depth > MAX_DEPTH)
     throw new QuayctlError('limit', `${what}: nested more than ${MAX_DEPTH} levels deep`);
-  }
+  if (values > MAX_VALUES) throw new QuayctlError('limit', `${what}: more than ${MAX_VALUES} values`);
   return object(parse(bytes, what), what);
 }
 
@@ -57,11 +60,12 @@ function parse(bytes: Uint8Array, what: string): unknown {
   }
 }
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
+const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
+const [BRACE, BRACE_END, BRACKET, BRACKET_END] = [0x7b, 0x7d, 0x5b, 0x5d];
 
-function nestsDeeperThan(bytes: Uint8Array, max: number): boolean {
-  let depth = 0;
+/** How deep it nests and about how many values it has, before memory is spent on it; exact enough for a bound. */
+function measure(bytes: Uint8Array): { readonly depth: number; readonly values: number } {
+  let [level, depth, values] = [0, 0, 1];
   let quoted = false;
   for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at];
@@ -69,9 +73,11 @@ function nestsDeeperThan(bytes: Uint8Array, max: number): boolean {
       if (byte === BACKSLASH) at++;
       else if (byte === QUOTE) quoted = false;
     } else if (byte === QUOTE) quoted = true;
-    else if (byte === 0x7b || byte === 0x5b) {
-      if (++depth > max) return true;
-    } else if (byte === 0x7d || byte === 0x5d) depth--;
+    else if (byte === COMMA) values++;
+    else if (byte === BRACE || byte === BRACKET) {
+      values++;
+      depth = Math.max(depth, ++level);
+    } else if (byte === BRACE_END || byte === BRACKET_END) level--;
   }
-  return false;
+  return { depth, values };
 }

@@ -4,6 +4,7 @@ import type { Digest } from './digest.ts';
 import { list, optionalText, parseJsonObject, type JsonObject } from './json.ts';
 import {
   DOCKER_CONFIG,
+  DOCKER_MANIFEST,
   isIndexType,
   isManifestType,
   isSchema1Type,
@@ -72,6 +73,9 @@ const MAX_LAYERS = 1000;
 const MAX_INDEX_ENTRIES = 1000;
 const MAX_MEDIA_TYPE = 255;
 
+/** What registries of 2016 made of Docker's config type; Docker takes them for images (docker/distribution#1621). */
+const OLD_DOCKER_CONFIGS = new Set(['application/octet-stream', 'application/json', 'text/html']);
+
 /** Content types of servers that do not know what they serve; the document then says what it is. */
 const GENERIC_TYPES = new Set([
   '',
@@ -101,7 +105,7 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): ImageMan
  */
 export function whyNotRunnable(manifest: ImageManifest): string | undefined {
   const { config, layers, artifactType } = manifest;
-  if (config.mediaType !== OCI_CONFIG && config.mediaType !== DOCKER_CONFIG) {
+  if (!isImageConfig(manifest)) {
     return `it is an artifact of type ${artifactType ?? config.mediaType}, not an image`;
   }
   try {
@@ -111,6 +115,11 @@ export function whyNotRunnable(manifest: ImageManifest): string | undefined {
     if (error instanceof QuayctlError) return error.message;
     throw error;
   }
+}
+
+function isImageConfig({ mediaType, config }: ImageManifest): boolean {
+  if (config.mediaType === OCI_CONFIG || config.mediaType === DOCKER_CONFIG) return true;
+  return mediaType === DOCKER_MANIFEST && OLD_DOCKER_CONFIGS.has(config.mediaType);
 }
 
 /** @throws QuayctlError `protocol`, `limit`, `unsupported` */

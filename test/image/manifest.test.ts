@@ -252,6 +252,7 @@ describe('what is refused', () => {
     ['a byte order mark', `\uFEFF${JSON.stringify(MANIFEST)}`, 'protocol'],
     ['a bomb of brackets', '['.repeat(4_000_000), 'limit'],
     ['a bomb of objects', '{"a":'.repeat(800_000), 'limit'],
+    ['a million values', `{"layers":[${'{},'.repeat(1_000_000)}{}]}`, 'limit'],
     ['more than 4 MiB', JSON.stringify({ ...MANIFEST, x: 'x'.repeat(4 * 1024 * 1024) }), 'limit'],
   ];
   for (const [what, text, code] of raw) {
@@ -277,6 +278,12 @@ describe('what an engine can run', () => {
       undefined,
     );
     assert.equal(whyNotRunnable(image({ ...MANIFEST, layers: [] })), undefined);
+  });
+
+  test('images whose config type a registry of 2016 has spoiled, as Docker does', () => {
+    const config = { ...CONFIG, mediaType: 'application/octet-stream' };
+    assert.equal(whyNotRunnable(image({ ...MANIFEST, mediaType: DOCKER_MANIFEST, config })), undefined);
+    assert.match(whyNotRunnable(image({ ...MANIFEST, config })) ?? '', /octet-stream/);
   });
 
   // what, change to the manifest, in the reason
