@@ -3,9 +3,9 @@ const { existsSync } = require('node:fs');
 const { join } = require('node:path');
 const { pathToFileURL } = require('node:url');
 
-const entries = ['../dist/main.js', '../src/cli/main.ts'].map((path) => join(__dirname, path));
+const entries = ['../dist/cli/main.js', '../src/cli/main.ts'].map((path) => join(__dirname, path));
 const entry = entries.find(existsSync);
 
-import(pathToFileURL(entry).href)
+void import(pathToFileURL(entry).href)
   .then(({ main }) => main(process.argv.slice(2)))
   .then((code) => process.exit(code));

@@ -43,7 +43,7 @@ export async function startPodman(scope: Scope): Promise<TestPodman> {
     await service.kill('SIGTERM');
     await removeTree(directory);
   });
-  await answering(socket, service.stderr);
+  await answering(socket, () => service.stderr());
   return {
     socket,
     dockerHost,

@@ -133,7 +133,7 @@ function spawnTied(program: string, args: readonly string[], options: ProcessOpt
   const [command, ...rest] = existsSync(SETPRIV)
     ? [SETPRIV, '--pdeathsig', 'KILL', program, ...args]
     : [program, ...args];
-  return spawn(command as string, rest, {
+  return spawn(command, rest, {
     cwd: options.cwd,
     env: options.env ?? process.env,
     stdio: ['pipe', 'pipe', 'pipe'],

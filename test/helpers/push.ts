@@ -63,7 +63,8 @@ async function expectStatus(
 ): Promise<Response> {
   const response = await fetch(url, init);
   const text = await response.text();
-  if (response.status !== status) throw new Error(`${init.method} ${url}: ${response.status} ${text}`);
+  if (response.status !== status)
+    throw new Error(`${init.method} ${String(url)}: ${response.status} ${text}`);
   return response;
 }
 
