@@ -42,13 +42,13 @@ function bytes(json: unknown): Uint8Array {
 function image(json: unknown, contentType?: string): ImageManifest {
   const parsed = parseManifest(bytes(json), contentType);
   assert.equal(parsed.kind, 'manifest');
-  return parsed as ImageManifest;
+  return parsed;
 }
 
 function index(json: unknown, contentType?: string): ImageIndex {
   const parsed = parseManifest(bytes(json), contentType);
   assert.equal(parsed.kind, 'index');
-  return parsed as ImageIndex;
+  return parsed;
 }
 
 describe('what a document is', () => {
