@@ -48,7 +48,8 @@ export function programPath(program: string): string {
 
 function isHere(need: string): boolean {
   if (need === 'root') return process.getuid?.() === 0;
-  if (need === 'python3-libtorrent') return spawnSync('/usr/bin/python3', ['-c', 'import libtorrent']).status === 0;
+  if (need === 'python3-libtorrent')
+    return spawnSync('/usr/bin/python3', ['-c', 'import libtorrent']).status === 0;
   return findProgram(need) !== undefined;
 }
 
