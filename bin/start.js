@@ -1,9 +1,9 @@
-// The bundle where there is one (the published package), else the sources (a checkout; Node strips the types).
+// The sources in a checkout (Node strips the types), else the bundle: the published package has no sources.
 const { existsSync } = require('node:fs');
 const { join } = require('node:path');
 const { pathToFileURL } = require('node:url');
 
-const entries = ['../dist/cli/main.js', '../src/cli/main.ts'].map((path) => join(__dirname, path));
+const entries = ['../src/cli/main.ts', '../dist/cli/main.js'].map((path) => join(__dirname, path));
 const entry = entries.find(existsSync);
 
 void import(pathToFileURL(entry).href)
