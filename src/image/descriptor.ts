@@ -27,7 +27,7 @@ const MAX_ANNOTATIONS = 1000;
 const MAX_PLATFORM_FIELD = 128;
 
 /** What the empty descriptor points at: the two bytes `{}` (OCI image-spec manifest.md). */
-export const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
+const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 const EMPTY_DIGEST = 'sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a';
 
 /**

@@ -40,9 +40,14 @@ export function list(value: unknown, what: string, max: number): readonly unknow
   return value;
 }
 
-/** @throws QuayctlError `protocol` where `value` is no text of 1 to `max` characters */
+/**
+ * Text that may be shown on a terminal.
+ * @throws QuayctlError `protocol` where `value` is no text of 1 to `max` characters, or has control characters
+ */
 export function text(value: unknown, what: string, max: number): string {
-  if (typeof value === 'string' && value !== '' && value.length <= max) return value;
+  if (typeof value === 'string' && value !== '' && value.length <= max && !/\p{Cc}/u.test(value)) {
+    return value;
+  }
   throw new QuayctlError('protocol', `${what}: not a text of 1 to ${max} characters`);
 }
 

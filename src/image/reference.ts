@@ -125,7 +125,9 @@ function checkRepository(text: string, path: string, repository: string): void {
     throw refuse(text, `the repository name is longer than ${MAX_REPOSITORY_LENGTH} characters`);
   }
   if (path.toLowerCase() !== path) {
-    throw refuse(text, 'the repository name must be lower-case', `did you mean ${path.toLowerCase()}?`);
+    const lower = path.toLowerCase();
+    const hint = isRepository(lower) ? `did you mean ${lower}?` : undefined;
+    throw refuse(text, 'the repository name must be lower-case', hint);
   }
   const wrong = path.split('/').find((component) => !PATH_COMPONENT.test(component));
   if (wrong === undefined) return;
@@ -133,6 +135,10 @@ function checkRepository(text: string, path: string, repository: string): void {
     text,
     `repository name component ${show(wrong)}: a-z and 0-9, between them one . or _, two _, or any -`,
   );
+}
+
+function isRepository(path: string): boolean {
+  return path.split('/').every((component) => PATH_COMPONENT.test(component));
 }
 
 function referenceDigest(text: string, digest: string): Digest {

@@ -207,6 +207,13 @@ describe('what is refused', () => {
       'protocol',
       /layer 1: mediaType/,
     ],
+    [
+      'a media type that would write on the terminal',
+      layer({ mediaType: 'a/\x1b[2J' }),
+      undefined,
+      'protocol',
+      /layer 1: mediaType/,
+    ],
     ['urls that are no list', layer({ urls: 'https://x/' }), undefined, 'protocol', /urls/],
     ['urls that are no texts', layer({ urls: [7] }), undefined, 'protocol', /urls/],
     ['urls without end', layer({ urls: Array(17).fill('https://x/') }), undefined, 'limit', /urls/],

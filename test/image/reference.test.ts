@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { QuayctlError} from '../../src/base/errors.ts';
+import type { QuayctlError } from '../../src/base/errors.ts';
 import { isQuayctlError, type ErrorCode } from '../../src/base/errors.ts';
 import {
   familiarName,
