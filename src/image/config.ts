@@ -1,10 +1,8 @@
 import { QuayctlError } from '../base/errors.ts';
 import { digestOf, parseDigest, type Digest } from './digest.ts';
 import { list, object, optionalText, parseJsonObject, text, type JsonObject } from './json.ts';
-import type { ImageConfig, ImageManifest } from './manifest.ts';
+import { MAX_CONFIG_BYTES, type ImageConfig, type ImageManifest } from './manifest.ts';
 
-/** Real ones have some KiB, with SBOMs in their labels some hundred; eight MiB are parsed in a blink. */
-export const MAX_CONFIG_BYTES = 8 * 1024 * 1024;
 const MAX_LAYERS = 1000;
 /** One entry for each line of a Dockerfile; those that make no layer count too. */
 const MAX_HISTORY = 10_000;

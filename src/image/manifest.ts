@@ -67,6 +67,8 @@ export interface RunnableImage extends ResolvedImage {
 
 /** OCI distribution-spec: registries are to take manifests of 4 MiB; nobody may count on more. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+/** Real configs have some KiB, with SBOMs in their labels some hundred; eight MiB are parsed in a blink. */
+export const MAX_CONFIG_BYTES = 8 * 1024 * 1024;
 /** Overlay file systems end at about 500 layers, Docker at 127; the rest is room for artifacts. */
 const MAX_LAYERS = 1000;
 /** Official images have about 20 entries, attestations included. */
@@ -100,13 +102,17 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): ImageMan
 }
 
 /**
- * Why no engine can run this: it is an artifact (a chart, a signature, an attestation, ...), or has layers that
- * are no file system layers. Undefined for an image.
+ * Why no engine can run this: it is an artifact (a chart, a signature, an attestation, ...), has a config that is
+ * too large to be read, or layers that are no file system layers. Undefined for an image.
  */
 export function whyNotRunnable(manifest: ImageManifest): string | undefined {
   const { config, layers, artifactType } = manifest;
   if (!isImageConfig(manifest)) {
     return `it is an artifact of type ${artifactType ?? config.mediaType}, not an image`;
+  }
+  // Told before it is fetched: it is read into memory as a whole.
+  if (config.size > MAX_CONFIG_BYTES) {
+    return `its config has ${config.size} bytes, more than ${MAX_CONFIG_BYTES} are not read`;
   }
   try {
     for (const layer of layers) layerCompression(layer.mediaType);

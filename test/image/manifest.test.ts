@@ -312,6 +312,7 @@ describe('what an engine can run', () => {
       /plugin/,
     ],
     ['an attestation', { layers: [{ ...LAYER, mediaType: 'application/vnd.in-toto+json' }] }, /in-toto/],
+    ['a config of gigabytes', { config: { ...CONFIG, size: 10_000_000_000 } }, /10000000000 bytes/],
     ['encrypted layers', { layers: [LAYER, { ...LAYER, mediaType: `${GZIP}+encrypted` }] }, /encrypted/],
   ];
   for (const [what, change, reason] of table) {
