@@ -1,0 +1,111 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isQuayctlError, type ErrorCode } from '../../base/errors.ts';
+import type { ServeListener } from '../events.ts';
+import { refuse, type Exchange, type Route } from './exchange.ts';
+import { pathComponents } from './path.ts';
+
+/** Longest path in a log line. */
+const MAX_LOGGED_PATH = 300;
+
+export interface RouterOptions {
+  /** By the first component of the path: `v2`, `c1`, `announce`. */
+  readonly routes: ReadonlyMap<string, Route>;
+  readonly listener: ServeListener;
+  readonly closing: AbortSignal;
+}
+
+/** Gives every request to its route, and turns what the route throws into an answer. */
+export function router({ routes, listener, closing }: RouterOptions) {
+  return (request: IncomingMessage, response: ServerResponse): void => {
+    const startedAt = performance.now();
+    const client = new AbortController();
+    const [rawPath = '', ...queries] = (request.url ?? '').split('?');
+    const components = pathComponents(rawPath) ?? [];
+    response.on('close', () => {
+      client.abort();
+      listener({
+        kind: 'request',
+        client: request.socket.remoteAddress ?? 'unknown',
+        method: request.method ?? '',
+        path: rawPath.slice(0, MAX_LOGGED_PATH),
+        status: response.statusCode,
+        bytes: bodyBytes(response),
+        milliseconds: Math.round(performance.now() - startedAt),
+        aborted: !response.writableFinished,
+      });
+    });
+    // A client that resets the connection is told by `close`.
+    response.on('error', () => undefined);
+    const rawQuery = queries.join('?');
+    const exchange: Exchange = {
+      request,
+      response,
+      method: request.method === 'HEAD' ? 'HEAD' : 'GET',
+      components,
+      query: new URLSearchParams(rawQuery),
+      rawQuery,
+      signal: client.signal,
+      closing,
+    };
+    void answer(exchange, routes, listener);
+  };
+}
+
+async function answer(
+  exchange: Exchange,
+  routes: RouterOptions['routes'],
+  listener: ServeListener,
+): Promise<void> {
+  const { request, response, components } = exchange;
+  try {
+    response.setHeader('x-content-type-options', 'nosniff');
+    if (components[0] === 'c1') response.setHeader('quay-torrent', '1');
+    if (request.method !== 'GET' && request.method !== 'HEAD') return refuseMethod(exchange);
+    const route = routes.get(components[0] ?? '');
+    if (route === undefined) return refuse(exchange, 404, 'UNSUPPORTED', 'no such path');
+    await route(exchange);
+  } catch (error) {
+    fail(exchange, error, listener);
+  }
+}
+
+function refuseMethod(exchange: Exchange): void {
+  // The body of what is refused is not read.
+  refuse(exchange, 405, 'UNSUPPORTED', 'this service is read-only', {
+    allow: 'GET, HEAD',
+    connection: 'close',
+  });
+}
+
+/** Statuses for what a route may throw; whatever else is a bug of ours. */
+const STATUS: Partial<Record<ErrorCode, number>> = {
+  unauthorized: 403,
+  'not-found': 404,
+  limit: 503,
+  unreachable: 502,
+  protocol: 502,
+  verification: 502,
+};
+
+function fail(exchange: Exchange, error: unknown, listener: ServeListener): void {
+  const { response, signal } = exchange;
+  if (signal.aborted) return;
+  if (response.headersSent) {
+    // Half an answer cannot be taken back, only be seen to be incomplete.
+    response.destroy();
+    return;
+  }
+  const status = isQuayctlError(error) ? STATUS[error.code] : undefined;
+  if (isQuayctlError(error) && status !== undefined) {
+    refuse(exchange, status, status === 502 ? 'UNAVAILABLE' : 'DENIED', error.message);
+    return;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  listener({ kind: 'warning', message: `${exchange.components[0] ?? ''}: ${message}` });
+  refuse(exchange, 500, 'UNKNOWN', 'internal error');
+}
+
+function bodyBytes(response: ServerResponse): number {
+  const length = Number(response.getHeader('content-length'));
+  return response.writableFinished && Number.isFinite(length) ? length : 0;
+}

@@ -1,0 +1,110 @@
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import type { Dispatcher } from 'undici';
+import { QuayctlError } from '../base/errors.ts';
+import type { ServeListener } from './events.ts';
+import { isLoopbackHost } from './tracker/address.ts';
+
+/** `quayctl serve`, its flags parsed (cli.md). */
+export interface TorrentServiceOptions {
+  /** `https://HOST[:PORT]`, `http://...` (loopback, or with `insecure`), `HOST[:PORT]`, or `oci:DIR`. */
+  readonly upstream: string;
+  /** Port 0 for one of the kernel's choice. */
+  readonly listen: { readonly host: string; readonly port: number };
+  /** How clients reach the service; from `listen` by default, which must then be an address that they can reach. */
+  readonly publicUrl?: string | undefined;
+  /** URL of an external tracker; the embedded one then stays off. */
+  readonly announce?: string | undefined;
+  /** PEM. */
+  readonly tls?: { readonly cert: string | Uint8Array; readonly key: string | Uint8Array } | undefined;
+  readonly dataDirectory: string;
+  /** By default in the data directory. */
+  readonly secretFile?: string | undefined;
+  /** Of signed web seed URLs; one hour by default. */
+  readonly tokenTtlSeconds?: number | undefined;
+  /** Plain HTTP towards an upstream that is not on loopback. */
+  readonly insecure?: boolean | undefined;
+  /** Further hosts by which references mean the upstream. */
+  readonly aliases?: readonly string[] | undefined;
+  readonly listener: ServeListener;
+  /** How requests to the upstream leave (proxies, TLS); stays the caller's to close. */
+  readonly dispatcher?: Dispatcher | undefined;
+  /** Stops the service, as `close` does. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const DEFAULT_TOKEN_TTL_SECONDS = 3600;
+const SECRET_FILE = 'secret.json';
+
+/** Where the images are. */
+export type UpstreamPlace =
+  | { readonly kind: 'layout'; readonly directory: string }
+  | { readonly kind: 'registry'; readonly origin: URL };
+
+/** @throws QuayctlError `usage` for what is neither, or would send credentials in the clear */
+export function upstreamPlace({ upstream, insecure = false }: TorrentServiceOptions): UpstreamPlace {
+  if (upstream.startsWith('oci:')) {
+    const directory = upstream.slice('oci:'.length);
+    if (directory === '') throw usage('--upstream oci:DIR: the directory is missing');
+    return { kind: 'layout', directory };
+  }
+  const withScheme = upstream.includes('://') ? upstream : `${insecure ? 'http' : 'https'}://${upstream}`;
+  const origin = URL.parse(withScheme);
+  if (
+    origin === null ||
+    !/^https?:$/.test(origin.protocol) ||
+    !/^\/?$/.test(origin.pathname) ||
+    origin.search !== ''
+  ) {
+    throw usage('--upstream: wanted is https://HOST[:PORT] or oci:DIR');
+  }
+  if (origin.username !== '' || origin.password !== '') {
+    throw usage('--upstream: a user name or password in the URL is not taken');
+  }
+  if (origin.protocol === 'http:' && !insecure && !isLoopbackHost(origin.hostname)) {
+    throw usage(
+      `--upstream ${origin.origin}: plain HTTP to another host`,
+      'use https://, or allow it with --insecure',
+    );
+  }
+  return { kind: 'registry', origin };
+}
+
+/**
+ * Base of the URLs in torrents, without a slash at its end; undefined for the address that is listened on.
+ * @throws QuayctlError `usage`
+ */
+export function publicUrl({ publicUrl: given, listen }: TorrentServiceOptions): string | undefined {
+  if (given !== undefined) return webUrl('--public-url', given).replace(/\/+$/, '');
+  if (!isWildcard(listen.host)) return undefined;
+  const hint = 'say how clients reach it: --public-url http://HOST:PORT';
+  throw usage(`--listen ${listen.host} is no address that clients could be told`, hint);
+}
+
+/** @throws QuayctlError `usage` */
+export function announceUrl({ announce }: TorrentServiceOptions): string | undefined {
+  return announce === undefined ? undefined : webUrl('--announce', announce, ['http:', 'https:', 'udp:']);
+}
+
+export function tokenTtlSeconds({ tokenTtlSeconds: given }: TorrentServiceOptions): number {
+  return given ?? DEFAULT_TOKEN_TTL_SECONDS;
+}
+
+export function secretFile({ secretFile: given, dataDirectory }: TorrentServiceOptions): string {
+  return given ?? join(dataDirectory, SECRET_FILE);
+}
+
+function webUrl(flag: string, text: string, protocols: readonly string[] = ['http:', 'https:']): string {
+  const url = URL.parse(text);
+  if (url !== null && protocols.includes(url.protocol) && url.hash === '' && url.username === '')
+    return url.href;
+  throw usage(`${flag}: wanted is a URL (${protocols.join(', ')})`);
+}
+
+function isWildcard(host: string): boolean {
+  return host === '' || host === '0.0.0.0' || (isIP(host) === 6 && /^[0:]+$/.test(host));
+}
+
+export function usage(message: string, hint?: string): QuayctlError {
+  return new QuayctlError('usage', message, { hint });
+}

@@ -1,0 +1,85 @@
+import { contentRange, wantedRange } from '../http/range.ts';
+import { passThrough, refuse, send, type Exchange, type Route } from '../http/exchange.ts';
+import { blobName } from '../http/path.ts';
+import type { HashStore, PieceHashes } from '../torrents/hash-store.ts';
+import type { Secret } from '../torrents/secret.ts';
+import { isSigned } from '../torrents/web-seed-url.ts';
+import {
+  discard,
+  headerOf,
+  isRedirect,
+  isSuccess,
+  type BlobName,
+  type Upstream,
+} from '../upstream/upstream.ts';
+
+export interface WebSeedRouteOptions {
+  readonly upstream: Upstream;
+  readonly secret: Secret;
+  readonly store: HashStore;
+}
+
+/** `/ws/REPO/blobs/DIGEST?expires=...&signature=...`: one blob for a client that knows nothing but its .torrent. */
+export function webSeedRoute(options: WebSeedRouteOptions): Route {
+  return async (exchange: Exchange): Promise<void> => {
+    const blob = blobName(exchange.components.slice(1));
+    if (blob === undefined) return refuse(exchange, 404, 'UNSUPPORTED', 'no such path under /ws/');
+    if (!isSigned(options.secret, blob, exchange.query, Date.now())) {
+      return refuse(
+        exchange,
+        403,
+        'DENIED',
+        'not signed by this service, or expired: ask for the torrent again',
+      );
+    }
+    // A URL is only signed once the hashes are there; on a replica that has none yet there is no size to go by.
+    const hashes = await options.store.load(blob.digest);
+    if (hashes === undefined) return refuse(exchange, 404, 'BLOB_UNKNOWN', 'ask for the torrent first');
+    await answer(options.upstream, exchange, blob, hashes);
+  };
+}
+
+async function answer(
+  upstream: Upstream,
+  exchange: Exchange,
+  blob: BlobName,
+  { length }: PieceHashes,
+): Promise<void> {
+  const { request, method, signal } = exchange;
+  const etag = `"${blob.digest}"`;
+  const about = { etag, 'accept-ranges': 'bytes', 'cache-control': 'private, no-store' };
+  if (request.headers['if-none-match'] === etag) return notModified(exchange, about);
+  const ifRange = request.headers['if-range'];
+  const wanted = wantedRange(
+    ifRange === undefined || ifRange === etag ? request.headers.range : undefined,
+    length,
+  );
+  if (wanted.kind === 'unsatisfiable') {
+    return send(exchange, 416, { ...about, 'content-range': `bytes */${length}` });
+  }
+  if (method === 'HEAD') return head(exchange, about, length);
+
+  const range = wanted.kind === 'part' ? `bytes=${wanted.start}-${wanted.end - 1}` : undefined;
+  const got = await upstream.ask({ method: 'GET', resource: { kind: 'blob', ...blob }, range }, signal);
+  if (isRedirect(got.status))
+    return passThrough(exchange, got, { ...about, 'referrer-policy': 'no-referrer' });
+  const whole = wanted.kind === 'part' ? contentRange(wanted, length) : undefined;
+  // Of a status that was not asked for, or another part than was asked for, not a byte is handed on.
+  const asWanted =
+    wanted.kind === 'part' ? got.status === 206 && headerOf(got, 'content-range') === whole : true;
+  if (!isSuccess(got.status) || !(asWanted || got.status === 200)) {
+    discard(got);
+    return refuse(exchange, 502, 'UNAVAILABLE', `the registry answers ${got.status} for this blob`, about);
+  }
+  await passThrough(exchange, got, about);
+}
+
+function notModified({ response }: Exchange, headers: Readonly<Record<string, string>>): void {
+  response.writeHead(304, headers).end();
+}
+
+function head({ response }: Exchange, headers: Readonly<Record<string, string>>, length: number): void {
+  response
+    .writeHead(200, { ...headers, 'content-type': 'application/octet-stream', 'content-length': length })
+    .end();
+}

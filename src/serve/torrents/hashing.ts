@@ -1,0 +1,129 @@
+import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import type { Digest } from '../../image/digest.ts';
+import type { ServeListener } from '../events.ts';
+import type { BlobName, Upstream } from '../upstream/upstream.ts';
+import { HashingPass } from './hashing-pass.ts';
+import type { HashStore, PieceHashes } from './hash-store.ts';
+
+/** Reading and hashing overlap in more than two only where the upstream is slower than a core. */
+const PASSES_AT_ONCE = 4;
+/** Of all waiting and running; more than the layers of a whole registry's images pulled at once. */
+const MAX_PASSES = 1000;
+/** A wrong blob is not read again for every question about it. */
+const FAILURE_REMEMBERED_MS = 30_000;
+const MAX_FAILURES = 1000;
+
+/** A pass that somebody may wait for. */
+export interface RunningPass {
+  readonly pass: HashingPass;
+  /** @throws QuayctlError as HashingPass.run */
+  readonly done: Promise<PieceHashes>;
+  /** Seconds until it is done, those before it in the queue included. */
+  etaSeconds(): number;
+}
+
+export interface HashingOptions {
+  readonly upstream: Upstream;
+  readonly store: HashStore;
+  readonly listener: ServeListener;
+}
+
+/** Piece hashes of blobs: from disk, or by one pass for each digest, whoever asks and however many do. */
+export class Hashing {
+  readonly #options: HashingOptions;
+  readonly #running = new Map<Digest, RunningPass>();
+  readonly #waiting: (() => void)[] = [];
+  readonly #failures = new Map<Digest, { readonly error: QuayctlError; readonly until: number }>();
+  readonly #closing = new AbortController();
+  #active = 0;
+
+  constructor(options: HashingOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The hashes, or the pass that makes them. A pass outlives the request that began it.
+   * @param size of the blob, bytes, > 0
+   * @param authorization of the caller who may read the blob
+   * @throws QuayctlError `limit` where too many passes wait; `verification` where the blob was lately found wrong
+   */
+  async hashes(
+    blob: BlobName,
+    size: number,
+    authorization: string | undefined,
+  ): Promise<PieceHashes | RunningPass> {
+    const known = this.#running.get(blob.digest) ?? (await this.#options.store.load(blob.digest));
+    if (known !== undefined) return known;
+    const failure = this.#failures.get(blob.digest);
+    if (failure !== undefined && failure.until > Date.now()) throw failure.error;
+    // Somebody may have begun while the disk was read.
+    return this.#running.get(blob.digest) ?? this.#begin(new HashingPass(blob, size), authorization);
+  }
+
+  /** Stops every pass; what is on disk stays. */
+  close(): void {
+    this.#closing.abort();
+    for (const next of this.#waiting.splice(0)) next();
+  }
+
+  #begin(pass: HashingPass, authorization: string | undefined): RunningPass {
+    const { digest } = pass.blob;
+    if (this.#running.size >= MAX_PASSES) {
+      throw new QuayctlError('limit', `more than ${MAX_PASSES} blobs wait to be hashed`);
+    }
+    const ahead = [...this.#running.values()];
+    const done = this.#run(pass, authorization).finally(() => this.#running.delete(digest));
+    // Those who wait see the failure; nobody has to.
+    done.catch(() => undefined);
+    const etaSeconds = (): number => {
+      const queued = ahead.filter((other) => this.#running.get(other.pass.blob.digest) === other);
+      return queued.reduce((sum, other) => sum + other.pass.etaSeconds / PASSES_AT_ONCE, pass.etaSeconds);
+    };
+    const running = { pass, done, etaSeconds };
+    this.#running.set(digest, running);
+    return running;
+  }
+
+  async #run(pass: HashingPass, authorization: string | undefined): Promise<PieceHashes> {
+    const { upstream, store, listener } = this.#options;
+    const { digest } = pass.blob;
+    await this.#turn();
+    try {
+      this.#closing.signal.throwIfAborted();
+      listener({ kind: 'hashing', digest, size: pass.size });
+      const startedAt = performance.now();
+      const hashes = await pass.run(upstream, authorization, this.#closing.signal);
+      listener({ kind: 'hashed', digest, size: pass.size, seconds: (performance.now() - startedAt) / 1000 });
+      await store.save(hashes).catch((error: unknown) => {
+        listener({
+          kind: 'warning',
+          message: error instanceof Error ? error.message : 'piece hashes were not kept',
+        });
+      });
+      return hashes;
+    } catch (error) {
+      throw this.#failed(digest, error);
+    } finally {
+      this.#active--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#active >= PASSES_AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#active++;
+  }
+
+  #failed(digest: Digest, cause: unknown): QuayctlError {
+    const error = isQuayctlError(cause)
+      ? cause
+      : new QuayctlError('unreachable', `blob ${digest} could not be read to its end`, { cause });
+    this.#options.listener({ kind: 'hashing-failed', digest, reason: error.message });
+    // Only what is wrong with the content itself: an upstream that was away may be back at once.
+    if (error.code === 'verification') {
+      if (this.#failures.size >= MAX_FAILURES) this.#failures.clear();
+      this.#failures.set(digest, { error, until: Date.now() + FAILURE_REMEMBERED_MS });
+    }
+    return error;
+  }
+}

@@ -1,0 +1,45 @@
+import { BlockList, isIP } from 'node:net';
+
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
+
+/** Addresses at which no peer can be: this host, this link, everybody, nobody. */
+const UNREACHABLE = new BlockList();
+UNREACHABLE.addSubnet('0.0.0.0', 8, 'ipv4');
+UNREACHABLE.addSubnet('169.254.0.0', 16, 'ipv4');
+UNREACHABLE.addSubnet('224.0.0.0', 3, 'ipv4');
+UNREACHABLE.addAddress('::', 'ipv6');
+UNREACHABLE.addSubnet('fe80::', 10, 'ipv6');
+UNREACHABLE.addSubnet('ff00::', 8, 'ipv6');
+
+/** `::ffff:192.0.2.1`, as a dual-stack socket shows it, is 192.0.2.1; zones mean nothing to anybody else. */
+export function plainAddress(address: string): string {
+  const [bare = ''] = address.toLowerCase().split('%');
+  return bare.startsWith('::ffff:') && isIP(bare.slice(7)) === 4 ? bare.slice(7) : bare;
+}
+
+export function isLoopbackAddress(address: string): boolean {
+  return LOOPBACK.check(address, family(address));
+}
+
+/**
+ * The address under which a peer is listed: the one its announce came from, or the one it names (BEP 3, `ip`), where
+ * that is an address at which a peer can be. Names are not looked up. Only a peer on loopback may name loopback.
+ */
+export function peerAddress(source: string, named: string | undefined): string {
+  if (named === undefined || isIP(named) === 0) return source;
+  const address = plainAddress(named);
+  if (UNREACHABLE.check(address, family(address))) return source;
+  return isLoopbackAddress(address) && !isLoopbackAddress(source) ? source : address;
+}
+
+/** True for `localhost` and addresses of loopback; a name that resolves there is not looked up. */
+export function isLoopbackHost(host: string): boolean {
+  const bare = host.replace(/^\[(.*)\]$/, '$1');
+  return bare === 'localhost' || (isIP(bare) !== 0 && isLoopbackAddress(plainAddress(bare)));
+}
+
+function family(address: string): 'ipv4' | 'ipv6' {
+  return isIP(address) === 6 ? 'ipv6' : 'ipv4';
+}
