@@ -1,3 +1,4 @@
+import type { RateLimiter } from '../base/rate-limiter.ts';
 import type { InfoHash, Metainfo } from '../metainfo/metainfo.ts';
 
 /** Where the pieces of a torrent lie; satisfied by the store's PartialBlob and BlobReader. */
@@ -61,4 +62,27 @@ export interface SwarmClient {
   join(options: JoinOptions): Promise<Swarm>;
   /** Leaves every swarm and closes the sockets. */
   close(): Promise<void>;
+}
+
+/** 0: forced (RC4 over the payload), 1: preferred, 2: off. It hides, it does not authenticate. */
+export type EncryptionMode = 0 | 1 | 2;
+
+export interface SwarmClientOptions {
+  /** The range in which a peer port is taken, both included. */
+  readonly lowerPort: number;
+  readonly upperPort: number;
+  /** The user gave the range: a full one is an error (`port`), not a warning and a port of the kernel's choice. */
+  readonly portRangeStrict?: boolean;
+  /** The address under which peers reach this node, sent to HTTP trackers as `ip` (BEP 3). */
+  readonly announceIp?: string;
+  /** Default 1. */
+  readonly encryptionMode?: EncryptionMode;
+  /** Connection attempts per second over all torrents; default 200. */
+  readonly connectionsPerSecond?: number;
+  /** Bind every peer and the registry, over all torrents; default unlimited. */
+  readonly downloadLimiter?: RateLimiter;
+  readonly uploadLimiter?: RateLimiter;
+  /** For people; holds no secret. */
+  readonly onWarning?: (message: string) => void;
+  readonly onDebug?: (message: string) => void;
 }
