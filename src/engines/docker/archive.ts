@@ -40,6 +40,8 @@ async function copy(source: Readable, tar: Pack, name: string, size: number): Pr
     else written.resolve();
     wake();
   });
+  // It is told by the callback, too; an error event that nobody hears would end the process.
+  entry.on('error', () => undefined);
   written.promise.catch(() => source.destroy());
   entry.on('drain', () => wake());
   for await (const chunk of source) {

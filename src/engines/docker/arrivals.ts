@@ -9,19 +9,16 @@ export class Arrivals {
 
   /** @param wanted from this index on; the layers before it are not waited for */
   constructor(layers: readonly { readonly digest: Digest }[], wanted: number, feed: BlobFeed) {
-    const { promise: failed, reject } = Promise.withResolvers<never>();
-    failed.catch(() => undefined);
-    this.#failed = failed;
     this.#ready = layers.map((_, at) => at < wanted);
     this.#waits = layers.map(async ({ digest }, at) => {
       if (at < wanted) return;
-      try {
-        await feed.ready(digest);
-        this.#ready[at] = true;
-      } catch (error) {
-        reject(error);
-      }
+      await feed.ready(digest);
+      this.#ready[at] = true;
     });
+    this.#failed = new Promise((_, reject) => {
+      for (const wait of this.#waits) wait.catch(reject);
+    });
+    this.#failed.catch(() => undefined);
   }
 
   /** Waits for one layer. Rejects as soon as any layer cannot come, or with the signal's reason. */
@@ -31,7 +28,7 @@ export class Arrivals {
     const abort = (): void => reject(signal.reason as Error);
     signal.addEventListener('abort', abort, { once: true });
     try {
-      await Promise.race([this.#waits[at], this.#failed, aborted]);
+      await Promise.race([this.#failed, this.#waits[at], aborted]);
     } finally {
       signal.removeEventListener('abort', abort);
     }

@@ -9,7 +9,8 @@ import { explain } from './failures.ts';
 import { loadIntoGraph } from './graph-load.ts';
 import { presenceInGraph } from './graph-presence.ts';
 import { taggedNames } from './names.ts';
-import { loadIntoOci, presenceInOci } from './oci-load.ts';
+import { loadIntoOci } from './oci-load.ts';
+import { presenceInOci } from './oci-presence.ts';
 import { recordDigest } from './record-digest.ts';
 import { temporaryLabel } from './temporary-images.ts';
 
@@ -40,9 +41,10 @@ class DockerEngine implements Engine {
     const what = `Docker: looking for ${formatReference(image.reference)}`;
     return this.#explained(what, signal, async () => {
       const { store } = await this.#ask(signal);
+      const label = temporaryLabel(image.manifest.config.digest);
       return store === 'graph'
-        ? presenceInGraph(this.#client, image, temporaryLabel(image.manifest.config.digest), signal)
-        : presenceInOci(this.#client, image, store, signal);
+        ? presenceInGraph(this.#client, image, label, signal)
+        : presenceInOci(this.#client, image, store, label, signal);
     });
   }
 

@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isQuayctlError } from '../../base/errors.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
 import type { BlobFeed, LoadOptions } from '../engine.ts';
 import { Arrivals } from './arrivals.ts';
 import type { ArchivePart } from './archive.ts';
 import type { DockerClient } from './client.ts';
+import { comeback } from './comeback.ts';
 import { DockerRefusal, isLost } from './failures.ts';
 import {
   archiveHead,
@@ -27,9 +27,6 @@ const BATCH_BYTES = 32 * 1024 * 1024;
 const REST_BYTES = 4 * 1024 * 1024;
 /** From here on it is worth a request of its own that the daemon unpacks the base layer while it comes in. Bytes. */
 const IMPORT_BYTES = 8 * 1024 * 1024;
-/** How long a daemon that went away may take to come back. Milliseconds. */
-const COMEBACK_MS = 15_000;
-const COMEBACK_POLL_MS = 250;
 
 interface GraphLoad {
   readonly client: DockerClient;
@@ -38,6 +35,8 @@ interface GraphLoad {
   readonly options: LoadOptions;
   readonly readsZstd: boolean;
   readonly temporary: TemporaryImages;
+  /** Whether a large base layer is imported. */
+  imports: boolean;
 }
 
 /**
@@ -54,7 +53,7 @@ export async function loadIntoGraph(
   readsZstd: boolean,
 ): Promise<void> {
   await using temporary = new TemporaryImages(client, image.manifest.config.digest);
-  const load: GraphLoad = { client, image, feed, options, readsZstd, temporary };
+  const load: GraphLoad = { client, image, feed, options, readsZstd, temporary, imports: true };
   let from = firstMissing(options.presence);
   let pruned = false;
   let lost = false;
@@ -67,7 +66,9 @@ export async function loadIntoGraph(
       if (options.signal.aborted || isQuayctlError(error)) throw error;
       const missing = error instanceof DockerRefusal ? firstMissingLayer(error.message) : undefined;
       if (missing !== undefined && !pruned) {
+        // Somebody has pruned, or what was imported is another layer than the config says: a load tells which.
         pruned = true;
+        load.imports = false;
         from = missing;
       } else if (isLost(error) && !lost) {
         lost = true;
@@ -126,9 +127,9 @@ async function batchEnd(
   return end;
 }
 
-function isImported(at: number, { image }: GraphLoad): boolean {
+function isImported(at: number, { image, imports }: GraphLoad): boolean {
   const layers = image.manifest.layers;
-  return at === 0 && layers.length > 1 && (layers[0]?.size ?? 0) >= IMPORT_BYTES;
+  return imports && at === 0 && layers.length > 1 && (layers[0]?.size ?? 0) >= IMPORT_BYTES;
 }
 
 async function sendBatch(
@@ -181,18 +182,4 @@ async function* batch(
   }
   // The daemon begins to unpack when the archive ends; by then the layers below must be there.
   await before;
-}
-
-/** @throws what was lost, when the daemon does not come back */
-async function comeback(client: DockerClient, lost: unknown, signal: AbortSignal): Promise<void> {
-  const end = performance.now() + COMEBACK_MS;
-  while (performance.now() < end) {
-    try {
-      await client.ping(AbortSignal.any([signal, AbortSignal.timeout(COMEBACK_POLL_MS * 8)]));
-      return;
-    } catch {
-      await sleep(COMEBACK_POLL_MS, undefined, { signal });
-    }
-  }
-  throw lost;
 }

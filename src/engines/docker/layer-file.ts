@@ -1,6 +1,8 @@
 import { pipeline, type Readable, type Transform } from 'node:stream';
 import { createZstdDecompress } from 'node:zlib';
+import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
+import { shortDigest } from '../../image/digest.ts';
 import { layerCompression } from '../../image/media-types.ts';
 import type { BlobFeed } from '../engine.ts';
 import type { ArchivePart } from './archive.ts';
@@ -18,7 +20,7 @@ export async function layerFile(
   readsZstd: boolean,
 ): Promise<ArchivePart> {
   if (readsZstd || layerCompression(layer.mediaType) !== 'zstd') {
-    return { name, size: layer.size, open: () => feed.stream(layer.digest) };
+    return { name, size: layer.size, open: () => blobOf(layer, feed) };
   }
   const open = (): Promise<Readable> => layerStream(layer, feed, readsZstd);
   let size = 0;
@@ -28,9 +30,20 @@ export async function layerFile(
 
 /** The same for a body of which the length need not be known. */
 export async function layerStream(layer: Descriptor, feed: BlobFeed, readsZstd: boolean): Promise<Readable> {
-  const blob = await feed.stream(layer.digest);
+  const blob = await blobOf(layer, feed);
   if (readsZstd || layerCompression(layer.mediaType) !== 'zstd') return blob;
   return through(blob, createZstdDecompress());
+}
+
+/** A layer that was in the engine at first has not been downloaded; when it is gone there, nobody has it. */
+async function blobOf(layer: Descriptor, feed: BlobFeed): Promise<Readable> {
+  try {
+    return await feed.stream(layer.digest);
+  } catch (error) {
+    if (!isQuayctlError(error, 'not-found')) throw error;
+    const what = `layer ${shortDigest(layer.digest)} was removed from the engine while the image was pulled`;
+    throw new QuayctlError('engine', what, { cause: error, hint: 'pull it again' });
+  }
 }
 
 /** Either end that fails takes the other with it; who reads sees the error. */

@@ -1,0 +1,15 @@
+import { openEngine } from '../../src/engines/engines.ts';
+import { startDockerd } from '../helpers/dockerd.ts';
+import { skipWithout } from '../helpers/programs.ts';
+import { engineSuite } from './engine.suite.ts';
+
+engineSuite('dockerd', skipWithout('root', 'dockerd', 'docker'), async (scope) => {
+  const dockerd = await startDockerd(scope);
+  return {
+    open: () => openEngine('docker', { env: { DOCKER_HOST: dockerd.dockerHost } }),
+    command: dockerd.docker,
+    recordsDigest: false,
+    checksDiffIds: true,
+    runFlags: [],
+  };
+});

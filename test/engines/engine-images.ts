@@ -1,0 +1,88 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { createReadStream } from 'node:fs';
+import type { BlobFeed } from '../../src/engines/engine.ts';
+import { parseImageConfig } from '../../src/image/config.ts';
+import type { Digest } from '../../src/image/digest.ts';
+import { parseManifest, type ManifestDocument, type RunnableImage } from '../../src/image/manifest.ts';
+import { parseImageReference } from '../../src/image/reference.ts';
+import type { BuiltDescriptor, BuiltImage, TestLayout } from '../helpers/images.ts';
+import type { LayerEntry, LayerSpec } from '../helpers/layers.ts';
+
+/** What an engine is given for an image of a layout. */
+export async function runnable(
+  layout: TestLayout,
+  built: Pick<BuiltImage, 'manifest'>,
+  name: string,
+  index?: BuiltDescriptor,
+): Promise<RunnableImage> {
+  const document = await documentOf(layout, built.manifest);
+  const manifest = parseManifest(document.bytes, document.descriptor.mediaType);
+  if (manifest.kind !== 'manifest') throw new Error('not a manifest');
+  return {
+    reference: parseImageReference(name),
+    document,
+    manifest,
+    config: parseImageConfig(await layout.blob(manifest.config.digest), manifest),
+    ...(index === undefined ? {} : { index: await documentOf(layout, index) }),
+  };
+}
+
+async function documentOf(layout: TestLayout, described: BuiltDescriptor): Promise<ManifestDocument> {
+  const { mediaType, digest, size } = described;
+  return { descriptor: { mediaType, digest: digest as Digest, size }, bytes: await layout.blob(digest) };
+}
+
+/** Blobs as the pull gives them out; which are ready is the test's to say. */
+export class TestFeed implements BlobFeed {
+  readonly #layout: TestLayout;
+  readonly #held = new Map<Digest, PromiseWithResolvers<void>>();
+  /** What was read, in order. */
+  readonly streamed: Digest[] = [];
+  #onStream: (digest: Digest) => void = () => undefined;
+
+  /** @param held are not ready yet */
+  constructor(layout: TestLayout, held: readonly Digest[] = []) {
+    this.#layout = layout;
+    for (const digest of held) this.#held.set(digest, Promise.withResolvers<void>());
+  }
+
+  arrive(digest: Digest): void {
+    this.#held.get(digest)?.resolve();
+  }
+
+  fail(digest: Digest, error: Error): void {
+    this.#held.get(digest)?.reject(error);
+  }
+
+  /** Resolves when a blob is read for the first time from now on. */
+  whenStreamed(digest: Digest): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#onStream = (read) => {
+      if (read === digest) resolve();
+    };
+    return promise;
+  }
+
+  async ready(digest: Digest): Promise<void> {
+    await this.#held.get(digest)?.promise;
+  }
+
+  stream(digest: Digest): Promise<Readable> {
+    this.streamed.push(digest);
+    this.#onStream(digest);
+    return Promise.resolve(createReadStream(this.#layout.blobPath(digest)));
+  }
+}
+
+/** A layer with a shell, so that containers of the image can look at their own files. */
+export function shellLayer(): LayerSpec {
+  const libraries = execFileSync('ldd', ['/bin/sh'], { encoding: 'utf8' }).matchAll(/(\/\S+) \(/g);
+  const paths = ['/bin/sh', ...Array.from(libraries, ([, path]) => path ?? '')];
+  return { entries: paths.map((path) => file(path.slice(1), readFileSync(path))) };
+}
+
+export function file(name: string, content: NonNullable<LayerEntry['content']>): LayerEntry {
+  return { name, mode: 0o755, content };
+}
