@@ -3,7 +3,7 @@ export interface Challenge {
   /** Lower-case: `bearer`, `basic`. */
   readonly scheme: string;
   /** Names in lower case; of a name that stands twice, the first. */
-  readonly parameters: ReadonlyMap<string, string>;
+  readonly params: ReadonlyMap<string, string>;
 }
 
 /** Real ones have some hundred characters. */
@@ -41,8 +41,8 @@ export function parseChallenges(field: string): readonly Challenge[] {
     if (scheme === undefined) break;
     const parameters =
       scanner.take(TOKEN68) === undefined ? readParameters(scanner) : new Map<string, string>();
-    if (parameters === undefined) break;
-    challenges.push({ scheme: scheme.toLowerCase(), parameters });
+    if (params === undefined) break;
+    challenges.push({ scheme: scheme.toLowerCase(), params });
   }
   return challenges;
 }
