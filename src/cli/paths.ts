@@ -1,0 +1,2 @@
+/** Docker's folder of registries' certificates. */
+export const CERTS_DIRECTORY = '/etc/docker/certs.d';
