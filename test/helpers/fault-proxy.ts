@@ -27,8 +27,11 @@ interface Proxy {
   /** `127.0.0.1:PORT` */
   readonly host: string;
   readonly traffic: Traffic;
-  /** Shared by all connections; `link.bytesPerSecond` may be changed at any time. Infinity at first. */
-  readonly link: Link;
+  /**
+   * Shared by all connections, and by several proxies that are given the same one; `link.bytesPerSecond` may be
+   * changed at any time. Infinity at first.
+   */
+  link: Link;
   /** Destroys every open connection. */
   cutAll(): void;
   /** Stops listening and cuts: from now on connections are refused by the kernel. */
@@ -67,7 +70,6 @@ export async function startTcpFaultProxy(
   target: { readonly port: number; readonly host?: string },
 ): Promise<TcpFaultProxy> {
   const traffic: Traffic = { toServer: 0, toClient: 0 };
-  const link = new Link(Infinity);
   const server = createTcpServer({ allowHalfOpen: true }, (client) => {
     const { faults } = proxy;
     if (faults.refuse === true) return void client.destroy();
@@ -84,16 +86,20 @@ export async function startTcpFaultProxy(
     });
     client.pipe(upstream);
     if (faults.silent !== true)
-      void carry(upstream, client, faults, link, traffic).catch(() => client.destroy());
+      void carry(upstream, client, faults, proxy.link, traffic).catch(() => client.destroy());
   });
-  const proxy: TcpFaultProxy = { ...(await listening(scope, server)), traffic, link, faults: {} };
+  const proxy: TcpFaultProxy = {
+    ...(await listening(scope, server)),
+    traffic,
+    link: new Link(Infinity),
+    faults: {},
+  };
   return proxy;
 }
 
 /** In front of an HTTP server; keeps the Host header, so that absolute Locations lead back through the proxy. */
 export async function startHttpFaultProxy(scope: Scope, target: string): Promise<HttpFaultProxy> {
   const traffic: Traffic = { toServer: 0, toClient: 0 };
-  const link = new Link(Infinity);
   const faults: HttpFault[] = [];
   const requests: string[] = [];
   const used = new Map<HttpFault, number>();
@@ -125,11 +131,19 @@ export async function startHttpFaultProxy(scope: Scope, target: string): Promise
       if (fault.delayMs !== undefined) await sleep(fault.delayMs);
       outgoing.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
       outgoing.flushHeaders();
-      await carry(answer, outgoing, { ...fault, delayMs: 0 }, link, traffic);
+      await carry(answer, outgoing, { ...fault, delayMs: 0 }, proxy.link, traffic);
     });
   });
   const base = await listening(scope, server);
-  return { ...base, url: `http://${base.host}`, traffic, link, faults, requests };
+  const proxy: HttpFaultProxy = {
+    ...base,
+    url: `http://${base.host}`,
+    traffic,
+    link: new Link(Infinity),
+    faults,
+    requests,
+  };
+  return proxy;
 }
 
 function forward(

@@ -7,10 +7,17 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip, createZstdCompress } from 'node:zlib';
 import { pack, type Header } from 'tar-stream';
 
-/** A file system entry of a layer. `random` bytes do not compress and are the same for the same seed. */
+/**
+ * A file system entry of a layer. `random` bytes do not compress and are the same for the same seed; of `file` the
+ * first `bytes` are taken.
+ */
 export interface LayerEntry extends Partial<Omit<Header, 'name' | 'size'>> {
   readonly name: string;
-  readonly content?: string | Uint8Array | { readonly random: number; readonly seed?: string };
+  readonly content?:
+    | string
+    | Uint8Array
+    | { readonly random: number; readonly seed?: string }
+    | { readonly file: string; readonly bytes: number };
 }
 
 export type LayerSource =
@@ -78,6 +85,13 @@ function bodyOf(content: NonNullable<LayerEntry['content']>): { length: number; 
   if (typeof content === 'object' && 'random' in content) {
     const { random, seed = '' } = content;
     return { length: random, stream: () => Readable.from(noise(random, seed)) };
+  }
+  if (typeof content === 'object' && 'file' in content) {
+    const { file, bytes: length } = content;
+    return {
+      length,
+      stream: () => (length === 0 ? Readable.from([]) : createReadStream(file, { end: length - 1 })),
+    };
   }
   const bytes = Buffer.from(content as Uint8Array);
   return { length: bytes.length, stream: () => Readable.from(bytes.length === 0 ? [] : [bytes]) };
