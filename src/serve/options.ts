@@ -1,9 +1,8 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import type { Dispatcher } from 'undici';
 import { QuayctlError } from '../base/errors.ts';
+import { isLoopback, type Http } from '../base/http.ts';
 import type { ServeListener } from './events.ts';
-import { isLoopbackHost } from './tracker/address.ts';
 
 /** `quayctl serve`, its flags parsed (cli.md). */
 export interface TorrentServiceOptions {
@@ -27,8 +26,8 @@ export interface TorrentServiceOptions {
   /** Further hosts by which references mean the upstream. */
   readonly aliases?: readonly string[] | undefined;
   readonly listener: ServeListener;
-  /** How requests to the upstream leave (proxies, TLS); stays the caller's to close. */
-  readonly dispatcher?: Dispatcher | undefined;
+  /** The way to the upstream; stays the caller's to close. */
+  readonly http: Http;
   /** Stops the service, as `close` does. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -61,7 +60,7 @@ export function upstreamPlace({ upstream, insecure = false }: TorrentServiceOpti
   if (origin.username !== '' || origin.password !== '') {
     throw usage('--upstream: a user name or password in the URL is not taken');
   }
-  if (origin.protocol === 'http:' && !insecure && !isLoopbackHost(origin.hostname)) {
+  if (origin.protocol === 'http:' && !insecure && !isLoopback(origin.hostname)) {
     throw usage(
       `--upstream ${origin.origin}: plain HTTP to another host`,
       'use https://, or allow it with --insecure',

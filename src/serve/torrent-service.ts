@@ -1,4 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { isLoopback } from '../base/http.ts';
 import { listen } from './http/server.ts';
 import { router } from './http/router.ts';
 import type { Route } from './http/exchange.ts';
@@ -21,7 +22,6 @@ import { HashStore } from './torrents/hash-store.ts';
 import { loadSecret } from './torrents/secret.ts';
 import { TorrentMaker } from './torrents/torrent-maker.ts';
 import { webSeedUrl } from './torrents/web-seed-url.ts';
-import { isLoopbackHost } from './tracker/address.ts';
 import { Tracker } from './tracker/tracker.ts';
 import { LayoutUpstream } from './upstream/layout-upstream.ts';
 import { RegistryUpstream } from './upstream/registry-upstream.ts';
@@ -55,54 +55,47 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const given = { publicUrl: publicUrl(options), announce: announceUrl(options) };
   const upstream = openUpstream(options);
   const closing = new AbortController();
-  try {
-    await checkUpstream(options, upstream);
-    const secret = await loadSecret(secretFile(options));
-    const store = new HashStore(options.dataDirectory);
-    const torrents = new TorrentMaker(secret);
-    const tracker = given.announce === undefined ? await openTracker(torrents, store) : undefined;
-    const hashing = new Hashing({ upstream, store, listener });
-    const server = await listen(options.listen, (url) => {
-      const base = given.publicUrl ?? url;
-      const announce = given.announce ?? `${base}/announce`;
-      const seeds = { secret, publicUrl: base, ttlSeconds: tokenTtlSeconds(options) };
-      const webSeed = (blob: BlobName): string => webSeedUrl(seeds, blob, Date.now());
-      const isUpstream = namesOf(upstream, options.aliases ?? [], [url, base]);
-      const routes: [string, Route][] = [
-        ['v2', registryRoute(upstream)],
-        ['c1', torrentRoute({ upstream, hashing, torrents, announce, webSeed, isUpstream })],
-        ['ws', webSeedRoute({ upstream, secret, store })],
-        ['healthz', healthRoute],
-        ['readyz', readyRoute(upstream)],
-      ];
-      if (tracker !== undefined)
-        routes.push(['announce', tracker.announceRoute], ['scrape', tracker.scrapeRoute]);
-      return router({ routes: new Map(routes), listener, closing: closing.signal });
-    });
-    listener({ kind: 'listening', url: server.url, upstream: options.upstream });
+  await checkUpstream(options, upstream);
+  const secret = await loadSecret(secretFile(options));
+  const store = new HashStore(options.dataDirectory);
+  const torrents = new TorrentMaker(secret);
+  const tracker = given.announce === undefined ? await openTracker(torrents, store) : undefined;
+  const hashing = new Hashing({ upstream, store, listener });
+  const server = await listen(options.listen, (url) => {
+    const base = given.publicUrl ?? url;
+    const announce = given.announce ?? `${base}/announce`;
+    const seeds = { secret, publicUrl: base, ttlSeconds: tokenTtlSeconds(options) };
+    const webSeed = (blob: BlobName): string => webSeedUrl(seeds, blob, Date.now());
+    const isUpstream = namesOf(upstream, options.aliases ?? [], [url, base]);
+    const routes: [string, Route][] = [
+      ['v2', registryRoute(upstream)],
+      ['c1', torrentRoute({ upstream, hashing, torrents, announce, webSeed, isUpstream })],
+      ['ws', webSeedRoute({ upstream, secret, store })],
+      ['healthz', healthRoute],
+      ['readyz', readyRoute(upstream)],
+    ];
+    if (tracker !== undefined)
+      routes.push(['announce', tracker.announceRoute], ['scrape', tracker.scrapeRoute]);
+    return router({ routes: new Map(routes), listener, closing: closing.signal });
+  });
+  listener({ kind: 'listening', url: server.url, upstream: options.upstream });
 
-    let closed: Promise<void> | undefined;
-    const stop = async (): Promise<void> => {
-      closing.abort();
-      await server.close();
-      hashing.close();
-      tracker?.close();
-      await upstream.close();
-      listener({ kind: 'stopped' });
-    };
-    const close = (): Promise<void> => (closed ??= stop());
-    signal?.addEventListener('abort', () => void close(), { once: true });
-    return { url: server.url, publicUrl: given.publicUrl ?? server.url, close };
-  } catch (error) {
-    await upstream.close();
-    throw error;
-  }
+  let closed: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    closing.abort();
+    await server.close();
+    hashing.close();
+    tracker?.close();
+    listener({ kind: 'stopped' });
+  };
+  const close = (): Promise<void> => (closed ??= stop());
+  signal?.addEventListener('abort', () => void close(), { once: true });
+  return { url: server.url, publicUrl: given.publicUrl ?? server.url, close };
 }
 
 function openUpstream(options: TorrentServiceOptions): Upstream {
   const place = upstreamPlace(options);
-  if (place.kind === 'registry')
-    return new RegistryUpstream({ origin: place.origin, dispatcher: options.dispatcher });
+  if (place.kind === 'registry') return new RegistryUpstream(place.origin, options.http);
   return new LayoutUpstream(place.directory, (message) => options.listener({ kind: 'warning', message }));
 }
 
@@ -112,7 +105,7 @@ function openUpstream(options: TorrentServiceOptions): Upstream {
  */
 async function checkUpstream(options: TorrentServiceOptions, upstream: Upstream): Promise<void> {
   const { host } = options.listen;
-  const isOpen = !isLoopbackHost(host);
+  const isOpen = !isLoopback(host);
   const status = await statusOfBase(upstream).catch((error: unknown) => {
     const failure = asUnreachable(options.upstream, error);
     if (isOpen || upstream instanceof LayoutUpstream) throw failure;

@@ -1,3 +1,4 @@
+import { Http } from '../../src/base/http.ts';
 import {
   startTorrentService,
   type ServeEvent,
@@ -31,13 +32,18 @@ export async function startService(
 ): Promise<TestService> {
   const events: ServeEvent[] = [];
   const data = options.dataDirectory ?? (await tempDirectory(scope, 'service'));
+  const http = new Http({ env: {}, certsDirectory: '/nonexistent' });
   const service = await startTorrentService({
     listen: { host: '127.0.0.1', port: 0 },
     listener: (event) => events.push(event),
+    http,
     ...options,
     dataDirectory: data,
   });
-  scope.after(() => service.close());
+  scope.after(async () => {
+    await service.close();
+    await http.close();
+  });
   const { host } = new URL(service.url);
   return {
     url: service.url,

@@ -1,7 +1,8 @@
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { isIP, type AddressInfo } from 'node:net';
-import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { QuayctlError } from '../../base/errors.ts';
 
 /** A token, an image name and a signed query fit four times over. */
@@ -57,11 +58,16 @@ export async function listen(
   }
   const bound = (server.address() as AddressInfo).port;
   const url = `${tls === undefined ? 'http' : 'https'}://${bracketed(host)}:${bound}`;
+  const answering = new Set<ServerResponse>();
+  server.on('request', (_request, response: ServerResponse) => {
+    answering.add(response);
+    response.on('close', () => answering.delete(response));
+  });
   // In the same turn of the loop as `listening`: no connection is served before it.
   server.on('request', handlerFor(url));
   return {
     url,
-    close: () => closeGracefully(server),
+    close: () => closeGracefully(server, answering),
   };
 }
 
@@ -77,12 +83,13 @@ function create(tls: ListenOptions['tls']): Server {
   }
 }
 
-async function closeGracefully(server: Server): Promise<void> {
+/** Node would wait for connections that carry no request, too, until their time-outs. */
+async function closeGracefully(server: Server, answering: ReadonlySet<ServerResponse>): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  const hurry = setTimeout(() => server.closeAllConnections(), GRACE_MS);
+  const done = Promise.all([...answering].map((response) => once(response, 'close')));
+  await Promise.race([done, delay(GRACE_MS, undefined, { ref: false })]);
+  server.closeAllConnections();
   await closed;
-  clearTimeout(hurry);
 }
 
 function asBuffer(pem: string | Uint8Array): Buffer {

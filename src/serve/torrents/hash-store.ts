@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import { QuayctlError } from '../../base/errors.ts';
 import { digestFromHex, digestHex, type Digest } from '../../image/digest.ts';
 import { decodeBencode, encodeBencode, isDictionary } from '../../metainfo/bencode.ts';
 import { pieceGeometry } from '../../metainfo/geometry.ts';
@@ -31,15 +31,14 @@ export class HashStore {
     this.#directory = join(dataDirectory, 'hashes', 'sha256');
   }
 
-  /** Undefined where there are none, or none that can be believed. */
+  /** Undefined where there are none, or none that can be read and believed: they are made again, and saved. */
   async load(digest: Digest): Promise<PieceHashes | undefined> {
     try {
       const path = this.#path(digest);
       if ((await stat(path)).size > MAX_FILE_BYTES) return undefined;
       return parse(digest, await readFile(path));
-    } catch (error) {
-      if (isQuayctlError(error) || isAbsent(error)) return undefined;
-      throw new QuayctlError('store', `the piece hashes of ${digest} cannot be read`, { cause: error });
+    } catch {
+      return undefined;
     }
   }
 

@@ -34,12 +34,6 @@ export function peerAddress(source: string, named: string | undefined): string {
   return isLoopbackAddress(address) && !isLoopbackAddress(source) ? source : address;
 }
 
-/** True for `localhost` and addresses of loopback; a name that resolves there is not looked up. */
-export function isLoopbackHost(host: string): boolean {
-  const bare = host.replace(/^\[(.*)\]$/, '$1');
-  return bare === 'localhost' || (isIP(bare) !== 0 && isLoopbackAddress(plainAddress(bare)));
-}
-
 function family(address: string): 'ipv4' | 'ipv6' {
   return isIP(address) === 6 ? 'ipv6' : 'ipv4';
 }

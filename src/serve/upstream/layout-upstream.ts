@@ -44,8 +44,6 @@ export class LayoutUpstream implements Upstream {
     }
   }
 
-  async close(): Promise<void> {}
-
   async #manifest(
     { method, ifNoneMatch }: UpstreamRequest,
     { repository, selector }: ManifestName,

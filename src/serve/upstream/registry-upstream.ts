@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
-import { Agent, request as send, type Dispatcher } from 'undici';
 import { QuayctlError } from '../../base/errors.ts';
+import { dumpBody, type Http } from '../../base/http.ts';
 import {
   isRedirect,
   type AnswerHeaders,
@@ -10,13 +10,8 @@ import {
   type UpstreamRequest,
 } from './upstream.ts';
 
-/** A registry may look a manifest up in slow storage; beyond this it is taken for dead. */
-const HEADERS_TIMEOUT_MS = 30_000;
-const BODY_TIMEOUT_MS = 60_000;
 /** Registries redirect once, to storage; storage may redirect to a region. */
 const MAX_REDIRECTS = 4;
-/** Some words of HTML. */
-const MAX_REDIRECT_BODY = 16 * 1024;
 /** Docker Hub's names for itself: references say docker.io, requests go to registry-1. */
 const DOCKER_HUB_NAMES = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
 const DOCKER_HUB_ORIGIN = 'https://registry-1.docker.io';
@@ -41,30 +36,22 @@ const PASSED_HEADERS = [
   'www-authenticate',
 ];
 
-export interface RegistryUpstreamOptions {
-  /** `https://registry.example`, without a path. */
-  readonly origin: URL;
-  /** How requests leave: proxies, TLS. Stays the caller's to close. By default undici's own. */
-  readonly dispatcher?: Dispatcher | undefined;
-}
-
 /** An OCI registry; questions go there raw, with the caller's Authorization, answers come back raw. */
 export class RegistryUpstream implements Upstream {
   readonly hosts: readonly string[];
   readonly #origin: string;
-  readonly #dispatcher: Dispatcher;
-  readonly #own: Dispatcher | undefined;
+  readonly #http: Http;
 
-  constructor({ origin, dispatcher }: RegistryUpstreamOptions) {
+  /** @param origin `https://registry.example`, without a path */
+  constructor(origin: URL, http: Http) {
     const isDockerHub = DOCKER_HUB_NAMES.includes(origin.host);
     this.hosts = isDockerHub ? DOCKER_HUB_NAMES : [origin.host];
     this.#origin = isDockerHub ? DOCKER_HUB_ORIGIN : origin.origin;
-    this.#own = dispatcher === undefined ? new Agent() : undefined;
-    this.#dispatcher = dispatcher ?? (this.#own as Dispatcher);
+    this.#http = http;
   }
 
   async ask(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer> {
-    let url = this.#origin + pathOf(request);
+    let url = new URL(this.#origin + pathOf(request));
     let answer = await this.#send(url, request, request.authorization, signal);
     for (let hops = 0; request.follow === true && isRedirect(answer.status); hops++) {
       url = this.#redirect(url, answer, hops);
@@ -74,61 +61,44 @@ export class RegistryUpstream implements Upstream {
     return answer;
   }
 
-  async close(): Promise<void> {
-    await this.#own?.destroy();
-  }
-
   async #send(
-    url: string,
+    url: URL,
     { method, accept, range, ifNoneMatch }: UpstreamRequest,
     authorization: string | undefined,
     signal: AbortSignal,
   ): Promise<UpstreamAnswer> {
     const headers = present({ authorization, accept, range, 'if-none-match': ifNoneMatch });
-    try {
-      const answer = await send(url, {
-        method,
-        headers,
-        signal,
-        dispatcher: this.#dispatcher,
-        headersTimeout: HEADERS_TIMEOUT_MS,
-        bodyTimeout: BODY_TIMEOUT_MS,
-      });
-      const location = answer.headers['location'];
-      const passed = pick(answer.headers);
-      if (typeof location === 'string' && URL.canParse(location, url)) {
-        passed['location'] = new URL(location, url).href;
-      }
-      const { statusCode: status, body } = answer;
-      if (method === 'GET' && !isRedirect(status)) return { status, headers: passed, body };
-      // Where there is next to nothing in it, it is read to its end, and the connection can be used again.
-      await body.dump({ limit: MAX_REDIRECT_BODY });
-      if (method === 'GET') delete passed['content-length'];
-      return { status, headers: passed, body: Readable.from([]) };
-    } catch (error) {
-      if (signal.aborted) throw error;
-      throw new QuayctlError('unreachable', `upstream ${new URL(url).host} does not answer`, {
-        cause: error,
-      });
+    const answer = await this.#http.request(url, { method, headers, signal });
+    const { statusCode: status, body } = answer;
+    const passed = pick(answer.headers);
+    const location = answer.headers['location'];
+    if (typeof location === 'string' && URL.canParse(location, url.href)) {
+      passed['location'] = new URL(location, url).href;
     }
+    if (method === 'GET' && !isRedirect(status) && status !== 416) return { status, headers: passed, body };
+    // Next to nothing is in these: read to their end, the connection can be used again. The body of
+    // distribution's 416 is not even there, though its Content-Length is.
+    await dumpBody(answer);
+    if (method === 'GET') delete passed['content-length'];
+    return { status, headers: passed, body: Readable.from([]) };
   }
 
   /** @throws QuayctlError `protocol` for a redirect that leads nowhere, in circles, or out of TLS */
-  #redirect(from: string, answer: UpstreamAnswer, hops: number): string {
+  #redirect(from: URL, answer: UpstreamAnswer, hops: number): URL {
     const location = answer.headers['location'];
     const target = typeof location === 'string' ? URL.parse(location) : null;
-    const host = new URL(from).host;
+    const { host } = from;
     if (target === null) throw new QuayctlError('protocol', `${host} redirects without a usable Location`);
     if (hops >= MAX_REDIRECTS)
       throw new QuayctlError('protocol', `${host} redirects more than ${MAX_REDIRECTS} times`);
-    const downgrade = from.startsWith('https:') && target.protocol !== 'https:';
+    const downgrade = from.protocol === 'https:' && target.protocol !== 'https:';
     if (downgrade || !/^https?:$/.test(target.protocol)) {
       throw new QuayctlError(
         'protocol',
         `${host} redirects from https to ${target.protocol}//${target.host}`,
       );
     }
-    return target.href;
+    return target;
   }
 }
 

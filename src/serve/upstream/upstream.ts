@@ -44,10 +44,9 @@ export interface Upstream {
   readonly hosts: readonly string[];
   /**
    * Any answer of the upstream is an answer, 401 and 500 included.
-   * @throws QuayctlError `unreachable` where there is none
+   * @throws QuayctlError `unreachable` where there is none; the signal's reason
    */
   ask(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer>;
-  close(): Promise<void>;
 }
 
 /** First value of a header, or undefined. */
