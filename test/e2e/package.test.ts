@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { access, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { TestLayout, randomLayer } from '../helpers/images.ts';
+import { mustRun, run } from '../helpers/processes.ts';
+import { quayctlNode } from '../helpers/quayctl.ts';
+import { tempDirectory } from '../helpers/temp.ts';
+
+const CHECKOUT = join(import.meta.dirname, '../..');
+/** `--help` is to be instant; a heavy library alone would cost this much. */
+const HELP_MS = 400;
+
+describe('the published package', () => {
+  let prefix: string;
+  let program: string;
+
+  before(async () => {
+    const scope = { after };
+    const folder = await tempDirectory(scope, 'pack');
+    prefix = join(folder, 'prefix');
+    await mustRun('npm', ['pack', '--pack-destination', folder, '--loglevel', 'error'], { cwd: CHECKOUT });
+    const tarball = (await readdir(folder)).find((name) => name.endsWith('.tgz'));
+    assert.ok(tarball !== undefined);
+    // keytar is optional and would be compiled; everything else must be inside, so nothing may be fetched
+    const flags = ['--global', '--prefix', prefix, '--omit=optional', '--offline', '--ignore-scripts'];
+    await mustRun('npm', ['install', ...flags, '--loglevel', 'error', join(folder, tarball)], {
+      cwd: folder,
+    });
+    program = join(prefix, 'bin/quayctl');
+  });
+
+  test('has no dependencies but the optional keytar, and no sources', async () => {
+    const installed = join(prefix, 'lib/node_modules/quayctl');
+    const manifest = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8')) as {
+      dependencies?: object;
+      optionalDependencies: object;
+    };
+    assert.equal(manifest.dependencies, undefined);
+    assert.deepEqual(Object.keys(manifest.optionalDependencies), ['keytar']);
+    await assert.rejects(access(join(installed, 'src')));
+    assert.match(await readFile(join(installed, 'dist/LICENSES.txt'), 'utf8'), /webtorrent/);
+  });
+
+  test('tells its version and helps, from anywhere and at once', async (t) => {
+    const node = await quayctlNode(t, { program });
+    const { version } = JSON.parse(await readFile(join(CHECKOUT, 'package.json'), 'utf8')) as {
+      version: string;
+    };
+    const told = await node.run(['version']);
+    assert.deepEqual([told.code, told.stdout], [0, `quayctl ${version}\n`]);
+    const times: number[] = [];
+    for (let round = 0; round < 5; round += 1) {
+      const begun = performance.now();
+      const help = await node.run(['--help']);
+      times.push(performance.now() - begun);
+      assert.equal(help.code, 0);
+      assert.match(help.stdout, /torrent/);
+    }
+    const best = Math.min(...times);
+    assert.ok(best < HELP_MS, `--help takes ${best} ms`);
+  });
+
+  test('pulls an image from its own service', async (t) => {
+    const layout = await TestLayout.create(await tempDirectory(t));
+    await layout.addImage({ layers: [randomLayer(2_000_000, 'a'), randomLayer(1000, 'b')] }, 'team/app:1.0');
+    const server = await quayctlNode(t, { program });
+    const service = server.start([
+      'serve',
+      '--upstream',
+      `oci:${layout.directory}`,
+      '--listen',
+      '127.0.0.1:0',
+    ]);
+    const [, host] = await service.waitFor(/^http:\/\/(\S+)$/m);
+    const node = await quayctlNode(t, { program });
+    const pulled = await node.run(['torrent', 'pull', `${host}/team/app:1.0`, '--json']);
+    assert.equal(pulled.code, 0, pulled.stderr);
+    const receipt = JSON.parse(pulled.stdout) as { total: { size: number; fromRegistry: number } };
+    assert.equal(receipt.total.fromRegistry, receipt.total.size);
+    const stopped = await service.kill('SIGTERM');
+    assert.equal(stopped.signal, null);
+  });
+});
+
+test('an older Node is told so in one line', async (t) => {
+  const folder = await tempDirectory(t);
+  await mustRun('cp', ['-r', join(CHECKOUT, 'bin'), folder]);
+  // what an old Node sees of itself; its parser is tried by the syntax test below
+  const pretend = `Object.defineProperty(process.versions, 'node', { value: '18.20.4' });`;
+  const old = await run(process.execPath, [
+    '--import',
+    `data:text/javascript,${encodeURIComponent(pretend)}`,
+    join(folder, 'bin/quayctl'),
+    'version',
+  ]);
+  assert.equal(old.code, 1);
+  assert.equal(old.stderr, 'quayctl needs Node 22.19 or newer; this is Node 18.20.4\n');
+});
+
+test('the first two files hold nothing that an old parser would refuse', async () => {
+  for (const file of ['quayctl', 'too-old.js']) {
+    const code = await readFile(join(CHECKOUT, 'bin', file), 'utf8');
+    const bare = code.replace(/'[^'\n]*'|\/\/.*/g, '');
+    assert.doesNotMatch(
+      bare,
+      /=>|`|\b(?:const|let|class|async|await|import|export)\b|\?\.|\?\?|\.\.\./,
+      file,
+    );
+  }
+});
