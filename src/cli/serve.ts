@@ -69,7 +69,10 @@ function hostAndPort(listen: string): { host: string; port: number } {
   return { host: bracketed ?? plain ?? '', port: number };
 }
 
-async function keyPair({ tlsCert, tlsKey }: RawServeFlags): Promise<{ cert: Buffer; key: Buffer } | undefined> {
+async function keyPair({
+  tlsCert,
+  tlsKey,
+}: RawServeFlags): Promise<{ cert: Buffer; key: Buffer } | undefined> {
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
   if (tlsCert === undefined || tlsKey === undefined) {
     throw new QuayctlError('usage', '--tls-cert and --tls-key belong together');

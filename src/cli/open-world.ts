@@ -1,0 +1,128 @@
+import { arch, platform as osName } from 'node:os';
+import { resolve } from 'node:path';
+import { Http } from '../base/http.ts';
+import { createRateLimiter } from '../base/rate-limiter.ts';
+import { redact } from '../base/redact.ts';
+import { openEngine } from '../engines/engines.ts';
+import type { Engine } from '../engines/engine.ts';
+import { normalizePlatform, type Platform } from '../image/platform.ts';
+import type { ImageReference } from '../image/reference.ts';
+import type { Listener } from '../pull/events.ts';
+import type { FetchRules, World } from '../pull/world.ts';
+import { openRepository } from '../registry/open-repository.ts';
+import { openTorrentService } from '../registry/open-torrent-service.ts';
+import { openStore, type Store } from '../store/store.ts';
+import type { SwarmClient } from '../swarm/swarm-client.ts';
+import { credentialFor } from './credentials.ts';
+import type { TorrentFlags } from './flags.ts';
+import { CERTS_DIRECTORY } from './paths.ts';
+import { xdgDirectory, type Session } from './session.ts';
+
+/** All that a torrent command opens; closed in one go. */
+export interface OpenWorlds extends AsyncDisposable {
+  readonly store: Store;
+  of(reference: ImageReference): Promise<World>;
+}
+
+/** The composition root of `torrent pull` and `torrent seed`: every constructor is called here. */
+export async function openWorlds(
+  flags: TorrentFlags,
+  engineName: 'docker' | 'none',
+  listener: Listener,
+  session: Session,
+): Promise<OpenWorlds> {
+  const warn = (message: string): void => listener({ kind: 'warning', message });
+  const http = new Http({ env: session.env, certsDirectory: CERTS_DIRECTORY });
+  const store = await openStore(storeDirectory(flags.store, session));
+  const engine = engineName === 'none' ? undefined : await lazyEngine(engineName, session);
+  const limiters = {
+    downloadLimiter: createRateLimiter(flags.downloadRate),
+    uploadLimiter: createRateLimiter(flags.uploadRate),
+  };
+  let client: Promise<SwarmClient> | undefined;
+  const swarm = (): Promise<SwarmClient> => (client ??= openSwarm(flags, limiters, listener));
+
+  return {
+    store,
+    of: async (reference) => {
+      const credential = await credentialFor(reference, session, warn);
+      const { registry } = reference;
+      const access = { registry, credential, http, insecure: flags.insecure, onWarning: warn };
+      const repository = openRepository(access, reference.repository);
+      const service = flags.torrentService ?? (await store.serviceOf(reference));
+      if (flags.torrentService !== undefined) await store.noteService(reference, flags.torrentService);
+      const torrents = openTorrentService({
+        http,
+        repository,
+        registry,
+        name: reference.repository,
+        service,
+        insecure: flags.insecure,
+        sendCredentials: flags.sendCredentials,
+        silentHosts: store.silentHosts,
+      });
+      const { downloadLimiter } = limiters;
+      return {
+        repository,
+        torrents,
+        store,
+        swarm,
+        downloadLimiter,
+        listener,
+        ...(engine === undefined ? {} : { engine }),
+      };
+    },
+    async [Symbol.asyncDispose]() {
+      await (await client)?.close();
+      await http.close();
+      await store.close();
+    },
+  };
+}
+
+/** `--store`, QUAYCTL_STORE, `$XDG_CACHE_HOME/quayctl`. */
+export function storeDirectory(given: string | undefined, session: Session): string {
+  return resolve(given ?? xdgDirectory(session, 'XDG_CACHE_HOME', '.cache'));
+}
+
+/** The flags that say how blobs may be obtained. */
+export function rulesOf(flags: TorrentFlags): FetchRules {
+  const { skipWebSeed, waitForPeersMs, trackers, offlineOk } = flags;
+  return { skipWebSeed, waitForPeersMs, trackers, offlineOk };
+}
+
+/** Node's names of processors where Go has others. */
+const GO_NAMES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le', mipsel: 'mipsle' };
+
+/** What this machine would run. Container images are for Linux wherever the tool itself runs. */
+export function hostPlatform(): Platform {
+  const os = osName() === 'win32' ? 'windows' : 'linux';
+  return normalizePlatform({ os, architecture: GO_NAMES[arch()] ?? arch() });
+}
+
+function lazyEngine(name: 'docker', session: Session): Promise<Engine> {
+  return openEngine(name, { env: { ...session.env, HOME: session.home } });
+}
+
+/** Loaded at the first torrent: importing webtorrent alone takes half a second. */
+async function openSwarm(
+  flags: TorrentFlags,
+  limiters: Pick<
+    Parameters<typeof import('../swarm/open-swarm-client.ts').openSwarmClient>[0],
+    'downloadLimiter' | 'uploadLimiter'
+  >,
+  listener: Listener,
+): Promise<SwarmClient> {
+  const { openSwarmClient } = await import('../swarm/open-swarm-client.ts');
+  return openSwarmClient({
+    lowerPort: flags.ports.lower,
+    upperPort: flags.ports.upper,
+    portRangeStrict: flags.ports.given,
+    ...(flags.announceIp === undefined ? {} : { announceIp: flags.announceIp }),
+    encryptionMode: flags.encryptionMode,
+    connectionsPerSecond: flags.connectionsPerSecond,
+    ...limiters,
+    onWarning: (message) => listener({ kind: 'warning', message: redact(message) }),
+    onDebug: (message) => listener({ kind: 'debug', message: redact(message) }),
+  });
+}

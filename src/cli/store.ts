@@ -1,0 +1,77 @@
+import { formatBytes, formatDuration, parseSize } from '../base/units.ts';
+import { shortDigest } from '../image/digest.ts';
+import { formatPlatform } from '../image/platform.ts';
+import { formatReference, parseImageReference } from '../image/reference.ts';
+import { QuayctlError } from '../base/errors.ts';
+import { openStore } from '../store/store.ts';
+import { named } from './flags.ts';
+import { storeDirectory } from './open-world.ts';
+import type { Session } from './session.ts';
+
+interface StoreFlags {
+  readonly store?: string;
+}
+
+/** `quayctl store ls` */
+export async function listStore(
+  flags: StoreFlags & { readonly json?: boolean },
+  session: Session,
+): Promise<void> {
+  const store = await openStore(storeDirectory(flags.store, session));
+  const images = await store.listImages();
+  if (flags.json === true) {
+    const rows = images.map(({ reference, digest, platform, size, lastUsed, complete }) => ({
+      image: formatReference(reference),
+      digest,
+      ...(platform === undefined ? {} : { platform: formatPlatform(platform) }),
+      size,
+      lastUsed: lastUsed.toISOString(),
+      complete,
+    }));
+    session.terminal.out(`${JSON.stringify(rows)}\n`);
+    return;
+  }
+  const rows = images.map(({ reference, digest, platform, size, lastUsed, complete }) => [
+    formatReference(reference),
+    shortDigest(digest),
+    platform === undefined ? '-' : formatPlatform(platform),
+    formatBytes(size),
+    `${formatDuration(Date.now() - lastUsed.getTime())} ago`,
+    complete ? '' : 'incomplete',
+  ]);
+  session.terminal.out(table([['IMAGE', 'DIGEST', 'PLATFORM', 'SIZE', 'LAST USED', ''], ...rows]));
+}
+
+/** `quayctl store rm IMAGE` @throws QuayctlError `not-found` */
+export async function removeFromStore(image: string, flags: StoreFlags, session: Session): Promise<void> {
+  const reference = parseImageReference(image);
+  const store = await openStore(storeDirectory(flags.store, session));
+  if (!(await store.removeImage(reference))) {
+    throw new QuayctlError('not-found', `${formatReference(reference)} is not in the store`);
+  }
+  session.terminal.out(`${formatReference(reference)}\n`);
+}
+
+/** `quayctl store gc` */
+export async function collectGarbage(
+  flags: StoreFlags & { readonly maxSize?: string },
+  session: Session,
+): Promise<void> {
+  const limit = flags.maxSize === undefined ? undefined : named('--max-size', flags.maxSize, parseSize);
+  const store = await openStore(storeDirectory(flags.store, session));
+  const { freed, left } = await store.gc(limit);
+  session.terminal.err(`freed ${formatBytes(freed)}, ${formatBytes(left)} left\n`);
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join('');
+}
