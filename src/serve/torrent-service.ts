@@ -61,7 +61,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const torrents = new TorrentMaker(secret);
   const tracker = given.announce === undefined ? await openTracker(torrents, store) : undefined;
   const hashing = new Hashing({ upstream, store, listener });
-  const server = await listen(options.listen, (url) => {
+  const server = await listen({ ...options.listen, tls: options.tls }, (url) => {
     const base = given.publicUrl ?? url;
     const announce = given.announce ?? `${base}/announce`;
     const seeds = { secret, publicUrl: base, ttlSeconds: tokenTtlSeconds(options) };

@@ -10,6 +10,8 @@ declare module 'bittorrent-tracker/server' {
     readonly left: number;
     readonly numwant: number;
     readonly event?: string;
+    /** Of the answer: 1 for BEP 23. */
+    compact: number;
     /** Address of the connection. */
     readonly ip: string;
     /** The request as it was handed in. */
@@ -35,10 +37,6 @@ declare module 'bittorrent-tracker/server' {
 
   export interface TrackerSwarm {
     announce(params: AnnounceParams, callback: Callback<AnnounceResponse>): void;
-    scrape(
-      params: unknown,
-      callback: Callback<{ readonly complete: number; readonly incomplete: number }>,
-    ): void;
   }
 
   /** What is read of a request. */
@@ -71,7 +69,7 @@ declare module 'bittorrent-tracker/server' {
     onHttpRequest(
       request: TrackerRequest,
       response: TrackerResponse,
-      options: { readonly action: 'announce' | 'scrape' },
+      options: { readonly action: 'announce' },
     ): void;
     close(callback?: () => void): void;
   }

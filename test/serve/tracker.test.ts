@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import { networkInterfaces } from 'node:os';
+import { test, type TestContext } from 'node:test';
+import { decodeBencode, isDictionary, type BDictionary } from '../../src/metainfo/bencode.ts';
+import { decodeTorrent, type InfoHash } from '../../src/metainfo/metainfo.ts';
+import { peerAddress, plainAddress } from '../../src/serve/tracker/address.ts';
+import { PeerList, type Announcement } from '../../src/serve/tracker/peer-list.ts';
+import { randomLayer, TestLayout } from '../helpers/images.ts';
+import { tempDirectory } from '../helpers/temp.ts';
+import { startService, type TestService } from '../helpers/torrent-service.ts';
+
+interface Tracked {
+  readonly service: TestService;
+  readonly infoHash: InfoHash;
+  readonly layout: TestLayout;
+}
+
+async function tracked(t: TestContext, host = '127.0.0.1'): Promise<Tracked> {
+  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+  const image = await layout.addImage({ layers: [randomLayer(1000, 'a')] }, 'team/app:1.0');
+  const listen = { host, port: 0 };
+  const service = await startService(t, {
+    upstream: `oci:${layout.directory}`,
+    listen,
+    publicUrl: 'http://service',
+  });
+  const answer = await service.torrent('team/app', image.layers[0]?.digest ?? '');
+  return { service, layout, infoHash: decodeTorrent(Buffer.from(await answer.arrayBuffer())).infoHash };
+}
+
+const escaped = (hex: string): string => hex.replace(/../g, '%$&');
+const peerId = (name: string): string => `-XX0000-${name.padEnd(12, '0')}`;
+
+async function ask(base: string, path: string): Promise<BDictionary> {
+  const answer = await fetch(`${base}${path}`);
+  assert.equal(answer.status, 200);
+  const decoded = decodeBencode(Buffer.from(await answer.arrayBuffer()));
+  assert.ok(isDictionary(decoded));
+  return decoded;
+}
+
+function announce(
+  base: string,
+  infoHash: string,
+  fields: Readonly<Record<string, string | number>>,
+): Promise<BDictionary> {
+  const query = { port: 7000, left: 100, compact: 1, ...fields };
+  const rest = Object.entries(query).map(([name, value]) => `${name}=${value}`);
+  return ask(base, `/announce?info_hash=${escaped(infoHash)}&${rest.join('&')}`);
+}
+
+/** `address:port` of compact peers (BEP 23, BEP 7). */
+function peers(answer: BDictionary, field: 'peers' | 'peers6' = 'peers'): string[] {
+  const bytes = answer.entries.get(field);
+  assert.ok(bytes instanceof Uint8Array);
+  const step = field === 'peers' ? 6 : 18;
+  return Array.from({ length: bytes.length / step }, (_, at) => {
+    const one = Buffer.from(bytes.subarray(at * step, (at + 1) * step));
+    const port = one.readUInt16BE(step - 2);
+    if (step === 6) return `${one.subarray(0, 4).join('.')}:${port}`;
+    return `${one.subarray(0, 16).toString('hex')}:${port}`;
+  }).sort();
+}
+
+const failure = (answer: BDictionary): string => {
+  const reason = answer.entries.get('failure reason');
+  return reason instanceof Uint8Array ? Buffer.from(reason).toString() : 'none';
+};
+
+test('peers of one swarm hear of each other, not of themselves, and seeds not of seeds', async (t) => {
+  const { service, infoHash } = await tracked(t);
+  const tell = (name: string, port: number, left: number, more = {}): Promise<BDictionary> =>
+    announce(service.url, infoHash, { peer_id: peerId(name), port, left, ...more });
+  assert.deepEqual(peers(await tell('a', 7001, 100, { event: 'started' })), []);
+  assert.deepEqual(peers(await tell('b', 7002, 0)), ['127.0.0.1:7001']);
+  assert.deepEqual(peers(await tell('c', 7003, 0)), ['127.0.0.1:7001']);
+  const answer = await tell('a', 7001, 100);
+  assert.deepEqual(peers(answer), ['127.0.0.1:7002', '127.0.0.1:7003']);
+  assert.deepEqual(
+    ['complete', 'incomplete', 'interval'].map((name) => answer.entries.get(name)),
+    [2, 1, 30],
+  );
+  assert.equal(peers(await tell('a', 7001, 100, { numwant: 1 })).length, 1);
+
+  assert.deepEqual(peers(await tell('b', 7002, 0, { event: 'stopped' })), []);
+  assert.deepEqual(peers(await tell('a', 7001, 100)), ['127.0.0.1:7003']);
+  assert.deepEqual(peers(await tell('d', 7004, 100, { event: 'completed' })).length, 2);
+});
+
+test('peers are told in compact form, whatever was asked for', async (t) => {
+  const { service, infoHash } = await tracked(t);
+  await announce(service.url, infoHash, { peer_id: peerId('a'), port: 7001 });
+  const answer = await announce(service.url, infoHash, { peer_id: peerId('b'), port: 7002, compact: 0 });
+  assert.deepEqual(peers(answer), ['127.0.0.1:7001']);
+});
+
+test('only swarms of torrents that were made here are tracked, before a restart or after', async (t) => {
+  const { service, infoHash, layout } = await tracked(t);
+  const unknown = await announce(service.url, '00'.repeat(20), { peer_id: peerId('a') });
+  assert.equal(failure(unknown), 'unapproved request: unknown info hash');
+  await service.close();
+  const again = await startService(t, { upstream: `oci:${layout.directory}`, dataDirectory: service.data });
+  assert.equal(failure(await announce(again.url, infoHash, { peer_id: peerId('a') })), 'none');
+  const elsewhere = await startService(t, { upstream: `oci:${layout.directory}` });
+  assert.match(failure(await announce(elsewhere.url, infoHash, { peer_id: peerId('a') })), /unapproved/);
+});
+
+test('hostile announces are refused with a reason', async (t) => {
+  const { service, infoHash } = await tracked(t);
+  const hash = `info_hash=${escaped(infoHash)}`;
+  const id = `peer_id=${peerId('a')}`;
+  for (const query of [
+    '',
+    'info_hash=short',
+    `${hash}&port=7000`,
+    `${hash}&${id}`,
+    `${hash}&${id}&port=0`,
+    `${hash}&${id}&port=70000`,
+    `${hash}&${id}&port=x`,
+    `${hash}&${hash}&${id}&port=7000`,
+    `${hash}&${id}&${id}&port=7000`,
+    `${hash}&${id}&port=7000&event=exploded`,
+    `${hash}&${id}&port=7000&event=started&event=stopped`,
+    `${hash}&__proto__=x&${id}&port=-1`,
+  ]) {
+    assert.notEqual(failure(await ask(service.url, `/announce?${query}`)), 'none', query);
+  }
+  for (const numwant of ['-1', '999999999', 'x', '0']) {
+    const answer = await announce(service.url, infoHash, { peer_id: peerId('b'), numwant, left: 'x' });
+    assert.equal(failure(answer), 'none', numwant);
+  }
+});
+
+test('scrapes and statistics are refused', async (t) => {
+  const { service, infoHash } = await tracked(t);
+  await announce(service.url, infoHash, { peer_id: peerId('a'), left: 0 });
+  for (const query of ['', `?info_hash=${escaped(infoHash)}`]) {
+    assert.equal(failure(await ask(service.url, `/scrape${query}`)), 'unapproved request: missing jwt');
+  }
+  for (const path of ['/stats', '/stats.json'])
+    assert.equal((await fetch(`${service.url}${path}`)).status, 404);
+});
+
+test('with an external tracker the own one stays off', async (t) => {
+  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+  const image = await layout.addImage({ layers: [] }, 'team/app:1.0');
+  const announce_ = 'http://tracker.example/announce';
+  const service = await startService(t, { upstream: `oci:${layout.directory}`, announce: announce_ });
+  const answer = await service.torrent('team/app', image.config.digest);
+  assert.deepEqual(decodeTorrent(Buffer.from(await answer.arrayBuffer())).announce, [announce_]);
+  assert.equal((await fetch(`${service.url}/announce`)).status, 404);
+});
+
+test('a loopback address is told to loopback only, a named address to everybody', async (t) => {
+  const outside = Object.values(networkInterfaces())
+    .flatMap((each) => each ?? [])
+    .find(({ family, internal }) => family === 'IPv4' && !internal);
+  if (outside === undefined) return t.skip('this machine has no address but loopback');
+  const { service, infoHash } = await tracked(t, '0.0.0.0');
+  const { port } = new URL(service.url);
+  const [inner, outer] = [`http://127.0.0.1:${port}`, `http://${outside.address}:${port}`];
+  await announce(inner, infoHash, { peer_id: peerId('a'), port: 7001 });
+  const far = await announce(outer, infoHash, { peer_id: peerId('b'), port: 7002 });
+  assert.deepEqual(peers(far), []);
+  assert.deepEqual(
+    peers(await announce(inner, infoHash, { peer_id: peerId('c'), port: 7003 })),
+    ['127.0.0.1:7001', `${outside.address}:7002`].sort(),
+  );
+  await announce(inner, infoHash, { peer_id: peerId('a'), port: 7001, ip: '192.0.2.7' });
+  assert.deepEqual(peers(await announce(outer, infoHash, { peer_id: peerId('b'), port: 7002 })), [
+    '192.0.2.7:7001',
+  ]);
+});
+
+test('IPv6 peers are told as BEP 7 has it', async (t) => {
+  const { service, infoHash } = await tracked(t);
+  await announce(service.url, infoHash, { peer_id: peerId('a'), port: 7001, ip: '2001:db8::1' });
+  const answer = await announce(service.url, infoHash, { peer_id: peerId('b'), port: 7002 });
+  assert.deepEqual(peers(answer, 'peers6'), ['20010db8000000000000000000000001:7001']);
+});
+
+test('a peer is listed where it can be', () => {
+  for (const [source, named, wanted] of [
+    ['192.0.2.1', undefined, '192.0.2.1'],
+    ['192.0.2.1', '192.0.2.9', '192.0.2.9'],
+    ['192.0.2.1', '10.1.2.3', '10.1.2.3'],
+    ['192.0.2.1', '::ffff:10.1.2.3', '10.1.2.3'],
+    ['192.0.2.1', '2001:DB8::9', '2001:db8::9'],
+    ['192.0.2.1', '127.0.0.1', '192.0.2.1'],
+    ['192.0.2.1', '::ffff:127.0.0.1', '192.0.2.1'],
+    ['192.0.2.1', '::1', '192.0.2.1'],
+    ['127.0.0.1', '127.0.0.9', '127.0.0.9'],
+    ['192.0.2.1', '0.0.0.0', '192.0.2.1'],
+    ['192.0.2.1', '::', '192.0.2.1'],
+    ['192.0.2.1', '255.255.255.255', '192.0.2.1'],
+    ['192.0.2.1', '224.0.0.1', '192.0.2.1'],
+    ['192.0.2.1', '169.254.169.254', '192.0.2.1'],
+    ['192.0.2.1', 'fe80::1%eth0', '192.0.2.1'],
+    ['192.0.2.1', 'ff02::1', '192.0.2.1'],
+    ['192.0.2.1', 'victim.example', '192.0.2.1'],
+    ['192.0.2.1', '', '192.0.2.1'],
+  ] as const) {
+    assert.equal(peerAddress(source, named), wanted, named);
+  }
+  assert.equal(plainAddress('::ffff:192.0.2.1'), '192.0.2.1');
+});
+
+test('peers that do not come back are dropped, and nobody can fill or empty a swarm', () => {
+  const peer = (name: string, source = '192.0.2.1', more: Partial<Announcement> = {}): Announcement => ({
+    peerId: name,
+    source,
+    ip: source,
+    port: 7000,
+    complete: false,
+    expires: 100,
+    ...more,
+  });
+  const list = new PeerList();
+  list.add(peer('a'));
+  list.add(peer('b', '192.0.2.2', { expires: 200 }));
+  list.expire(99);
+  assert.equal(list.size, 2);
+  list.expire(100);
+  assert.deepEqual(
+    list.others(peer('x'), 10).map(({ peerId: id }) => id),
+    ['b'],
+  );
+
+  // The same peer id from elsewhere is somebody else.
+  list.remove(peer('b', '192.0.2.66'));
+  assert.equal(list.size, 1);
+
+  for (let at = 0; at < 3000; at++) list.add(peer(`flood${at}`, '192.0.2.3', { port: at + 1 }));
+  assert.equal(list.size, 501);
+  for (let at = 0; at < 9000; at++) list.add(peer('one', `10.0.${at >> 8}.${at & 255}`));
+  assert.equal(list.size, 5000);
+  assert.equal(list.others(peer('x', '192.0.2.200'), 50).length, 50);
+  // An address that is listed twice is told once.
+  const twice = new PeerList();
+  twice.add(peer('a', '192.0.2.1', { ip: '192.0.2.9' }));
+  twice.add(peer('b', '192.0.2.2', { ip: '192.0.2.9' }));
+  assert.equal(twice.others(peer('x'), 10).length, 1);
+});
