@@ -1,0 +1,188 @@
+import { isQuayctlError } from '../base/errors.ts';
+import type { AnnounceGate } from './announce-gate.ts';
+import { announceTo, trackerName, type Announce, type TrackerAnswer, type TrackerEvent } from './tracker.ts';
+
+/** While few peers are known: soon, then less and less often. Milliseconds. */
+const EARLY_FIRST_MS = 1500;
+const EARLY_GROWTH = 1.7;
+/** So many connected peers are enough. */
+const ENOUGH_PEERS = 8;
+const DEFAULT_INTERVAL_MS = 10 * 60_000;
+/** A tracker must not make us ask without pause, nor never again. */
+const MIN_INTERVAL_MS = 30_000;
+const MAX_INTERVAL_MS = 60 * 60_000;
+const RETRY_FIRST_MS = 2000;
+const RETRY_MOST_MS = 5 * 60_000;
+const ANSWER_TIMEOUT_MS = 10_000;
+const STOPPED_TIMEOUT_MS = 2000;
+const WANTED_PEERS = 50;
+
+export interface AnnouncerOptions {
+  readonly trackers: readonly string[];
+  /** What stays the same in every announce. */
+  readonly identity: Pick<Announce, 'infoHash' | 'peerId' | 'port' | 'ip'>;
+  readonly counts: () => Pick<Announce, 'uploaded' | 'downloaded' | 'left'>;
+  /** Connected peers. */
+  readonly connected: () => number;
+  readonly onPeer: (address: string) => void;
+  readonly onWarning: (message: string) => void;
+  readonly gate: AnnounceGate;
+}
+
+/** Tells the trackers of one torrent about this node, and hears about others. */
+export class Announcer {
+  readonly #stop = new AbortController();
+  readonly #rounds: Round[];
+  readonly #firstAnswer = Promise.withResolvers<number>();
+  #unanswered: number;
+
+  constructor(options: AnnouncerOptions) {
+    this.#rounds = options.trackers.map((tracker) => new Round(tracker, options, this.#stop.signal));
+    this.#unanswered = this.#rounds.length;
+    if (this.#unanswered === 0) this.#firstAnswer.resolve(0);
+  }
+
+  /** Peers named by the first tracker that names some; 0 when all have answered, or failed, without. */
+  get firstAnswer(): Promise<number> {
+    return this.#firstAnswer.promise;
+  }
+
+  start(): void {
+    for (const round of this.#rounds) {
+      round.start((peers) => {
+        this.#unanswered--;
+        if (peers > 0 || this.#unanswered === 0) this.#firstAnswer.resolve(peers);
+      });
+    }
+  }
+
+  /** Asks again at once: peers are missing. */
+  hurry(): void {
+    for (const round of this.#rounds) round.hurry();
+  }
+
+  completed(): void {
+    for (const round of this.#rounds) round.completed();
+  }
+
+  /** Sends `stopped` where `started` arrived; waits at most 2 s. Never throws. */
+  async stop(): Promise<void> {
+    if (this.#stop.signal.aborted) return;
+    this.#stop.abort();
+    this.#firstAnswer.resolve(0);
+    const signal = AbortSignal.timeout(STOPPED_TIMEOUT_MS);
+    await Promise.all(this.#rounds.map((round) => round.stopped(signal)));
+  }
+}
+
+/** One tracker's turn, again and again. */
+class Round {
+  readonly #tracker: string;
+  readonly #options: AnnouncerOptions;
+  readonly #signal: AbortSignal;
+  #timer: NodeJS.Timeout | undefined;
+  #started = false;
+  #failures = 0;
+  #early = EARLY_FIRST_MS;
+  #busy = false;
+  #lastAt = -Infinity;
+  #minIntervalMs = EARLY_FIRST_MS;
+  #lastWarning: string | undefined;
+
+  constructor(tracker: string, options: AnnouncerOptions, signal: AbortSignal) {
+    this.#tracker = tracker;
+    this.#options = options;
+    this.#signal = signal;
+    signal.addEventListener('abort', () => clearTimeout(this.#timer), { once: true });
+  }
+
+  start(onFirst: (peers: number) => void): void {
+    void this.#turn().then((answer) => onFirst(answer?.peers.length ?? 0));
+  }
+
+  hurry(): void {
+    if (this.#busy || this.#failures > 0) return;
+    this.#next(Math.max(0, this.#lastAt + this.#minIntervalMs - performance.now()));
+  }
+
+  completed(): void {
+    if (this.#started) void this.#turn('completed');
+  }
+
+  async stopped(signal: AbortSignal): Promise<void> {
+    if (!this.#started) return;
+    try {
+      await this.#options.gate.run(() => this.#send('stopped', signal), signal);
+    } catch {
+      // The tracker forgets us by itself; leaving must not fail.
+    }
+  }
+
+  async #turn(event?: TrackerEvent): Promise<TrackerAnswer | undefined> {
+    clearTimeout(this.#timer);
+    if (this.#signal.aborted) return undefined;
+    this.#busy = true;
+    try {
+      const answer = await this.#options.gate.run(() => {
+        const timeout = AbortSignal.any([this.#signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]);
+        return this.#send(event ?? (this.#started ? undefined : 'started'), timeout);
+      }, this.#signal);
+      this.#answered(answer);
+      return answer;
+    } catch (error) {
+      this.#failed(error);
+      return undefined;
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  #send(event: TrackerEvent | undefined, signal: AbortSignal): Promise<TrackerAnswer> {
+    const { identity, counts } = this.#options;
+    const numwant = event === 'stopped' ? 0 : WANTED_PEERS;
+    const announce = { ...identity, ...counts(), numwant, ...(event === undefined ? {} : { event }) };
+    return announceTo(this.#tracker, announce, signal);
+  }
+
+  #answered(answer: TrackerAnswer): void {
+    if (this.#signal.aborted) return;
+    this.#started = true;
+    this.#failures = 0;
+    this.#lastAt = performance.now();
+    if (answer.warning !== undefined) this.#warn(answer.warning);
+    for (const peer of answer.peers) this.#options.onPeer(peer);
+    const interval = Math.min(
+      Math.max(answer.intervalMs ?? DEFAULT_INTERVAL_MS, MIN_INTERVAL_MS),
+      MAX_INTERVAL_MS,
+    );
+    // What a tracker does not forbid is allowed: `min interval` is its word on that.
+    if (answer.minIntervalMs !== undefined) this.#minIntervalMs = Math.min(answer.minIntervalMs, interval);
+    const { counts, connected } = this.#options;
+    const few = counts().left > 0 && connected() < ENOUGH_PEERS;
+    const early = Math.max(this.#early, this.#minIntervalMs);
+    if (few) this.#early *= EARLY_GROWTH;
+    // Later rather than sooner, and not all torrents of this node at once.
+    this.#next(few ? Math.min(early, interval) : interval * (1 + Math.random() / 10));
+  }
+
+  #failed(error: unknown): void {
+    if (this.#signal.aborted) return;
+    this.#warn(isQuayctlError(error) ? error.message : 'does not answer');
+    const delay = Math.min(RETRY_FIRST_MS * 2 ** this.#failures, RETRY_MOST_MS);
+    this.#failures++;
+    this.#next(delay);
+  }
+
+  #next(ms: number): void {
+    clearTimeout(this.#timer);
+    if (this.#signal.aborted) return;
+    this.#timer = setTimeout(() => void this.#turn(), ms).unref();
+  }
+
+  /** Once for each text: a tracker that is down is asked often. */
+  #warn(message: string): void {
+    if (message === this.#lastWarning) return;
+    this.#lastWarning = message;
+    this.#options.onWarning(`tracker ${trackerName(this.#tracker)}: ${message}`);
+  }
+}
