@@ -18,7 +18,11 @@ export interface CredentialStore {
    * @returns undefined where the store has none
    * @throws QuayctlError `credentials` when the store cannot be read; the signal's reason
    */
-  find(registry: string, repository: string | undefined, signal: AbortSignal): Promise<Credential | undefined>;
+  find(
+    registry: string,
+    repository: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Credential | undefined>;
 }
 
 const SECRETS = new Set(['password', 'token']);

@@ -1,0 +1,114 @@
+import { QuayctlError } from '../base/errors.ts';
+import { isRecord, parseCredentialFile, readCredentialFile } from './bounded-file.ts';
+import { askHelper } from './credential-helper.ts';
+import { guarded, type Credential } from './credential.ts';
+import type { Environment } from './program.ts';
+import { canonicalRegistry } from './registry-name.ts';
+
+/** What docker's config.json and podman's auth.json have in common. */
+export interface AuthFile {
+  readonly path: string;
+  /** Keys as they stand in the file. An entry is read when it is wanted: a broken one spoils no other. */
+  readonly auths: ReadonlyMap<string, unknown>;
+  /** Registry to NAME of docker-credential-NAME; the empty name means this file. */
+  readonly helpers: ReadonlyMap<string, string>;
+  /** The helper for all other registries (docker's `credsStore`). */
+  readonly store: string | undefined;
+}
+
+/** RFC 9110, 11.2: what may follow `Bearer `; anything else would be refused by the HTTP client, or worse, not. */
+const BEARER = /^[\x21-\x7e]+$/;
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
+
+/** @throws QuayctlError `credentials` that names the file and never its content */
+export async function readAuthFile(path: string): Promise<AuthFile | undefined> {
+  const text = await readCredentialFile(path);
+  if (text === undefined) return undefined;
+  const { auths = {}, credHelpers = {}, credsStore } = parseCredentialFile(path, text);
+  const helpers = entriesOf(path, 'credHelpers', credHelpers);
+  const wrong = helpers.some(([, helper]) => typeof helper !== 'string');
+  if (wrong || !(credsStore === undefined || credsStore === null || typeof credsStore === 'string')) {
+    throw new QuayctlError('credentials', `${path}: the name of a credential helper is no string`);
+  }
+  return {
+    path,
+    auths: new Map(entriesOf(path, 'auths', auths)),
+    helpers: new Map(helpers as [string, string][]),
+    store: typeof credsStore === 'string' && credsStore !== '' ? credsStore : undefined,
+  };
+}
+
+/**
+ * As docker/cli `getConfiguredCredentialStore`: the registry's own helper, else the store for all; after that `auths`,
+ * which Docker leaves empty for registries that a helper keeps.
+ */
+export async function findInHelpers(
+  file: AuthFile,
+  registry: string,
+  env: Environment,
+  signal: AbortSignal,
+): Promise<Credential | undefined> {
+  const own = [...file.helpers].find(([key]) => canonicalRegistry(key) === registry)?.[1];
+  const helper = own ?? file.store ?? '';
+  return helper === '' ? undefined : askHelper(helper, registry, env, signal);
+}
+
+/** The host's own entry: first under its plain name, then under the forms with scheme and version. */
+export function findByHost(file: AuthFile, registry: string): Credential | undefined {
+  const keys = [...file.auths.keys()].filter((key) => canonicalRegistry(key) === registry);
+  return firstOf(file, [registry, ...keys]);
+}
+
+/** The first of these keys whose entry holds a credential. @throws QuayctlError `credentials` */
+export function firstOf(file: AuthFile, keys: readonly string[]): Credential | undefined {
+  for (const key of keys) {
+    const credential = file.auths.has(key) ? parseEntry(file.path, key, file.auths.get(key)) : undefined;
+    if (credential !== undefined) return guarded(credential);
+  }
+  return undefined;
+}
+
+/** The Docker engine's order: `registrytoken` as it is, else `identitytoken`, else the password. */
+function parseEntry(path: string, key: string, entry: unknown): Credential | undefined {
+  const refuse = (what: string): QuayctlError =>
+    new QuayctlError('credentials', `${path}: the entry ${JSON.stringify(key)} ${what}`);
+  if (!isRecord(entry)) throw refuse('is no object');
+  const field = (name: string): string => {
+    const value = entry[name] ?? '';
+    if (typeof value !== 'string') throw refuse(`has a ${name} that is no string`);
+    return value;
+  };
+  const token = (name: string): string => {
+    const value = field(name);
+    if (value !== '' && !BEARER.test(value)) throw refuse(`has a ${name} that is no token`);
+    return value;
+  };
+
+  const registryToken = token('registrytoken');
+  if (registryToken !== '') return { kind: 'registry-token', token: registryToken };
+  const pair = field('auth') === '' ? undefined : decodeAuth(field('auth'));
+  if (field('auth') !== '' && pair === undefined)
+    throw refuse('has an auth that is not base64 of USER:PASSWORD');
+  const { username, password } = pair ?? { username: field('username'), password: field('password') };
+  const identityToken = token('identitytoken');
+  if (identityToken !== '') {
+    return { kind: 'identity-token', token: identityToken, ...(username === '' ? {} : { username }) };
+  }
+  // `docker login` with a helper leaves empty entries as marks.
+  return username === '' ? undefined : { kind: 'basic', username, password };
+}
+
+/** docker/cli `decodeAuth`: base64 of `user:password`; only the first colon divides, NULs at the end are padding. */
+function decodeAuth(auth: string): { username: string; password: string } | undefined {
+  const compact = auth.replace(/\s+/g, '');
+  if (!BASE64.test(compact)) return undefined;
+  const text = Buffer.from(compact, 'base64').toString('utf8').replace(/\0+$/, '');
+  const at = text.indexOf(':');
+  return at < 1 ? undefined : { username: text.slice(0, at), password: text.slice(at + 1) };
+}
+
+function entriesOf(path: string, name: string, value: unknown): [string, unknown][] {
+  if (value === null) return [];
+  if (!isRecord(value)) throw new QuayctlError('credentials', `${path}: ${name} is no object`);
+  return Object.entries(value);
+}

@@ -1,0 +1,71 @@
+import { join } from 'node:path';
+import { QuayctlError } from '../base/errors.ts';
+import { redact } from '../base/redact.ts';
+import type { Credential, CredentialStore } from './credential.ts';
+import { DockerConfig, dockerConfigPath } from './docker-config.ts';
+import { Keychain } from './keychain.ts';
+import { PodmanAuth, podmanAuthPaths } from './podman-auth.ts';
+import type { Environment } from './program.ts';
+import { RKT_DIRECTORIES, RktAuth } from './rkt-auth.ts';
+
+/** What the stores have to know of the machine and the user. */
+export interface CredentialPlaces {
+  readonly env: Environment;
+  readonly home: string;
+  readonly uid: number;
+  /** The running Node: keytar is asked in a process of its own. */
+  readonly nodePath: string;
+  readonly rktDirectories?: readonly string[];
+}
+
+/** Every place in which a credential may be, in the order of the contract. Nothing is opened yet. */
+export function credentialStores(places: CredentialPlaces): CredentialStore[] {
+  const { env, home, uid } = places;
+  return [
+    openKeychain(places),
+    new DockerConfig(dockerConfigPath(env, home), env),
+    ...podmanAuthPaths(env, home, uid).map((path) => new PodmanAuth(path, env)),
+    new RktAuth(places.rktDirectories ?? RKT_DIRECTORIES, env),
+  ];
+}
+
+/** The keychain and the list of registries that `login` noted. */
+export function openKeychain({ env, home, nodePath }: Omit<CredentialPlaces, 'uid'>): Keychain {
+  const config = env['XDG_CONFIG_HOME'];
+  const folder = config?.startsWith('/') === true ? config : join(home, '.config');
+  return new Keychain({ listPath: join(folder, 'quayctl/registries.json'), nodePath, env });
+}
+
+/**
+ * The credential of the first store that has one; none means anonymous.
+ *
+ * A store that fails is warned about and passed over. Docker ends the pull there; but a broken helper should not stand
+ * between a user and a public image, and for a private one the registry's 401 follows right after the warning.
+ * @param repository undefined asks for the registry as a whole
+ * @throws the signal's reason, nothing else
+ */
+export async function findCredential(
+  registry: string,
+  repository: string | undefined,
+  stores: readonly CredentialStore[],
+  onWarning: (message: string) => void,
+  signal: AbortSignal,
+): Promise<Credential | undefined> {
+  for (const store of stores) {
+    signal.throwIfAborted();
+    try {
+      const credential = await store.find(registry, repository, signal);
+      if (credential !== undefined) return credential;
+    } catch (error) {
+      signal.throwIfAborted();
+      onWarning(`${told(error, store)}; looking for credentials for ${registry} elsewhere`);
+    }
+  }
+  return undefined;
+}
+
+function told(error: unknown, { name }: CredentialStore): string {
+  if (error instanceof QuayctlError) return redact(error.message);
+  // An unforeseen error may quote what it choked on.
+  return `${name} cannot be used`;
+}
