@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { createReadStream, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { createReadStream } from 'node:fs';
+import { QuayctlError } from '../../src/base/errors.ts';
 import type { BlobFeed } from '../../src/engines/engine.ts';
 import { parseImageConfig } from '../../src/image/config.ts';
 import type { Digest } from '../../src/image/digest.ts';
@@ -40,6 +40,7 @@ export class TestFeed implements BlobFeed {
   readonly #held = new Map<Digest, PromiseWithResolvers<void>>();
   /** What was read, in order. */
   readonly streamed: Digest[] = [];
+  #lost: Digest | undefined;
   #onStream: (digest: Digest) => void = () => undefined;
 
   /** @param held are not ready yet */
@@ -50,6 +51,11 @@ export class TestFeed implements BlobFeed {
 
   arrive(digest: Digest): void {
     this.#held.get(digest)?.resolve();
+  }
+
+  /** As if it had never been downloaded. */
+  lose(digest: Digest | undefined): void {
+    this.#lost = digest;
   }
 
   fail(digest: Digest, error: Error): void {
@@ -70,6 +76,7 @@ export class TestFeed implements BlobFeed {
   }
 
   stream(digest: Digest): Promise<Readable> {
+    if (digest === this.#lost) return Promise.reject(new QuayctlError('not-found', `no blob ${digest}`));
     this.streamed.push(digest);
     this.#onStream(digest);
     return Promise.resolve(createReadStream(this.#layout.blobPath(digest)));

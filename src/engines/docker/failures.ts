@@ -63,7 +63,10 @@ export function explain(
   }
   const reason =
     code in HINTS ? `cannot connect to ${formatEndpoint(endpoint)} (${code})` : 'the connection broke';
-  return new QuayctlError('engine', `${what}: ${reason}`, { cause: error, hint: HINTS[code] });
+  return new QuayctlError('engine', `${what}: ${reason}`, {
+    cause: error,
+    hint: HINTS[code] ?? 'look at what Docker says: sudo journalctl -u docker',
+  });
 }
 
 function explainRefusal(refusal: DockerRefusal, what: string): QuayctlError {

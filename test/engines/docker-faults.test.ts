@@ -1,0 +1,253 @@
+import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { after, before, test, type TestContext } from 'node:test';
+import { isQuayctlError, QuayctlError } from '../../src/base/errors.ts';
+import type { Engine, LoadOptions } from '../../src/engines/engine.ts';
+import { openEngine } from '../../src/engines/engines.ts';
+import type { RunnableImage } from '../../src/image/manifest.ts';
+import { startDockerd, type TestDockerd } from '../helpers/dockerd.ts';
+import { randomLayer, TestLayout } from '../helpers/images.ts';
+import { mustRun } from '../helpers/processes.ts';
+import { skipWithout } from '../helpers/programs.ts';
+import { pushImage } from '../helpers/push.ts';
+import { startRegistry } from '../helpers/registry.ts';
+import { tempDirectory } from '../helpers/temp.ts';
+import { runnable, TestFeed } from './engine-images.ts';
+
+const skip = skipWithout('root', 'dockerd', 'docker');
+const MB = 1_000_000;
+const LABEL = 'io.quayctl.temporary';
+const ends: (() => void | Promise<void>)[] = [];
+let dockerd: TestDockerd;
+
+before(async () => {
+  if (skip === false) dockerd = await startDockerd({ after: (end) => void ends.push(end) });
+});
+after(async () => {
+  for (const end of ends.reverse()) await end();
+});
+
+test('a daemon killed and started again during the load only costs time', { skip }, async (t) => {
+  const { image, layout } = await fourLayers(t, 'killed');
+  const [, , third, last] = digests(image);
+  assert.ok(third && last);
+  const feed = new TestFeed(layout, [third, last]);
+  const loading = (await open()).load(image, feed, options(image));
+  loading.catch(() => undefined);
+  await feed.whenStreamed(digests(image)[1] ?? third);
+  await dockerd.kill();
+  const back = dockerd.restart();
+  feed.arrive(third);
+  feed.arrive(last);
+  await back;
+  await loading;
+  assert.equal(await idOf(image), image.manifest.config.digest);
+  assert.deepEqual(await temporaryImages(), []);
+});
+
+test('a daemon that does not come back ends the load', { skip, timeout: 60_000 }, async (t) => {
+  const { image, layout } = await fourLayers(t, 'gone');
+  const [, second, , last] = digests(image);
+  assert.ok(second && last);
+  const feed = new TestFeed(layout, [last]);
+  const loading = (await open()).load(image, feed, options(image));
+  const taken = feed.whenStreamed(second);
+  loading.catch(() => undefined);
+  await taken;
+  await dockerd.kill();
+  t.after(() => dockerd.restart());
+  await assert.rejects(loading, (error) => isQuayctlError(error, 'engine') && error.hint !== undefined);
+});
+
+test(
+  'what a crashed run left saves sending, and goes with the next load of that image',
+  { skip },
+  async (t) => {
+    const { image, layout } = await fourLayers(t, 'crashed');
+    const [first] = digests(image);
+    assert.ok(first);
+    const leave = (of: string): Promise<string> =>
+      mustRun('docker', [
+        '--host',
+        dockerd.dockerHost,
+        'import',
+        '--change',
+        `LABEL ${LABEL}=${of}/dead`,
+        layout.blobPath(first),
+      ]);
+    await leave(image.manifest.config.digest);
+    const other = (await leave(`sha256:${'1'.repeat(64)}`)).trim();
+
+    const engine = await open();
+    const presence = await engine.presence(image, new AbortController().signal);
+    assert.deepEqual(presence, { image: false, layers: [true, false, false, false] });
+    const feed = new TestFeed(layout);
+    await engine.load(image, feed, options(image, { presence }));
+    assert.deepEqual(feed.streamed, digests(image).slice(1));
+    // Another image's may belong to a run that is under way.
+    assert.deepEqual(await temporaryImages(), [other]);
+    await dockerd.docker('rmi', other);
+  },
+);
+
+test(
+  'layers pruned since they were seen are sent after all, or the error says what to do',
+  { skip },
+  async (t) => {
+    const { image, layout } = await fourLayers(t, 'pruned');
+    const presence = { image: false, layers: [true, true, false, false] };
+    const engine = await open();
+    const lost = new TestFeed(layout);
+    lost.lose(digests(image)[0]);
+    await assert.rejects(
+      engine.load(image, lost, options(image, { presence })),
+      (error) => isQuayctlError(error, 'engine') && error.hint === 'pull it again',
+    );
+    assert.deepEqual(await temporaryImages(), []);
+    await engine.load(image, new TestFeed(layout), options(image, { presence }));
+    assert.equal(await idOf(image), image.manifest.config.digest);
+  },
+);
+
+test(
+  "a full disk of Docker's is told as such, and nothing is left",
+  { skip: skipWithout('root', 'dockerd', 'docker') },
+  async (t) => {
+    const disk = join(await tempDirectory(t, 'small-disk'), 'data');
+    await mkdir(disk);
+    await mustRun('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk]);
+    const small = await startDockerd(t, [`--data-root=${disk}`]);
+    const { image, layout } = await fourLayers(t, 'full');
+    const engine = await openEngine('docker', { env: { DOCKER_HOST: small.dockerHost } });
+    await assert.rejects(
+      engine.load(image, new TestFeed(layout), options(image)),
+      (error) =>
+        isQuayctlError(error, 'engine') &&
+        /disk is full/.test(error.message) &&
+        /prune/.test(error.hint ?? ''),
+    );
+    assert.equal((await small.docker('images', '--all', '--quiet')).stdout, '');
+  },
+);
+
+test(
+  'the digest is recorded by asking the registry, and no layer is fetched',
+  {
+    skip: skipWithout('root', 'dockerd', 'docker', 'docker-registry'),
+  },
+  async (t) => {
+    const registry = await startRegistry(t);
+    const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+    const { index, images } = await layout.addIndex([
+      { layers: [randomLayer(100_000, 'recorded')] },
+      { layers: [randomLayer(1000, 'foreign')], architecture: 's390x' },
+    ]);
+    await pushImage(layout, index, { url: registry.url, repository: 'team/app', tag: '1' });
+    const [built] = images;
+    assert.ok(built);
+    const repository = `${registry.host}/team/app`;
+    for (const name of [`${repository}:1`, `${repository}@${built.manifest.digest}`]) {
+      const image = await runnable(layout, built, name, name.includes('@') ? undefined : index);
+      const wanted = name.includes('@') ? built.manifest.digest : index.digest;
+      const loaded = await (
+        await open()
+      ).load(image, new TestFeed(layout), options(image, { recordDigest: true }));
+      assert.equal(loaded.digestRecorded, true);
+      const inspected = await dockerd.docker(
+        'image',
+        'inspect',
+        '--format',
+        '{{.RepoDigests}}',
+        built.config.digest,
+      );
+      assert.ok(inspected.stdout.includes(`${repository}@${wanted}`), inspected.stdout);
+    }
+    assert.deepEqual(
+      registry.requests().filter((request) => request.startsWith('GET') && request.includes('/blobs/')),
+      [],
+    );
+    await registry.kill();
+    const image = await runnable(layout, built, `${repository}:2`);
+    const silent = await (
+      await open()
+    ).load(image, new TestFeed(layout), options(image, { recordDigest: true }));
+    assert.equal(silent.digestRecorded, false);
+  },
+);
+
+test('no daemon, or something that is no Docker, is an engine error with a hint', async (t) => {
+  const nothing = join(await tempDirectory(t, 'nowhere'), 'docker.sock');
+  const web = createServer((_, response) => response.end('<html>hello</html>')).listen(0, '127.0.0.1');
+  t.after(() => web.close());
+  await new Promise((resolve) => web.once('listening', resolve));
+  const { port } = web.address() as AddressInfo;
+  web.closeIdleConnections();
+  for (const host of [`unix://${nothing}`, 'tcp://127.0.0.1:1', `tcp://127.0.0.1:${port}`]) {
+    const engine = await openEngine('docker', { env: { DOCKER_HOST: host } });
+    await assert.rejects(
+      engine.platform(new AbortController().signal),
+      (error) => isQuayctlError(error, 'engine') && error.hint !== undefined,
+      host,
+    );
+  }
+  web.closeAllConnections();
+});
+
+test('a daemon that does not answer can be interrupted', async (t) => {
+  const deaf = createServer(() => undefined).listen(0, '127.0.0.1');
+  t.after(() => deaf.closeAllConnections());
+  t.after(() => deaf.close());
+  await new Promise((resolve) => deaf.once('listening', resolve));
+  const { port } = deaf.address() as AddressInfo;
+  const engine = await openEngine('docker', { env: { DOCKER_HOST: `tcp://127.0.0.1:${port}` } });
+  const stop = new AbortController();
+  const asked = engine.platform(stop.signal);
+  stop.abort(new QuayctlError('interrupted', 'SIGINT'));
+  await assert.rejects(asked, (error) => isQuayctlError(error, 'interrupted'));
+});
+
+function open(): Promise<Engine> {
+  return openEngine('docker', { env: { DOCKER_HOST: dockerd.dockerHost } });
+}
+
+async function fourLayers(
+  t: TestContext,
+  seed: string,
+): Promise<{ image: RunnableImage; layout: TestLayout }> {
+  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+  const sizes = [9 * MB, 5 * MB, 5 * MB, 5 * MB];
+  const built = await layout.addImage({
+    layers: sizes.map((size, at) => randomLayer(size, `${seed}-${at}`)),
+  });
+  return { layout, image: await runnable(layout, built, `quay.example/faults/${seed}:1`) };
+}
+
+function options(image: RunnableImage, more: Partial<LoadOptions> = {}): LoadOptions {
+  const { registry, repository, tag, digest } = image.reference;
+  return {
+    names: [`${registry}/${repository}${tag === undefined ? `@${digest ?? ''}` : `:${tag}`}`],
+    recordDigest: false,
+    presence: { image: false, layers: image.manifest.layers.map(() => false) },
+    signal: new AbortController().signal,
+    ...more,
+  };
+}
+
+function digests(image: RunnableImage): RunnableImage['manifest']['config']['digest'][] {
+  return image.manifest.layers.map(({ digest }) => digest);
+}
+
+async function idOf(image: RunnableImage): Promise<string> {
+  const { registry, repository, tag } = image.reference;
+  const name = `${registry}/${repository}:${tag ?? ''}`;
+  return (await dockerd.docker('image', 'inspect', '--format', '{{.Id}}', name)).stdout.trim();
+}
+
+async function temporaryImages(): Promise<string[]> {
+  const flags = ['--all', '--no-trunc', '--quiet', '--filter', `label=${LABEL}`];
+  const { stdout } = await dockerd.docker('images', ...flags);
+  return stdout.split('\n').filter((line) => line !== '');
+}
