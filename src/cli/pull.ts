@@ -41,7 +41,6 @@ export async function runPull(
       world,
       session.signal,
     );
-    await worlds.collectGarbage();
   } finally {
     talk.end();
   }

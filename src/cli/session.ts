@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import type { Keyboard } from './secret-prompt.ts';
 
 /** Where a run talks: stdout is data, stderr is talk. */
 export interface Terminal {
@@ -7,7 +7,7 @@ export interface Terminal {
   /** stderr is a terminal that can redraw. */
   readonly interactive: boolean;
   readonly stderr: NodeJS.WriteStream;
-  readonly stdin: Readable & { readonly isTTY?: boolean };
+  readonly stdin: Keyboard;
 }
 
 /** What a command knows of the process it runs in. */

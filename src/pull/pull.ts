@@ -41,6 +41,7 @@ export async function pull(request: PullRequest, world: World, signal: AbortSign
       seconds: (performance.now() - started) / 1000,
     });
     request.onReceipt(receipt);
+    await shrinkStore(world);
     if (request.seedMs !== 0) {
       await seedBlobs(blobsOf(image.manifest), tools, signal);
       await keepSeeding(seeds, request.seedMs, world, signal);
@@ -84,4 +85,13 @@ async function fetchAndDeliver(
   }
   await fetching.done;
   return new Map([...plan.settled, ...fetching.outcomes]);
+}
+
+/** Down to the store's limit. The image is where it was to go by now: what fails here is told, not thrown. */
+async function shrinkStore({ store, listener }: World): Promise<void> {
+  try {
+    await store.gc();
+  } catch (error) {
+    listener({ kind: 'warning', message: `the store could not be shrunk: ${String(error)}` });
+  }
 }
