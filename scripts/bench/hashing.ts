@@ -1,11 +1,12 @@
 import { createCipheriv, createHash } from 'node:crypto';
 import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises';
-import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestFromHex, type Digest } from '../../src/image/digest.ts';
 import { HashingPass } from '../../src/serve/torrents/hashing-pass.ts';
 import { LayoutUpstream } from '../../src/serve/upstream/layout-upstream.ts';
+import { mustRun } from '../../test/helpers/processes.ts';
+import { programPath } from '../../test/helpers/programs.ts';
 
 /** Rounds; the best of each side counts, as others may use the machine meanwhile. */
 const ROUNDS = 4;
@@ -50,11 +51,9 @@ async function layoutOf(path: string, size: number): Promise<{ digest: Digest; f
   return { digest: digestFromHex(hex), file: join(blobs, hex) };
 }
 
-function openssl(file: string): void {
-  for (const algorithm of ['-sha1', '-sha256']) {
-    const { status } = spawnSync('openssl', ['dgst', algorithm, file]);
-    if (status !== 0) throw new Error(`openssl dgst ${algorithm} failed`);
-  }
+async function openssl(file: string): Promise<void> {
+  const program = programPath('openssl');
+  for (const algorithm of ['-sha1', '-sha256']) await mustRun(program, ['dgst', algorithm, file]);
 }
 
 async function service(layout: string, digest: Digest): Promise<void> {

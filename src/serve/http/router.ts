@@ -6,6 +6,8 @@ import { pathComponents } from './path.ts';
 
 /** Longest path in a log line. */
 const MAX_LOGGED_PATH = 300;
+/** Of a service with too much to do: Retry-After. */
+const BUSY_SECONDS = '5';
 
 export interface RouterOptions {
   /** By the first component of the path: `v2`, `c1`, `announce`. */
@@ -97,7 +99,8 @@ function fail(exchange: Exchange, error: unknown, listener: ServeListener): void
   }
   const status = isQuayctlError(error) ? STATUS[error.code] : undefined;
   if (isQuayctlError(error) && status !== undefined) {
-    refuse(exchange, status, status === 502 ? 'UNAVAILABLE' : 'DENIED', error.message);
+    const headers = status === 503 ? { 'retry-after': BUSY_SECONDS } : {};
+    refuse(exchange, status, status < 500 ? 'DENIED' : 'UNAVAILABLE', error.message, headers);
     return;
   }
   const message = error instanceof Error ? error.message : String(error);

@@ -31,6 +31,8 @@ export class Tracker {
   readonly #server: Server;
   readonly #swarms = new Map<string, PeerList>();
   readonly #sweeper: NodeJS.Timeout;
+  /** Of all swarms, as of the last sweep: good enough for the interval. */
+  #peerCount = 0;
 
   constructor({ knows }: TrackerOptions) {
     this.#server = new Server({
@@ -105,16 +107,16 @@ export class Tracker {
   }
 
   #interval(): number {
-    let peers = 0;
-    for (const swarm of this.#swarms.values()) peers += swarm.size;
-    const seconds = Math.ceil(peers / ANNOUNCES_PER_SECOND);
+    const seconds = Math.ceil(this.#peerCount / ANNOUNCES_PER_SECOND);
     return Math.min(LONGEST_INTERVAL_SECONDS, Math.max(SHORTEST_INTERVAL_SECONDS, seconds));
   }
 
   #sweep(): void {
     const now = Date.now();
+    this.#peerCount = 0;
     for (const [infoHash, peers] of this.#swarms) {
       peers.expire(now);
+      this.#peerCount += peers.size;
       if (peers.size === 0) this.#swarms.delete(infoHash);
     }
   }
