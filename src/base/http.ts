@@ -1,16 +1,16 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { isIPv4 } from 'node:net';
-import { join } from 'node:path';
-import { getCACertificates } from 'node:tls';
-import { EnvHttpProxyAgent, request, type Dispatcher } from 'undici';
+import { Agent, ProxyAgent, request, type Dispatcher } from 'undici';
+import { hostCertificates } from './certificates.ts';
 import { QuayctlError } from './errors.ts';
 import { networkError } from './network-error.ts';
+import { proxyFor } from './proxy.ts';
+
+export { isLoopback } from './proxy.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A registry may have to look a blob up in slow storage before it answers. */
 const HEADERS_TIMEOUT_MS = 30_000;
 /** No byte for so long: the request is given up, and resumed by whoever asked. */
-export const STALL_TIMEOUT_MS = 10_000;
+const STALL_TIMEOUT_MS = 10_000;
 /** Registries send a few hundred bytes of headers, signed redirects up to some kilobytes. */
 const MAX_HEADER_BYTES = 32 * 1024;
 /** Idle connections are kept so long; registries close them after a minute or more. */
@@ -27,6 +27,8 @@ export interface HttpRequest {
   readonly method?: 'GET' | 'HEAD' | 'POST';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Milliseconds until the answer begins; 30 s where nothing is said. */
+  readonly headersTimeoutMs?: number;
   readonly signal: AbortSignal;
 }
 
@@ -52,6 +54,8 @@ export class Http {
         headers: options.headers ?? {},
         body: options.body ?? null,
         signal: options.signal,
+        headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
+        bodyTimeout: STALL_TIMEOUT_MS,
       });
     } catch (error) {
       options.signal.throwIfAborted();
@@ -59,12 +63,15 @@ export class Http {
     }
   }
 
-  /** The connections to one host, made once. @throws QuayctlError `credentials` for unreadable certificates */
-  dispatcher({ host }: URL): Promise<Dispatcher> {
-    let dispatcher = this.#dispatchers.get(host);
+  /**
+   * The connections to one origin, made once.
+   * @throws QuayctlError `credentials` for unreadable certificates, `usage` for a proxy that is no URL
+   */
+  dispatcher(url: URL): Promise<Dispatcher> {
+    let dispatcher = this.#dispatchers.get(url.origin);
     if (dispatcher === undefined) {
-      dispatcher = openDispatcher(host, this.#options);
-      this.#dispatchers.set(host, dispatcher);
+      dispatcher = openDispatcher(url, this.#options);
+      this.#dispatchers.set(url.origin, dispatcher);
     }
     return dispatcher;
   }
@@ -72,54 +79,48 @@ export class Http {
   async close(): Promise<void> {
     const opened = await Promise.allSettled(this.#dispatchers.values());
     this.#dispatchers.clear();
-    await Promise.all(opened.map((entry) => (entry.status === 'fulfilled' ? entry.value.destroy() : undefined)));
+    await Promise.all(
+      opened.map((entry) => (entry.status === 'fulfilled' ? entry.value.destroy() : undefined)),
+    );
   }
 }
 
-async function openDispatcher(host: string, { env, certsDirectory }: HttpOptions): Promise<Dispatcher> {
-  const tls = await hostCertificates(join(certsDirectory, host));
-  return new EnvHttpProxyAgent({
-    // Empty strings keep undici from looking into the process's environment by itself.
-    httpProxy: env['http_proxy'] ?? env['HTTP_PROXY'] ?? '',
-    httpsProxy: env['https_proxy'] ?? env['HTTPS_PROXY'] ?? '',
-    noProxy: env['no_proxy'] ?? env['NO_PROXY'] ?? '',
-    connect: { timeout: CONNECT_TIMEOUT_MS, ...tls },
-    requestTls: tls,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    bodyTimeout: STALL_TIMEOUT_MS,
+async function openDispatcher(url: URL, { env, certsDirectory }: HttpOptions): Promise<Dispatcher> {
+  const tls = url.protocol === 'https:' ? await hostCertificates(certsDirectory, url.host) : {};
+  const proxy = proxyFor(url, env);
+  const options = {
+    // Ranges in flight share one window and one parser in HTTP/2; several connections carry more at less work.
+    allowH2: false,
+    connect: { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls },
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxHeaderSize: MAX_HEADER_BYTES,
+  };
+  if (proxy === undefined) return new Agent(options);
+  return new ProxyAgent({
+    ...options,
+    uri: proxy.href,
+    proxyTls: { timeout: CONNECT_TIMEOUT_MS },
+    requestTls: { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls },
   });
 }
 
-interface HostCertificates {
-  readonly ca?: string[];
-  readonly cert?: string;
-  readonly key?: string;
-}
-
-/** As Docker reads the folder: every *.crt is a further authority, NAME.cert with NAME.key is the client's. */
-async function hostCertificates(directory: string): Promise<HostCertificates> {
-  const names = await readdir(directory).catch(() => [] as string[]);
-  const read = (name: string): Promise<string> =>
-    readFile(join(directory, name), 'utf8').catch((cause: unknown) => {
-      throw new QuayctlError('credentials', `cannot read ${join(directory, name)}`, { cause });
-    });
-  const authorities = await Promise.all(names.filter((name) => name.endsWith('.crt')).map(read));
-  const client = names.find((name) => name.endsWith('.cert'));
-  return {
-    ...(authorities.length > 0 ? { ca: [...getCACertificates('default'), ...authorities] } : {}),
-    ...(client === undefined
-      ? {}
-      : { cert: await read(client), key: await read(client.replace(/\.cert$/, '.key')) }),
-  };
+export interface BodyBound {
+  readonly maxBytes: number;
+  /** Of the request, for errors. */
+  readonly url: URL;
+  /** For errors: `its token answer`. */
+  readonly what: string;
+  readonly signal: AbortSignal;
 }
 
 /**
  * A whole body in memory, bounded: JSON that never ends is cut off.
- * @throws QuayctlError `limit` past `maxBytes`, `unreachable` when it breaks off
+ * @throws QuayctlError `limit` past `maxBytes`, `unreachable` when it breaks off; the signal's reason
  */
-export async function readBody(answer: HttpAnswer, maxBytes: number, url: URL, what: string): Promise<Buffer> {
+export async function readBody(
+  answer: HttpAnswer,
+  { maxBytes, url, what, signal }: BodyBound,
+): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   try {
@@ -129,6 +130,7 @@ export async function readBody(answer: HttpAnswer, maxBytes: number, url: URL, w
       chunks.push(chunk);
     }
   } catch (error) {
+    signal.throwIfAborted();
     throw networkError(url, error);
   }
   if (length > maxBytes) {
@@ -142,14 +144,15 @@ export async function dumpBody(answer: HttpAnswer): Promise<void> {
   await answer.body.dump({ limit: 64 * 1024 }).catch(() => undefined);
 }
 
-/** One value of a header, the first where it was sent twice. */
-export function headerOf(answer: HttpAnswer, name: string): string | undefined {
-  const value = answer.headers[name];
-  return Array.isArray(value) ? value[0] : value;
+/** A body that nobody wants and that may be long: its connection goes with it. */
+export function dropBody(answer: HttpAnswer): void {
+  // A body that is not read to its end says so by an error.
+  answer.body.on('error', () => undefined);
+  answer.body.destroy();
 }
 
-/** Loopback may be plain HTTP, as Docker has it. @param hostname without port; brackets of IPv6 allowed */
-export function isLoopback(hostname: string): boolean {
-  const bare = hostname.replace(/^\[|\]$/g, '').toLowerCase();
-  return bare === 'localhost' || bare.endsWith('.localhost') || bare === '::1' || (isIPv4(bare) && bare.startsWith('127.'));
+/** The value of a header; fields sent more than once are joined by commas (RFC 9110 section 5.3). */
+export function headerOf(answer: HttpAnswer, name: string): string | undefined {
+  const value = answer.headers[name];
+  return Array.isArray(value) ? value.join(', ') : value;
 }

@@ -1,25 +1,40 @@
-import { QuayctlError } from './errors.ts';
+import { isQuayctlError, QuayctlError } from './errors.ts';
 import { redact } from './redact.ts';
 
-const CERTIFICATE_CODES = new Set([
-  'CERT_HAS_EXPIRED',
-  'CERT_NOT_YET_VALID',
+/** The chain to an authority that we trust is missing. */
+const UNTRUSTED = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
   'SELF_SIGNED_CERT_IN_CHAIN',
   'UNABLE_TO_GET_ISSUER_CERT',
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
+/** What may be gone a moment later. Not a name that does not exist, nor a certificate that is not trusted. */
+const PASSING = new Set([
+  'EAI_AGAIN',
+  'ECONNABORTED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'UND_ERR_BODY_TIMEOUT',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+  'UND_ERR_SOCKET',
+]);
 
 /** What people say instead of the system's codes. */
 const REASONS: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet',
   EAI_AGAIN: 'its name cannot be looked up now',
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
   EHOSTUNREACH: 'no route to it',
   ENETUNREACH: 'no network',
   ENOTFOUND: 'no such host',
+  EPIPE: 'the connection broke',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name',
   ETIMEDOUT: 'no answer',
   UND_ERR_BODY_TIMEOUT: 'the transfer stalled',
   UND_ERR_CONNECT_TIMEOUT: 'no answer',
@@ -34,12 +49,17 @@ export function networkError(url: URL, error: unknown): QuayctlError {
   if (code === 'UND_ERR_HEADERS_OVERFLOW') {
     return new QuayctlError('limit', `${url.host}: its answer has too many headers`, { cause: error });
   }
-  const text = error instanceof Error ? redact(error.message) : 'failed';
-  const reason = REASONS[code] ?? text;
-  return new QuayctlError('unreachable', `${url.host} cannot be reached: ${reason}`, {
+  return new QuayctlError('unreachable', `${url.host} cannot be reached: ${reasonFor(code, error)}`, {
     cause: error,
-    hint: hintFor(url, code, text),
+    hint: hintFor(url, code, error),
   });
+}
+
+/** True for a network failure that may be gone when the request is made again. */
+export function isPassing(error: unknown): boolean {
+  return (
+    isQuayctlError(error, 'unreachable') && (error.cause === undefined || PASSING.has(codeOf(error.cause)))
+  );
 }
 
 /** True for a TLS handshake that met plain HTTP. */
@@ -50,21 +70,49 @@ export function isPlainHttpAnswer(error: unknown): boolean {
   return false;
 }
 
-function hintFor(url: URL, code: string, text: string): string | undefined {
-  if (CERTIFICATE_CODES.has(code)) {
+function reasonFor(code: string, error: unknown): string {
+  if (UNTRUSTED.has(code)) return 'its certificate is of an authority that is not known here';
+  if (isPlainHttpAnswer(error)) return 'it answers in plain HTTP, not in HTTPS';
+  if (code.startsWith('HPE_')) return 'what it answers is not HTTP';
+  return (
+    REASONS[code] ??
+    (proxyStatus(error) === undefined ? shown(error) : `the proxy answers ${proxyStatus(error)}`)
+  );
+}
+
+function hintFor(url: URL, code: string, error: unknown): string | undefined {
+  if (UNTRUSTED.has(code)) {
     return `put the authority's certificate into /etc/docker/certs.d/${url.host}/ca.crt, or name it in NODE_EXTRA_CA_CERTS`;
   }
-  if (isPlainHttpAnswer(new Error(text))) return 'it speaks plain HTTP; --insecure allows that';
+  if (isPlainHttpAnswer(error)) return '--insecure allows plain HTTP';
+  if (code.startsWith('HPE_') && url.protocol === 'http:')
+    return 'it may speak HTTPS: try without --insecure';
+  if (/ALERT_(?:CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA)$/.test(code)) {
+    return `it may want a client certificate: /etc/docker/certs.d/${url.host}/client.cert and client.key`;
+  }
   if (code === 'ENOTFOUND') return 'check the name; behind a proxy, set HTTPS_PROXY';
+  if (proxyStatus(error) !== undefined) return 'check HTTPS_PROXY, HTTP_PROXY and NO_PROXY';
   return undefined;
 }
 
+/** undici has no codes of their own for what a proxy refuses. */
+function proxyStatus(error: unknown): string | undefined {
+  return error instanceof Error ? /^Proxy .*\((\d{3})\)/.exec(error.message)?.[1] : undefined;
+}
+
+function shown(error: unknown): string {
+  return error instanceof Error ? redact(error.message).slice(0, 300) : 'failed';
+}
+
+/** The system's code, under whatever undici has wrapped around it. */
 function codeOf(error: unknown): string {
+  let outer = '';
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    const { code } = at as NodeJS.ErrnoException;
-    if (typeof code === 'string' && code !== 'UND_ERR_SOCKET') return code;
     if (at instanceof AggregateError && at.errors[0] instanceof Error) return codeOf(at.errors[0]);
-    if (typeof code === 'string' && !(at.cause instanceof Error)) return code;
+    const { code } = at as NodeJS.ErrnoException;
+    if (typeof code !== 'string') continue;
+    if (code !== 'UND_ERR_SOCKET') return code;
+    outer = code;
   }
-  return '';
+  return outer;
 }

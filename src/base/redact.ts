@@ -16,7 +16,18 @@ export function redact(text: string): string {
 }
 
 /** Everything that is not known to be harmless: signed URLs have a different spelling at every vendor. */
-const HARMLESS = new Set(['ns', 'wait', 'n', 'last', 'scope', 'service', 'platform', 'event', 'port', 'compact']);
+const HARMLESS = new Set([
+  'ns',
+  'wait',
+  'n',
+  'last',
+  'scope',
+  'service',
+  'platform',
+  'event',
+  'port',
+  'compact',
+]);
 
 function redactQuery(url: string): string {
   const at = url.indexOf('?');

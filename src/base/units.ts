@@ -1,6 +1,12 @@
 import { QuayctlError } from './errors.ts';
 
-const DURATION_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const DURATION_UNITS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
 /** A century: beyond it, arithmetic on dates is what would be tested. */
 const LONGEST_MS = 100 * 365 * 86_400_000;
 
@@ -15,9 +21,13 @@ export function parseDuration(text: string): number {
     ? text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhd])/g)
     : [];
   let total: number | undefined;
-  for (const [, count, unit] of parts) total = (total ?? 0) + Number(count) * (DURATION_UNITS[unit ?? ''] ?? NaN);
+  for (const [, count, unit] of parts)
+    total = (total ?? 0) + Number(count) * (DURATION_UNITS[unit ?? ''] ?? NaN);
   if (total === undefined || !(total <= LONGEST_MS)) {
-    throw new QuayctlError('usage', `not a duration: ${JSON.stringify(text.slice(0, 80))} (write 90s, 10m or 1h30m)`);
+    throw new QuayctlError(
+      'usage',
+      `not a duration: ${JSON.stringify(text.slice(0, 80))} (write 90s, 10m or 1h30m)`,
+    );
   }
   return Math.round(total);
 }
@@ -43,7 +53,10 @@ export function parseSize(text: string): number {
   const [, count, unit = ''] = /^(\d{1,15}(?:\.\d{1,6})?)\s?([kmgt]i?)?b?$/i.exec(text) ?? [];
   const bytes = Math.round(Number(count) * (SIZE_UNITS[unit.toLowerCase()] ?? Number.NaN));
   if (!Number.isSafeInteger(bytes)) {
-    throw new QuayctlError('usage', `not a size: ${JSON.stringify(text.slice(0, 80))} (write 500M, 20G or 10Gi)`);
+    throw new QuayctlError(
+      'usage',
+      `not a size: ${JSON.stringify(text.slice(0, 80))} (write 500M, 20G or 10Gi)`,
+    );
   }
   return bytes;
 }

@@ -1,8 +1,8 @@
-import { QuayctlError } from '../base/errors.ts';
-import { headerOf, Http, isLoopback, type HttpAnswer } from '../base/http.ts';
+import { headerOf, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
-import { fetchToken, type Token } from './token.ts';
+import { Shared } from './shared.ts';
+import { basicHeader, fetchToken, type Token } from './token.ts';
 
 export interface AuthorizerOptions {
   /** As the user knows it, for messages: `quay.io`. */
@@ -17,7 +17,7 @@ export interface AuthorizerOptions {
 
 type Scheme = { readonly kind: 'basic' } | { readonly kind: 'bearer'; readonly challenge: Challenge };
 
-/** A token is not used in its last seconds: the request has to arrive yet. */
+/** A token is not used in its last seconds: the request has to arrive yet. A tenth of its life where that is less. */
 const EXPIRY_MARGIN_MS = 5_000;
 
 /**
@@ -26,8 +26,10 @@ const EXPIRY_MARGIN_MS = 5_000;
  */
 export class Authorizer {
   readonly #options: AuthorizerOptions;
+  readonly #tokens = new Shared<Token>();
+  /** The last one handed out. */
+  #token: string | undefined;
   #scheme: Scheme | undefined;
-  #token: Promise<Token> | undefined;
   #warned = false;
 
   constructor(options: AuthorizerOptions) {
@@ -46,37 +48,42 @@ export class Authorizer {
   /** The value of Authorization for a request to `url`, if any. @throws what fetching a token throws */
   async header(url: URL, signal: AbortSignal): Promise<string | undefined> {
     if (this.#scheme?.kind === 'basic') return this.#basic(url);
-    if (this.#scheme?.kind === 'bearer') return `Bearer ${(await this.#bearer(this.#scheme.challenge, signal)).value}`;
+    if (this.#scheme?.kind === 'bearer')
+      return `Bearer ${await this.#bearer(this.#scheme.challenge, signal)}`;
     return undefined;
   }
 
   /**
-   * Reads the challenge of a 401. @returns whether asking again can help
+   * Reads the challenge of a 401. Only ever of the registry's own: the credential goes where a challenge says.
    * @param sent the Authorization that was refused
+   * @returns whether asking again can help
    */
   learn(answer: HttpAnswer, sent: string | undefined): boolean {
-    const header = headerOf(answer, 'www-authenticate');
-    const challenges = header === undefined ? [] : parseChallenges(header);
+    const { credential } = this.#options;
+    const challenges = parseChallenges(headerOf(answer, 'www-authenticate') ?? '');
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
     if (bearer !== undefined) {
       this.#scheme = { kind: 'bearer', challenge: bearer };
-      this.#token = undefined;
-      return true;
+      // Of several requests that were refused together, the first one renews the token for all.
+      if (sent === `Bearer ${this.#token}`) this.#tokens.forget();
+      return credential?.kind !== 'registry-token' || sent === undefined;
     }
     const basic = challenges.some(({ scheme }) => scheme === 'basic');
-    if (!basic || this.#options.credential?.kind !== 'basic') return false;
+    if (!basic || credential?.kind !== 'basic') return false;
     this.#scheme = { kind: 'basic' };
     return sent === undefined;
   }
 
-  async #bearer(challenge: Challenge, signal: AbortSignal): Promise<Token> {
+  async #bearer(challenge: Challenge, signal: AbortSignal): Promise<string> {
     const { credential } = this.#options;
-    if (credential?.kind === 'registry-token') return { value: credential.token, expiresAt: Infinity };
-    const kept = await this.#token?.catch(() => undefined);
-    if (kept !== undefined && kept.expiresAt - EXPIRY_MARGIN_MS > Date.now()) return kept;
-    // One request for all who wait; the first one's signal may end it, the others then ask anew.
-    this.#token = fetchToken(challenge, { ...this.#options, warn: () => this.#warn() }, signal);
-    return this.#token;
+    if (credential?.kind === 'registry-token') return credential.token;
+    const { value } = await this.#tokens.get(
+      (first) => fetchToken(challenge, { ...this.#options, warn: () => this.#warn() }, first),
+      signal,
+      ({ expiresAt, lifeMs }) => expiresAt - Math.min(EXPIRY_MARGIN_MS, lifeMs / 10) > Date.now(),
+    );
+    this.#token = value;
+    return value;
   }
 
   #basic(url: URL): string | undefined {
@@ -91,19 +98,4 @@ export class Authorizer {
     this.#warned = true;
     this.#options.onWarning(`the password for ${this.#options.registry} goes over plain HTTP`);
   }
-}
-
-/** RFC 7617. */
-export function basicHeader(username: string, password: string): string {
-  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
-}
-
-/** 401 and 403, with what to do. */
-export function unauthorized(registry: string, what: string, hasCredential: boolean, cause?: unknown): QuayctlError {
-  return new QuayctlError('unauthorized', `${registry}: not authorised for ${what}`, {
-    ...(cause === undefined ? {} : { cause }),
-    hint: hasCredential
-      ? `the credential for ${registry} is wrong, expired, or has no right to it; \`quayctl login ${registry}\` replaces it`
-      : `log in with \`quayctl login ${registry}\`; a name that does not exist is answered like this, too`,
-  });
 }

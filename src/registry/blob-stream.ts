@@ -1,15 +1,18 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { dumpBody, headerOf, type HttpAnswer } from '../base/http.ts';
-import { networkError } from '../base/network-error.ts';
+import { dropBody, dumpBody } from '../base/http.ts';
+import { isPassing, networkError } from '../base/network-error.ts';
 import { delay } from '../base/retry.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
+import { bodyOf, type BlobBody } from './blob-body.ts';
 import type { Located, RegistryRequest, Requester } from './requester.ts';
 
 /** Broken transfers in a row, without a byte between them, before a blob is given up. */
 const MAX_FRUITLESS = 5;
 const FIRST_DELAY_MS = 250;
 const MAX_DELAY_MS = 4_000;
+/** A place that does not begin to answer by then is left for another try. */
+const HEADERS_TIMEOUT_MS = 15_000;
 /** A signed storage URL is used again for so long; registries sign for 10 minutes and more. */
 const STORAGE_URL_MS = 60_000;
 
@@ -28,6 +31,7 @@ export class BlobStream {
     let at = start;
     let fruitless = 0;
     while (at < end) {
+      signal.throwIfAborted();
       try {
         for await (const chunk of this.#range(blob, at, end, signal)) {
           at += chunk.length;
@@ -36,106 +40,114 @@ export class BlobStream {
         }
       } catch (error) {
         signal.throwIfAborted();
-        if (!isQuayctlError(error, 'unreachable') || ++fruitless >= MAX_FRUITLESS) throw error;
-        await delay(Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (fruitless - 1)), signal);
+        // Another storage node may do better: the registry is asked again.
+        this.#storage.delete(blob.digest);
+        if (!isPassing(error) || ++fruitless >= MAX_FRUITLESS) throw error;
+        await delay(Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.max(0, fruitless - 1)), signal);
       }
     }
   }
 
-  async *#range(blob: Descriptor, start: number, end: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  async *#range(
+    blob: Descriptor,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
     const whole = start === 0 && end === blob.size;
     const request: RegistryRequest = {
-      headers: whole ? {} : { range: `bytes=${start}-${end - 1}` },
+      // Another encoding would be other bytes than those that the digest is of.
+      headers: { 'accept-encoding': 'identity', ...(whole ? {} : { range: `bytes=${start}-${end - 1}` }) },
       what: `blob ${shortDigest(blob.digest)} of ${this.#repository}`,
+      headersTimeoutMs: HEADERS_TIMEOUT_MS,
       signal,
     };
     const { answer, url } = await this.#open(blob, request);
-    const offset = await bodyOffset(answer, blob, start, url);
-    yield* exactly(answer, start - offset, end - start, url);
+    let body: BlobBody;
+    try {
+      body = bodyOf(answer, blob, start, end, url);
+    } catch (error) {
+      dropBody(answer);
+      throw error;
+    }
+    yield* useful(body, url, signal);
   }
 
   /** At the storage that answered last, else through the registry, else at the foreign layer's own place. */
   async #open(blob: Descriptor, request: RegistryRequest): Promise<Located> {
-    const kept = this.#storage.get(blob.digest);
-    if (kept !== undefined && kept.until > Date.now()) {
-      const answer = await this.#requester.getStorage(kept.url, request);
-      if (answer.statusCode < 300) return { answer, url: kept.url };
-      await dumpBody(answer);
-    }
-    this.#storage.delete(blob.digest);
-    const path = `/v2/${this.#repository}/blobs/${blob.digest}`;
-    const located = await this.#requester.get(path, request);
+    const kept = await this.#openKept(blob, request);
+    if (kept !== undefined) return kept;
+    const located = await this.#requester.get(`/v2/${this.#repository}/blobs/${blob.digest}`, request);
     if (located.answer.statusCode === 404) {
       await dumpBody(located.answer);
       return this.#openForeign(blob, request);
     }
-    const base = await this.#requester.base(request.signal);
-    if (located.url.host !== base.host) {
-      this.#storage.set(blob.digest, { url: located.url, until: Date.now() + STORAGE_URL_MS });
-    }
+    await this.#keep(blob, located, request.signal);
     return located;
   }
 
+  async #openKept(blob: Descriptor, request: RegistryRequest): Promise<Located | undefined> {
+    const kept = this.#storage.get(blob.digest);
+    if (kept === undefined) return undefined;
+    if (kept.until > Date.now()) {
+      try {
+        const answer = await this.#requester.once(kept.url, request);
+        if (answer.statusCode === 200 || answer.statusCode === 206) return { answer, url: kept.url };
+        dropBody(answer);
+      } catch (error) {
+        if (!isQuayctlError(error, 'unreachable')) throw error;
+      }
+    }
+    this.#storage.delete(blob.digest);
+    return undefined;
+  }
+
   async #openForeign(blob: Descriptor, request: RegistryRequest): Promise<Located> {
+    let last: unknown;
     for (const text of blob.urls ?? []) {
-      const url = URL.parse(text);
-      if (url === null) continue;
-      const answer = await this.#requester.getStorage(url, request);
-      if (answer.statusCode < 300) return { answer, url };
-      await dumpBody(answer);
+      const start = URL.parse(text);
+      if (start === null || !/^https?:$/.test(start.protocol)) continue;
+      try {
+        const located = await this.#requester.follow(start, request);
+        if (located.answer.statusCode === 200 || located.answer.statusCode === 206) {
+          await this.#keep(blob, located, request.signal);
+          return located;
+        }
+        last = new Error(`${located.url.host} answers ${located.answer.statusCode}`);
+        dropBody(located.answer);
+      } catch (error) {
+        if (!isQuayctlError(error, 'unreachable', 'rate-limited', 'protocol')) throw error;
+        last = error;
+      }
     }
-    throw new QuayctlError('not-found', `the registry has no ${request.what}`);
+    const foreign = last === undefined ? '' : ', nor has the place that its manifest names';
+    throw new QuayctlError('not-found', `the registry has no ${request.what}${foreign}`, { cause: last });
+  }
+
+  async #keep(blob: Descriptor, { answer, url }: Located, signal: AbortSignal): Promise<void> {
+    const { origin } = await this.#requester.base(signal);
+    if (url.origin === origin || (answer.statusCode !== 200 && answer.statusCode !== 206)) return;
+    this.#storage.set(blob.digest, { url, until: Date.now() + STORAGE_URL_MS });
   }
 }
 
-/** Where in the blob the body begins; sizes that lie end here. */
-async function bodyOffset(answer: HttpAnswer, blob: Descriptor, start: number, url: URL): Promise<number> {
-  if (answer.statusCode === 206) {
-    const [, from, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headerOf(answer, 'content-range') ?? '') ?? [];
-    if (total !== undefined && total !== '*' && Number(total) !== blob.size) {
-      await refuse(answer, wrongSize(blob, Number(total)));
-    }
-    if (Number(from) !== start) {
-      await refuse(answer, new QuayctlError('protocol', `${url.host} sent another range than was asked for`));
-    }
-    return start;
-  }
-  if (answer.statusCode === 416) await refuse(answer, wrongSize(blob, undefined));
-  if (answer.statusCode !== 200) {
-    const text = `${url.host} answers ${answer.statusCode} for ${shortDigest(blob.digest)}`;
-    await refuse(answer, new QuayctlError('protocol', text));
-  }
-  const length = headerOf(answer, 'content-length');
-  if (length !== undefined && Number(length) !== blob.size) await refuse(answer, wrongSize(blob, Number(length)));
-  return 0;
-}
-
-async function refuse(answer: HttpAnswer, error: QuayctlError): Promise<never> {
-  answer.body.on('error', () => undefined);
-  answer.body.destroy();
-  throw error;
-}
-
-function wrongSize({ digest, size }: Descriptor, actual: number | undefined): QuayctlError {
-  const has = actual === undefined ? 'fewer' : String(actual);
-  return new QuayctlError(
-    'verification',
-    `${shortDigest(digest)} has ${size} bytes by its manifest, but ${has} in the registry`,
-  );
-}
-
-/** Skips to the range (a server may ignore Range) and stops at its end. @throws QuayctlError `unreachable` if short */
-async function* exactly(answer: HttpAnswer, skip: number, length: number, url: URL): AsyncGenerator<Uint8Array> {
-  let [toSkip, left] = [skip, length];
+/** What of a body was asked for. @throws QuayctlError `unreachable` where it breaks off, `protocol` where it goes on */
+async function* useful(body: BlobBody, url: URL, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  let { skip, length: left } = body;
   try {
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-      const useful = chunk.subarray(toSkip, toSkip + left);
-      toSkip -= Math.min(toSkip, chunk.length);
-      left -= useful.length;
-      if (useful.length > 0) yield useful;
-      if (left === 0) break;
+    for await (const chunk of body.answer.body as AsyncIterable<Buffer>) {
+      if (left === 0) throw new QuayctlError('protocol', `${url.host} sends more than was asked for`);
+      const part = chunk.subarray(skip, skip + left);
+      const surplus = chunk.length - skip - part.length;
+      skip -= Math.min(skip, chunk.length);
+      left -= part.length;
+      if (part.length > 0) yield part;
+      if (left > 0 || body.goesOn) {
+        if (left === 0) break;
+      } else if (surplus > 0) throw new QuayctlError('protocol', `${url.host} sends more than was asked for`);
     }
   } catch (error) {
+    signal.throwIfAborted();
     throw networkError(url, error);
   }
   if (left > 0) throw new QuayctlError('unreachable', `${url.host} ended a transfer ${left} bytes too early`);

@@ -39,8 +39,7 @@ export function parseChallenges(field: string): readonly Challenge[] {
     scanner.take(SEPARATORS);
     const scheme = scanner.take(TOKEN)?.[0];
     if (scheme === undefined) break;
-    const params =
-      scanner.take(TOKEN68) === undefined ? readParameters(scanner) : new Map<string, string>();
+    const params = scanner.take(TOKEN68) === undefined ? readParameters(scanner) : new Map<string, string>();
     if (params === undefined) break;
     challenges.push({ scheme: scheme.toLowerCase(), params });
   }

@@ -1,5 +1,7 @@
 import { QuayctlError } from '../base/errors.ts';
-import { dumpBody, headerOf, readBody, type Http } from '../base/http.ts';
+import { dumpBody, headerOf, readBody, type Http, type HttpAnswer } from '../base/http.ts';
+import { isPassing } from '../base/network-error.ts';
+import { retry } from '../base/retry.ts';
 import type { Credential } from '../credentials/credential.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { digestOf, isDigest, shortDigest, type Digest } from '../image/digest.ts';
@@ -7,6 +9,7 @@ import { MAX_MANIFEST_BYTES, type ManifestDocument } from '../image/manifest.ts'
 import { MANIFEST_TYPES } from '../image/media-types.ts';
 import { Authorizer } from './authorizer.ts';
 import { BlobStream } from './blob-stream.ts';
+import { readRefusal } from './failures.ts';
 import type { Repository } from './repository.ts';
 import { Requester } from './requester.ts';
 
@@ -41,6 +44,10 @@ export function openRepository(access: RegistryAccess, repository: string): Open
   };
 }
 
+/** Transfers of one manifest that may break off. */
+const MANIFEST_ATTEMPTS = 3;
+const MANIFEST_DELAY_MS = 300;
+
 async function manifest(
   requester: Requester,
   registry: string,
@@ -48,51 +55,76 @@ async function manifest(
   selector: string | Digest,
   signal: AbortSignal,
 ): Promise<ManifestDocument> {
-  const what = isDigest(selector) ? shortDigest(selector) : selector;
-  const name = `${registry}/${repository}${isDigest(selector) ? '@' : ':'}${what}`;
-  const { answer, url } = await requester.get(`/v2/${repository}/manifests/${selector}`, {
-    headers: { accept: MANIFEST_TYPES.join(', ') },
-    what: name,
-    signal,
+  const isByDigest = isDigest(selector);
+  const name = `${registry}/${repository}${isByDigest ? `@${shortDigest(selector)}` : `:${selector}`}`;
+  const { bytes, headers } = await retry(
+    () => readManifest(requester, `/v2/${repository}/manifests/${selector}`, name, signal),
+    {
+      attempts: MANIFEST_ATTEMPTS,
+      firstDelayMs: MANIFEST_DELAY_MS,
+      maxDelayMs: MANIFEST_DELAY_MS,
+      verdict: (error) => (error instanceof BrokenOff ? undefined : 'stop'),
+      signal,
+    },
+  ).catch((error: unknown) => {
+    throw error instanceof BrokenOff ? error.cause : error;
   });
-  if (answer.statusCode !== 200) {
-    const reason = await errorOf(await readBody(answer, MAX_MANIFEST_BYTES, url, 'its error'));
-    if (answer.statusCode === 404) throw notFound(name, reason);
-    throw new QuayctlError('protocol', `${registry} answers ${answer.statusCode} for ${name}${reason.text}`);
-  }
-  const bytes = await readBody(answer, MAX_MANIFEST_BYTES, url, `the manifest of ${name}`);
   const digest = digestOf(bytes);
-  const expected = isDigest(selector) ? selector : headerOf(answer, 'docker-content-digest');
+  const expected = isByDigest ? selector : headers.digest;
   if (expected !== undefined && expected !== digest && expected.startsWith('sha256:')) {
-    throw new QuayctlError('verification', `the manifest of ${name} hashes to ${digest}, not to ${expected}`);
+    const shown = isDigest(expected) ? expected : 'something else';
+    throw new QuayctlError('verification', `the manifest of ${name} hashes to ${digest}, not to ${shown}`);
   }
-  const mediaType = (headerOf(answer, 'content-type') ?? '').split(';')[0]?.trim() ?? '';
+  const mediaType = headers.type.split(';')[0]?.trim() ?? '';
   return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
 }
 
-interface RegistryReason {
-  readonly code: string;
-  /** `: unknown manifest`, or nothing. */
-  readonly text: string;
-}
-
-/** distribution-spec, "Error Codes": {errors: [{code, message}]}. */
-async function errorOf(bytes: Buffer): Promise<RegistryReason> {
-  try {
-    const { errors } = JSON.parse(bytes.toString('utf8')) as { errors?: { code?: unknown; message?: unknown }[] };
-    const { code, message } = errors?.[0] ?? {};
-    const text = typeof message === 'string' ? `: ${message.slice(0, 200)}` : '';
-    return { code: typeof code === 'string' ? code : '', text };
-  } catch {
-    return { code: '', text: '' };
+/** The requester has been patient already; what breaks off in the body has not been tried again yet. */
+class BrokenOff extends Error {
+  constructor(cause: unknown) {
+    super('broken off', { cause });
   }
 }
 
-function notFound(name: string, { code }: RegistryReason): QuayctlError {
-  const isRepository = code === 'NAME_UNKNOWN';
-  return new QuayctlError('not-found', `${name}: no such ${isRepository ? 'repository' : 'image'}`, {
-    hint: isRepository ? 'check the spelling of the repository' : 'check the tag or digest',
-  });
+interface ManifestAnswer {
+  readonly bytes: Buffer;
+  readonly headers: { readonly type: string; readonly digest: string | undefined };
+}
+
+async function readManifest(
+  requester: Requester,
+  path: string,
+  name: string,
+  signal: AbortSignal,
+): Promise<ManifestAnswer> {
+  const headers = { accept: MANIFEST_TYPES.join(', ') };
+  const { answer, url } = await requester.get(path, { headers, what: name, signal });
+  if (answer.statusCode !== 200) throw await refused(answer, url, name, signal);
+  const type = headerOf(answer, 'content-type') ?? '';
+  const digest = headerOf(answer, 'docker-content-digest');
+  const bound = { maxBytes: MAX_MANIFEST_BYTES, url, what: `the manifest of ${name}`, signal };
+  try {
+    return { bytes: await readBody(answer, bound), headers: { type, digest } };
+  } catch (error) {
+    throw isPassing(error) ? new BrokenOff(error) : error;
+  }
+}
+
+async function refused(
+  answer: HttpAnswer,
+  url: URL,
+  name: string,
+  signal: AbortSignal,
+): Promise<QuayctlError> {
+  const { code, message } = await readRefusal(answer, url, signal);
+  if (answer.statusCode === 404) {
+    const isRepository = code === 'NAME_UNKNOWN';
+    return new QuayctlError('not-found', `${name}: no such ${isRepository ? 'repository' : 'image'}`, {
+      hint: isRepository ? 'check the spelling of the repository' : 'check the tag or digest',
+    });
+  }
+  const reason = message === '' ? '' : `: ${message}`;
+  return new QuayctlError('protocol', `${url.host} answers ${answer.statusCode} for ${name}${reason}`);
 }
 
 /**
@@ -105,6 +137,9 @@ export async function checkLogin(access: RegistryAccess, signal: AbortSignal): P
   const { answer } = await requester.get('/v2/', { what: 'login', signal });
   await dumpBody(answer);
   if (answer.statusCode !== 200) {
-    throw new QuayctlError('protocol', `${access.registry} is no registry: it answers ${answer.statusCode} for /v2/`);
+    throw new QuayctlError(
+      'protocol',
+      `${access.registry} is no registry: it answers ${answer.statusCode} for /v2/`,
+    );
   }
 }

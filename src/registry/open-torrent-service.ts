@@ -1,18 +1,17 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { dumpBody, headerOf, isLoopback, readBody, type Http, type HttpAnswer } from '../base/http.ts';
+import { dumpBody, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
-import { MAX_TORRENT_BYTES } from '../metainfo/metainfo.ts';
-import { unauthorized } from './authorizer.ts';
+import { unauthorized } from './failures.ts';
 import type { OpenRepository } from './open-repository.ts';
+import { withPatience } from './patience.ts';
 import type { TorrentAnswer, TorrentService } from './repository.ts';
+import { readTorrentAnswer } from './torrent-answer.ts';
 
-/** Every answer of a torrent service under /c1 carries it. */
-const SERVICE_HEADER = 'quay-torrent';
 const TORRENT_TYPE = 'application/x-bittorrent';
-const MAX_PROGRESS_BYTES = 4096;
-/** Asked to hold the answer, the service holds it this much longer at most. */
+/** Asked to hold the answer, the service may hold it this much longer. */
 const ANSWER_MARGIN_MS = 15_000;
+const LONGEST_WAIT_SECONDS = 60;
 
 /** Hosts that serve no torrents: host and time only, for an hour. The caller keeps it in the store. */
 export interface SilentHosts {
@@ -35,141 +34,132 @@ export interface TorrentServiceOptions {
 
 /** Asks for torrents at the registry itself, or at `--torrent-service`. */
 export function openTorrentService(options: TorrentServiceOptions): TorrentService {
-  return { torrent: (blob, waitSeconds, signal) => ask(options, blob, waitSeconds, signal) };
+  return new HttpTorrentService(options);
 }
 
-async function ask(
-  options: TorrentServiceOptions,
-  blob: Descriptor,
-  waitSeconds: number,
-  signal: AbortSignal,
-): Promise<TorrentAnswer> {
-  const base = options.service ?? (await options.repository.requester.base(signal));
-  if (options.service === undefined && (await options.silentHosts.isSilent(base.host))) {
-    return { kind: 'none', reason: `${base.host} serves no torrents` };
+class HttpTorrentService implements TorrentService {
+  readonly #options: TorrentServiceOptions;
+  /** What is known of the host in this run: asked once, not once per layer. */
+  #silent = false;
+
+  constructor(options: TorrentServiceOptions) {
+    this.#options = options;
   }
-  const url = torrentUrl(base, options, blob, waitSeconds);
-  for (let attempt = 0; ; attempt++) {
-    const authorization = await authorizationFor(options, base, signal);
-    const headers = {
-      accept: TORRENT_TYPE,
-      ...(authorization === undefined ? {} : { authorization }),
-    };
-    const timed = AbortSignal.any([signal, AbortSignal.timeout(waitSeconds * 1000 + ANSWER_MARGIN_MS)]);
-    const answer = await request(options.http, url, headers, timed, signal);
-    if (answer.statusCode === 401 && attempt < 2 && options.repository.authorizer.learn(answer, authorization)) {
-      await dumpBody(answer);
-      continue;
+
+  async torrent(blob: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+    const { service, repository, silentHosts } = this.#options;
+    const base = service ?? (await repository.requester.base(signal));
+    const none: TorrentAnswer = { kind: 'none', reason: `${base.host} serves no torrents` };
+    // Named by the user it is asked again, whatever was remembered.
+    this.#silent ||= service === undefined && (await silentHosts.isSilent(base.host));
+    if (this.#silent) return none;
+    const wait = Math.max(0, Math.min(LONGEST_WAIT_SECONDS, Math.ceil(waitSeconds)));
+    const url = this.#torrentUrl(base, blob, wait);
+    const { answer, authorization } = await this.#ask(base, url, wait, signal);
+    const read = await readTorrentAnswer(answer, url, signal);
+    switch (read.kind) {
+      case 'refused':
+        throw this.#refusal(url, blob, authorization);
+      case 'no-service':
+        if (!read.isPassing) {
+          this.#silent = true;
+          if (service === undefined) await silentHosts.remember(base.host);
+        }
+        return none;
+      default:
+        return read;
     }
-    return read(answer, url, options, blob, authorization);
   }
-}
 
-function torrentUrl(base: URL, { registry, name }: TorrentServiceOptions, blob: Descriptor, waitSeconds: number): URL {
-  const prefix = base.pathname.replace(/\/+$/, '');
-  const url = new URL(`${prefix}/c1/torrent/${name}/blobs/${blob.digest}`, base);
-  url.searchParams.set('ns', registry);
-  if (waitSeconds > 0) url.searchParams.set('wait', String(Math.min(60, waitSeconds)));
-  return url;
-}
-
-async function request(
-  http: Http,
-  url: URL,
-  headers: Record<string, string>,
-  timed: AbortSignal,
-  signal: AbortSignal,
-): Promise<HttpAnswer> {
-  try {
-    return await http.request(url, { headers, signal: timed });
-  } catch (error) {
-    signal.throwIfAborted();
-    if (isQuayctlError(error)) throw error;
-    throw new QuayctlError('unreachable', `the torrent service ${url.host} does not answer`, { cause: error });
+  #torrentUrl(base: URL, blob: Descriptor, waitSeconds: number): URL {
+    const prefix = base.pathname.replace(/\/+$/, '');
+    const url = new URL(`${prefix}/c1/torrent/${this.#options.name}/blobs/${blob.digest}`, base);
+    url.searchParams.set('ns', this.#options.registry);
+    if (waitSeconds > 0) url.searchParams.set('wait', String(waitSeconds));
+    return url;
   }
-}
 
-/**
- * To the registry itself what the registry is shown. To another host only a Bearer token of this repository, never a
- * password (but with --send-credentials), and nothing at all in the clear.
- */
-async function authorizationFor(
-  { repository, service, insecure, sendCredentials }: TorrentServiceOptions,
-  base: URL,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const { authorizer, requester } = repository;
-  const own = await requester.base(signal).catch((error: unknown) => {
-    // A registry that is down must not keep the service from being asked.
-    if (service !== undefined && isQuayctlError(error, 'unreachable')) return undefined;
-    throw error;
-  });
-  if (own?.host === base.host && own.protocol === base.protocol) return authorizer.header(base, signal);
-  if (base.protocol === 'http:' && !isLoopback(base.hostname) && !insecure) return undefined;
-  if (authorizer.scheme === 'basic' && !sendCredentials) return undefined;
-  return authorizer.header(base, signal);
-}
+  async #ask(
+    base: URL,
+    url: URL,
+    waitSeconds: number,
+    signal: AbortSignal,
+  ): Promise<{ answer: HttpAnswer; authorization: string | undefined }> {
+    const { http, service } = this.#options;
+    for (let attempt = 0; ; attempt++) {
+      const authorization = await this.#authorization(base, signal);
+      const headers = { accept: TORRENT_TYPE, ...(authorization === undefined ? {} : { authorization }) };
+      const headersTimeoutMs = waitSeconds * 1000 + ANSWER_MARGIN_MS;
+      const send = (): Promise<HttpAnswer> => http.request(url, { headers, headersTimeoutMs, signal });
+      // A registry that is asked on the off-chance is not insisted upon.
+      const answer = await (service === undefined ? send() : withPatience(url, signal, send));
+      if (answer.statusCode !== 401 || attempt === 2) return { answer, authorization };
+      if (!(await this.#learn(answer, base, authorization, signal))) return { answer, authorization };
+      await dumpBody(answer);
+    }
+  }
 
-async function read(
-  answer: HttpAnswer,
-  url: URL,
-  { service, silentHosts, repository, registry }: TorrentServiceOptions,
-  blob: Descriptor,
-  authorization: string | undefined,
-): Promise<TorrentAnswer> {
-  const { statusCode: status } = answer;
-  const type = headerOf(answer, 'content-type')?.split(';')[0]?.trim();
-  const isService = headerOf(answer, SERVICE_HEADER) !== undefined || (status === 200 && type === TORRENT_TYPE);
-  if (isService && status === 200) {
-    return { kind: 'torrent', bytes: await readBody(answer, MAX_TORRENT_BYTES, url, 'its torrent') };
+  /**
+   * To the registry itself what the registry is shown. To another host only a Bearer token that the registry's token
+   * server made for this repository, never a password or a token of the user's own (but with --send-credentials), and
+   * nothing at all in the clear.
+   */
+  async #authorization(base: URL, signal: AbortSignal): Promise<string | undefined> {
+    const { insecure, sendCredentials, repository } = this.#options;
+    const { authorizer } = repository;
+    if (!(await this.#isRegistry(base, signal))) {
+      if (base.protocol === 'http:' && !isLoopback(base.hostname) && !insecure) return undefined;
+      const isOwn = authorizer.scheme === 'basic' || authorizer.credential?.kind === 'registry-token';
+      if (isOwn && !sendCredentials) return undefined;
+    }
+    return authorizer.header(base, signal);
   }
-  if (isService && status === 202) return progress(await readBody(answer, MAX_PROGRESS_BYTES, url, 'its answer'), url);
-  await dumpBody(answer);
-  if (isService && (status === 401 || status === 403)) {
-    throw refusal(url, registry, blob, repository.authorizer.credential !== undefined, authorization, service);
-  }
-  if (status >= 500 && status !== 501) {
-    throw new QuayctlError('unreachable', `the torrent service ${url.host} answers ${status}`);
-  }
-  if (isService) return { kind: 'none', reason: `${url.host} has no torrent of it (${status})` };
-  if (service === undefined) await silentHosts.remember(url.host);
-  return { kind: 'none', reason: `${url.host} serves no torrents` };
-}
 
-function refusal(
-  url: URL,
-  registry: string,
-  blob: Descriptor,
-  hasCredential: boolean,
-  authorization: string | undefined,
-  service: URL | undefined,
-): QuayctlError {
-  const what = `the torrent of ${shortDigest(blob.digest)}`;
-  if (service !== undefined && hasCredential && authorization === undefined) {
+  /**
+   * Whether a 401 can be answered. A service on another host is not believed about where a password goes: the
+   * registry itself is asked for its challenge.
+   */
+  async #learn(
+    answer: HttpAnswer,
+    base: URL,
+    sent: string | undefined,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { authorizer, requester } = this.#options.repository;
+    if (await this.#isRegistry(base, signal)) return authorizer.learn(answer, sent);
+    if (authorizer.scheme !== undefined) return false;
+    await requester.introduce(signal);
+    return (await this.#authorization(base, signal)) !== undefined;
+  }
+
+  async #isRegistry(base: URL, signal: AbortSignal): Promise<boolean> {
+    const { repository, service } = this.#options;
+    if (service === undefined) return true;
+    try {
+      return (await repository.requester.base(signal)).origin === base.origin;
+    } catch (error) {
+      // A registry that is down must not keep the service from being asked.
+      if (isQuayctlError(error, 'unreachable')) return false;
+      throw error;
+    }
+  }
+
+  #refusal(url: URL, blob: Descriptor, authorization: string | undefined): QuayctlError {
+    const { registry, repository, service, insecure } = this.#options;
+    const { credential, scheme } = repository.authorizer;
+    const what = `the torrent of ${shortDigest(blob.digest)}`;
+    if (
+      service === undefined ||
+      authorization !== undefined ||
+      (credential === undefined && scheme === undefined)
+    ) {
+      return unauthorized(registry, what, credential !== undefined);
+    }
+    const isClear = url.protocol === 'http:' && !isLoopback(url.hostname) && !insecure;
     return new QuayctlError('unauthorized', `${url.host} wants to know who asks for ${what}`, {
-      hint: `--send-credentials gives it the password for ${registry}`,
+      hint: isClear
+        ? 'nothing is shown to it over plain HTTP; --insecure allows that'
+        : `--send-credentials gives it the password for ${registry}`,
     });
   }
-  return unauthorized(registry, what, hasCredential);
-}
-
-/** 202: {size, hashed, etaSeconds}. */
-function progress(bytes: Buffer, url: URL): TorrentAnswer {
-  let json: Record<string, unknown> = {};
-  try {
-    json = Object(JSON.parse(bytes.toString('utf8'))) as Record<string, unknown>;
-  } catch (cause) {
-    throw new QuayctlError('protocol', `${url.host} tells no progress of its hashing`, { cause });
-  }
-  const number = (name: string): number => {
-    const value = json[name];
-    return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : 0;
-  };
-  return {
-    kind: 'hashing',
-    size: number('size'),
-    hashed: number('hashed'),
-    etaSeconds: number('etaSeconds'),
-    retryAfterSeconds: 1,
-  };
 }

@@ -1,13 +1,17 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
-import { isPlainHttpAnswer } from '../base/network-error.ts';
-import { type Authorizer, unauthorized } from './authorizer.ts';
+import { dropBody, dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
+import { isPassing, isPlainHttpAnswer } from '../base/network-error.ts';
+import type { Authorizer } from './authorizer.ts';
+import { readRefusal, unauthorized } from './failures.ts';
 import { withPatience } from './patience.ts';
+import { isRedirect, redirectTarget } from './redirect.ts';
+import { Shared } from './shared.ts';
 
 /** Registries redirect to storage, storage at most to a region of its own. */
 const MAX_REDIRECTS = 5;
-const DOCKER_HUB = 'docker.io';
-const DOCKER_HUB_HOST = 'registry-1.docker.io';
+/** References say docker.io; what answers there is a web site. */
+const DOCKER_HUB_NAMES = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
+const DOCKER_HUB = new URL('https://registry-1.docker.io');
 
 export interface RequesterOptions {
   readonly registry: string;
@@ -20,108 +24,121 @@ export interface RegistryRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** For errors: `manifest 1.0 of team/app`. */
   readonly what: string;
+  /** Milliseconds until the answer begins. */
+  readonly headersTimeoutMs?: number;
   readonly signal: AbortSignal;
 }
 
 /** An answer and the URL that gave it, which for a blob is the storage's. */
 export interface Located {
   readonly answer: HttpAnswer;
-  /** May be signed: never shown. */
+  /** May be signed: never shown but for its host. */
   readonly url: URL;
 }
 
 /** Requests to one registry: scheme, authorisation, patience, redirects. */
 export class Requester {
   readonly #options: RequesterOptions;
-  #base: Promise<URL> | undefined;
+  readonly #base = new Shared<URL>();
 
   constructor(options: RequesterOptions) {
     this.#options = options;
   }
 
-  /** @param path from the root: `/v2/...` @throws QuayctlError `unauthorized`, `unreachable`, `rate-limited`, `protocol` */
+  /**
+   * @param path from the root: `/v2/...`
+   * @throws QuayctlError `unauthorized`, `unreachable`, `rate-limited`, `protocol`
+   */
   async get(path: string, request: RegistryRequest): Promise<Located> {
-    const url = new URL(path, await this.base(request.signal));
-    const answer = await this.#authorized(url, request);
-    return this.#follow(url, answer, request);
+    return this.follow(new URL(path, await this.base(request.signal)), request);
   }
 
-  /** A storage URL that was redirected to before; no Authorization goes there. */
-  async getStorage(url: URL, request: RegistryRequest): Promise<HttpAnswer> {
-    return withPatience(url, request.signal, () =>
-      this.#options.http.request(url, { headers: request.headers ?? {}, signal: request.signal }),
-    );
+  /** Any URL, and where it redirects to. Authorization goes to the registry's own scheme, host and port alone. */
+  async follow(start: URL, request: RegistryRequest): Promise<Located> {
+    const { origin } = await this.base(request.signal);
+    let url = start;
+    for (let hops = 0; ; hops++) {
+      const answer = await (url.origin === origin
+        ? this.#authorized(url, request)
+        : this.#plain(url, request));
+      if (!isRedirect(answer.statusCode)) return { answer, url };
+      await dumpBody(answer);
+      if (hops === MAX_REDIRECTS) throw new QuayctlError('protocol', `${start.host} redirects without end`);
+      url = redirectTarget(url, headerOf(answer, 'location'), this.#options.insecure);
+    }
+  }
+
+  /** One request without Authorization, patience or redirects: a storage URL known from before. */
+  once(url: URL, request: RegistryRequest): Promise<HttpAnswer> {
+    return this.#options.http.request(url, request);
+  }
+
+  /** Lets the registry say how it wants to be asked, where it has not yet. @throws QuayctlError `unreachable` */
+  async introduce(signal: AbortSignal): Promise<void> {
+    const url = new URL('/v2/', await this.base(signal));
+    const answer = await this.#options.http.request(url, { signal });
+    if (answer.statusCode === 401) this.#options.authorizer.learn(answer, undefined);
+    dropBody(answer);
   }
 
   /** `https://HOST`, or `http://HOST` where that is allowed and spoken. Found out once. */
   base(signal: AbortSignal): Promise<URL> {
-    this.#base ??= this.#findBase(signal).catch((error: unknown) => {
-      this.#base = undefined;
-      throw error;
-    });
-    return this.#base;
+    return this.#base.get((first) => this.#findBase(first), signal);
   }
 
   async #findBase(signal: AbortSignal): Promise<URL> {
-    const { registry, http, insecure } = this.#options;
-    const host = registry === DOCKER_HUB ? DOCKER_HUB_HOST : registry;
-    const secure = new URL(`https://${host}`);
-    if (insecure) return new URL(`http://${host}`);
-    if (!isLoopback(secure.hostname)) return secure;
-    try {
-      await dumpBody(await http.request(new URL('/v2/', secure), { signal }));
-      return secure;
-    } catch (error) {
-      if (isQuayctlError(error, 'unreachable') && isPlainHttpAnswer(error)) return new URL(`http://${host}`);
-      throw error;
+    const { registry, insecure } = this.#options;
+    if (DOCKER_HUB_NAMES.includes(registry)) return DOCKER_HUB;
+    const secure = URL.parse(`https://${registry}`);
+    const plain = URL.parse(`http://${registry}`);
+    if (secure === null || plain === null) {
+      throw new QuayctlError('usage', `not a registry: ${JSON.stringify(registry.slice(0, 100))}`);
     }
+    // --insecure may be meant for the torrent service alone, so HTTPS is not given up.
+    if (insecure) return this.#firstThatSpeaks(plain, secure, signal);
+    if (isLoopback(secure.hostname)) return this.#firstThatSpeaks(secure, plain, signal);
+    return secure;
+  }
+
+  async #firstThatSpeaks(first: URL, second: URL, signal: AbortSignal): Promise<URL> {
+    try {
+      const answer = await this.#options.http.request(new URL('/v2/', first), { signal });
+      dropBody(answer);
+      // What Go, nginx and Node answer to plain HTTP where they speak TLS.
+      if (first.protocol === 'https:' || answer.statusCode !== 400) return first;
+    } catch (error) {
+      // A certificate that is not trusted is no reason to do without.
+      const isOther = isQuayctlError(error, 'unreachable') && (isPlainHttpAnswer(error) || isPassing(error));
+      if (!isOther) throw error;
+    }
+    const answer = await this.#options.http.request(new URL('/v2/', second), { signal });
+    dropBody(answer);
+    return second;
   }
 
   async #authorized(url: URL, request: RegistryRequest): Promise<HttpAnswer> {
-    const { authorizer, registry, http } = this.#options;
+    const { authorizer, registry } = this.#options;
     const { signal, what } = request;
     // No challenge yet, then a challenge, then an expired token: the third 401 is final.
     for (let attempt = 0; ; attempt++) {
       const authorization = await authorizer.header(url, signal);
-      const headers = { ...request.headers, ...(authorization === undefined ? {} : { authorization }) };
-      const answer = await withPatience(url, signal, () => http.request(url, { headers, signal }));
+      const answer = await this.#plain(url, request, authorization === undefined ? {} : { authorization });
       if (answer.statusCode !== 401 && answer.statusCode !== 403) return answer;
-      await dumpBody(answer);
-      const again = answer.statusCode === 401 && attempt < 2 && authorizer.learn(answer, authorization);
-      if (!again) throw unauthorized(registry, what, authorizer.credential !== undefined);
+      if (answer.statusCode === 401 && attempt < 2 && authorizer.learn(answer, authorization)) {
+        await dumpBody(answer);
+        continue;
+      }
+      const refusal = await readRefusal(answer, url, signal);
+      throw unauthorized(registry, what, authorizer.credential !== undefined, refusal);
     }
   }
 
-  async #follow(from: URL, first: HttpAnswer, request: RegistryRequest): Promise<Located> {
-    let [url, answer] = [from, first];
-    for (let hops = 0; isRedirect(answer.statusCode); hops++) {
-      const location = headerOf(answer, 'location');
-      await dumpBody(answer);
-      if (hops === MAX_REDIRECTS) throw new QuayctlError('protocol', `${from.host} redirects without end`);
-      url = redirectTarget(url, location, this.#options.insecure);
-      answer =
-        url.host === from.host && url.protocol === from.protocol
-          ? await this.#authorized(url, request)
-          : await this.getStorage(url, request);
-    }
-    return { answer, url };
+  #plain(
+    url: URL,
+    request: RegistryRequest,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<HttpAnswer> {
+    const headers = { ...request.headers, ...more };
+    return withPatience(url, request.signal, () => this.#options.http.request(url, { ...request, headers }));
   }
-}
-
-function isRedirect(status: number): boolean {
-  return [301, 302, 303, 307, 308].includes(status);
-}
-
-/** Where a redirect may lead: the one place for such rules. */
-function redirectTarget(from: URL, location: string | undefined, insecure: boolean): URL {
-  const url = location === undefined ? null : URL.parse(location, from.href);
-  if (url === null || !/^https?:$/.test(url.protocol)) {
-    throw new QuayctlError('protocol', `${from.host} redirects to nowhere that can be followed`);
-  }
-  if (from.protocol === 'https:' && url.protocol === 'http:' && !insecure && !isLoopback(url.hostname)) {
-    throw new QuayctlError('protocol', `${from.host} redirects from HTTPS to plain HTTP at ${url.host}`, {
-      hint: '--insecure allows that',
-    });
-  }
-  return url;
 }

@@ -1,14 +1,15 @@
 import { QuayctlError } from '../base/errors.ts';
-import { dumpBody, isLoopback, readBody, type Http } from '../base/http.ts';
+import { dumpBody, isLoopback, readBody, type Http, type HttpRequest } from '../base/http.ts';
 import type { Credential } from '../credentials/credential.ts';
-import { basicHeader, unauthorized } from './authorizer.ts';
 import type { Challenge } from './challenge.ts';
+import { readRefusal, unauthorized } from './failures.ts';
 import { withPatience } from './patience.ts';
 
 export interface Token {
   readonly value: string;
   /** Milliseconds since the epoch. */
   readonly expiresAt: number;
+  readonly lifeMs: number;
 }
 
 export interface TokenRequest {
@@ -23,38 +24,49 @@ export interface TokenRequest {
 
 /** Tokens are a few kilobytes. */
 const MAX_ANSWER_BYTES = 256 * 1024;
+/** Longer ones no server takes in a header. */
+const MAX_TOKEN = 32 * 1024;
 /** distribution, token specification: "for compatibility ... defaults to 60 seconds". */
 const DEFAULT_LIFE_SECONDS = 60;
 const CLIENT_ID = 'quayctl';
 
 /**
  * Fetches a Bearer token (distribution, docs/spec/auth/token.md, and oauth.md for identity tokens).
- * @throws QuayctlError `unauthorized`, `unreachable`, `protocol`, `limit`
+ * @throws QuayctlError `unauthorized`, `unreachable`, `rate-limited`, `protocol`, `limit`
  */
-export async function fetchToken(challenge: Challenge, request: TokenRequest, signal: AbortSignal): Promise<Token> {
-  const { registry, http } = request;
+export async function fetchToken(
+  challenge: Challenge,
+  request: TokenRequest,
+  signal: AbortSignal,
+): Promise<Token> {
+  const { registry, http, credential, scope } = request;
   const realm = realmOf(challenge, request);
-  const answer = await withPatience(realm, signal, () =>
-    request.credential?.kind === 'identity-token'
-      ? http.request(realm, oauthRequest(challenge, request, request.credential.token, signal))
-      : http.request(tokenUrl(realm, challenge, request), {
-          headers: { ...passwordHeader(realm, request) },
-          signal,
-        }),
-  );
-  if (answer.statusCode === 401 || answer.statusCode === 403) {
-    await dumpBody(answer);
-    throw unauthorized(registry, request.scope ?? 'login', request.credential !== undefined);
+  const isOauth = credential?.kind === 'identity-token';
+  const url = isOauth ? realm : tokenUrl(realm, challenge, request);
+  const details = isOauth ? oauthRequest(challenge, request, credential.token) : passwordRequest(request);
+  const answer = await withPatience(realm, signal, () => http.request(url, { ...details, signal }));
+  if (isRefused(answer.statusCode, isOauth)) {
+    const refusal = await readRefusal(answer, realm, signal);
+    throw unauthorized(registry, scope ?? 'login', credential !== undefined, refusal);
   }
   if (answer.statusCode !== 200) {
     await dumpBody(answer);
-    throw new QuayctlError('protocol', `the token server ${realm.host} of ${registry} answers ${answer.statusCode}`);
+    throw new QuayctlError(
+      'protocol',
+      `the token server ${realm.host} of ${registry} answers ${answer.statusCode}`,
+    );
   }
-  return parseToken(await readBody(answer, MAX_ANSWER_BYTES, realm, 'its token answer'), realm);
+  const bound = { maxBytes: MAX_ANSWER_BYTES, url: realm, what: 'its token answer', signal };
+  return parseToken(await readBody(answer, bound), realm);
+}
+
+/** RFC 6749, 5.2: an expired refresh token is a 400. */
+function isRefused(status: number, isOauth: boolean): boolean {
+  return status === 401 || status === 403 || (isOauth && status === 400);
 }
 
 /** A registry must not be able to send our password into the clear by naming a realm there. */
-function realmOf(challenge: Challenge, { registry, credential, insecure }: TokenRequest): URL {
+function realmOf(challenge: Challenge, { registry, credential, insecure, warn }: TokenRequest): URL {
   const text = challenge.params.get('realm') ?? '';
   const realm = URL.parse(text);
   if (realm === null || !/^https?:$/.test(realm.protocol) || realm.username !== '') {
@@ -62,10 +74,15 @@ function realmOf(challenge: Challenge, { registry, credential, insecure }: Token
   }
   const clear = realm.protocol === 'http:' && !isLoopback(realm.hostname);
   if (clear && credential !== undefined && !insecure) {
-    throw new QuayctlError('unauthorized', `${registry} wants the password sent to ${realm.host} over plain HTTP`, {
-      hint: '--insecure allows that',
-    });
+    throw new QuayctlError(
+      'unauthorized',
+      `${registry} wants the password sent to ${realm.host} over plain HTTP`,
+      {
+        hint: '--insecure allows that',
+      },
+    );
   }
+  if (clear && credential !== undefined) warn();
   return realm;
 }
 
@@ -79,13 +96,16 @@ function tokenUrl(realm: URL, challenge: Challenge, { scope, credential }: Token
   return url;
 }
 
-function passwordHeader(realm: URL, { credential, warn }: TokenRequest): Record<string, string> {
+function passwordRequest({ credential }: TokenRequest): Omit<HttpRequest, 'signal'> {
   if (credential?.kind !== 'basic') return {};
-  if (realm.protocol === 'http:' && !isLoopback(realm.hostname)) warn();
-  return { authorization: basicHeader(credential.username, credential.password) };
+  return { headers: { authorization: basicHeader(credential.username, credential.password) } };
 }
 
-function oauthRequest(challenge: Challenge, { scope }: TokenRequest, token: string, signal: AbortSignal) {
+function oauthRequest(
+  challenge: Challenge,
+  { scope }: TokenRequest,
+  token: string,
+): Omit<HttpRequest, 'signal'> {
   const form = new URLSearchParams({
     grant_type: 'refresh_token',
     refresh_token: token,
@@ -95,7 +115,12 @@ function oauthRequest(challenge: Challenge, { scope }: TokenRequest, token: stri
   const wanted = scope ?? challenge.params.get('scope');
   if (wanted !== undefined) form.set('scope', wanted);
   const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-  return { method: 'POST' as const, headers, body: form.toString(), signal };
+  return { method: 'POST', headers, body: form.toString() };
+}
+
+/** RFC 7617, in UTF-8. */
+export function basicHeader(username: string, password: string): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }
 
 function parseToken(bytes: Buffer, realm: URL): Token {
@@ -108,9 +133,9 @@ function parseToken(bytes: Buffer, realm: URL): Token {
   }
   const { token, access_token: accessToken, expires_in: life } = Object(json) as Record<string, unknown>;
   const value = typeof token === 'string' && token !== '' ? token : accessToken;
-  if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) {
+  if (typeof value !== 'string' || value.length > MAX_TOKEN || !/^[\x21-\x7e]+$/.test(value)) {
     throw new QuayctlError('protocol', `the token server ${realm.host} sent no token`);
   }
   const seconds = typeof life === 'number' && life > 0 ? life : DEFAULT_LIFE_SECONDS;
-  return { value, expiresAt: Date.now() + seconds * 1000 };
+  return { value, expiresAt: Date.now() + seconds * 1000, lifeMs: seconds * 1000 };
 }

@@ -1,0 +1,58 @@
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { readBody, type HttpAnswer } from '../base/http.ts';
+import { redact } from '../base/redact.ts';
+
+/** What a registry says of its own failure; a proxy's error page may be longer than any of them. */
+const MAX_ERROR_BYTES = 64 * 1024;
+const MAX_MESSAGE = 200;
+
+/** distribution-spec, "Error Codes": the first of {errors: [{code, message}]}. */
+export interface Refusal {
+  /** `NAME_UNKNOWN`; empty where none is given. */
+  readonly code: string;
+  /** May be shown: no control characters, no secrets, not long. Empty where none is given. */
+  readonly message: string;
+}
+
+/** Reads the body of an answer that is no success. Whatever it is, it is a Refusal. @throws the signal's reason */
+export async function readRefusal(answer: HttpAnswer, url: URL, signal: AbortSignal): Promise<Refusal> {
+  try {
+    const bytes = await readBody(answer, { maxBytes: MAX_ERROR_BYTES, url, what: 'its error', signal });
+    const { errors } = Object(JSON.parse(bytes.toString('utf8'))) as { errors?: unknown };
+    const first: unknown = Array.isArray(errors) ? errors[0] : undefined;
+    const { code, message } = Object(first) as { code?: unknown; message?: unknown };
+    return {
+      code: typeof code === 'string' ? code : '',
+      message: typeof message === 'string' ? presentable(message) : '',
+    };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof SyntaxError || isQuayctlError(error)) return { code: '', message: '' };
+    throw error;
+  }
+}
+
+/** 401 and 403, with what to do. */
+export function unauthorized(
+  registry: string,
+  what: string,
+  hasCredential: boolean,
+  { message }: Refusal = { code: '', message: '' },
+): QuayctlError {
+  return new QuayctlError(
+    'unauthorized',
+    `${registry}: not authorised for ${what}${message === '' ? '' : ` (${message})`}`,
+    {
+      hint: hasCredential
+        ? `the credential for ${registry} is wrong, expired, or has no right to it; \`quayctl login ${registry}\` replaces it`
+        : `log in with \`quayctl login ${registry}\`; a name that does not exist is answered like this, too`,
+    },
+  );
+}
+
+function presentable(message: string): string {
+  return redact(message.slice(0, 4 * MAX_MESSAGE))
+    .replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
+    .trim()
+    .slice(0, MAX_MESSAGE);
+}

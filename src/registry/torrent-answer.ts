@@ -1,0 +1,83 @@
+import { QuayctlError } from '../base/errors.ts';
+import { dumpBody, headerOf, readBody, type HttpAnswer } from '../base/http.ts';
+import { MAX_TORRENT_BYTES } from '../metainfo/metainfo.ts';
+import type { TorrentAnswer } from './repository.ts';
+
+/** Every answer of a torrent service under /c1 carries it. */
+const SERVICE_HEADER = 'quay-torrent';
+const TORRENT_TYPE = 'application/x-bittorrent';
+const MAX_PROGRESS_BYTES = 4096;
+/** Between two questions, where the service does not say. Seconds. */
+const RETRY_AFTER_SECONDS = 1;
+const LONGEST_RETRY_AFTER_SECONDS = 60;
+
+export type ServiceAnswer =
+  | TorrentAnswer
+  /** 401 or 403. */
+  | { readonly kind: 'refused' }
+  /** No torrent service; `isPassing` where nothing may be concluded for the next hour. */
+  | { readonly kind: 'no-service'; readonly isPassing: boolean };
+
+/**
+ * What a host says to the request for a torrent (protocol.md of the project): without the service's header, and
+ * without a torrent, it is no torrent service.
+ * @throws QuayctlError `unreachable` for 5xx, `rate-limited`, `protocol`, `limit`
+ */
+export async function readTorrentAnswer(
+  answer: HttpAnswer,
+  url: URL,
+  signal: AbortSignal,
+): Promise<ServiceAnswer> {
+  const { statusCode: status } = answer;
+  const type = headerOf(answer, 'content-type')?.split(';')[0]?.trim().toLowerCase();
+  const isTorrent = status === 200 && type === TORRENT_TYPE;
+  const isService = headerOf(answer, SERVICE_HEADER) !== undefined;
+  if (isTorrent) {
+    const bound = { maxBytes: MAX_TORRENT_BYTES, url, what: 'its torrent', signal };
+    return { kind: 'torrent', bytes: await readBody(answer, bound) };
+  }
+  if (isService && status === 202) {
+    const bound = { maxBytes: MAX_PROGRESS_BYTES, url, what: 'its answer', signal };
+    return progress(await readBody(answer, bound), headerOf(answer, 'retry-after'), url);
+  }
+  await dumpBody(answer);
+  if (status === 429) throw new QuayctlError('rate-limited', `${url.host} limits our requests for torrents`);
+  if (status === 501) return isService ? none(url, status) : { kind: 'no-service', isPassing: true };
+  if (status >= 500)
+    throw new QuayctlError('unreachable', `the torrent service ${url.host} answers ${status}`);
+  if (!isService) return { kind: 'no-service', isPassing: false };
+  if (status === 401 || status === 403) return { kind: 'refused' };
+  if (status === 404 || status === 405) return none(url, status);
+  throw new QuayctlError('protocol', `the torrent service ${url.host} answers ${status}`);
+}
+
+function none(url: URL, status: number): TorrentAnswer {
+  const reasons: Readonly<Record<number, string>> = {
+    404: 'knows no such blob',
+    405: 'has no torrents of this repository',
+    501: 'cannot make a torrent of it',
+  };
+  return { kind: 'none', reason: `${url.host} ${reasons[status] ?? `answers ${status}`}` };
+}
+
+/** 202: {size, hashed, etaSeconds}. */
+function progress(bytes: Buffer, retryAfter: string | undefined, url: URL): TorrentAnswer {
+  let json: Record<string, unknown>;
+  try {
+    json = Object(JSON.parse(bytes.toString('utf8'))) as Record<string, unknown>;
+  } catch {
+    throw new QuayctlError('protocol', `${url.host} tells no progress of its hashing`);
+  }
+  const count = (name: string): number => {
+    const value = json[name];
+    return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : 0;
+  };
+  const seconds = /^\d{1,3}$/.test(retryAfter ?? '') ? Number(retryAfter) : RETRY_AFTER_SECONDS;
+  return {
+    kind: 'hashing',
+    size: count('size'),
+    hashed: count('hashed'),
+    etaSeconds: count('etaSeconds'),
+    retryAfterSeconds: Math.min(LONGEST_RETRY_AFTER_SECONDS, Math.max(RETRY_AFTER_SECONDS, seconds)),
+  };
+}

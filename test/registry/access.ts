@@ -1,0 +1,37 @@
+import { Http } from '../../src/base/http.ts';
+import type { Credential } from '../../src/credentials/credential.ts';
+import type { RegistryAccess } from '../../src/registry/open-repository.ts';
+import type { Scope } from '../helpers/processes.ts';
+
+export interface TestAccess extends RegistryAccess {
+  readonly warnings: readonly string[];
+}
+
+export interface AccessOptions {
+  readonly credential?: Credential;
+  readonly insecure?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly certsDirectory?: string;
+}
+
+/** What a repository is opened with; no proxies, no certificates of this machine. */
+export function accessTo(scope: Scope, registry: string, options: AccessOptions = {}): TestAccess {
+  const http = new Http({ env: options.env ?? {}, certsDirectory: options.certsDirectory ?? '/nonexistent' });
+  scope.after(() => http.close());
+  const warnings: string[] = [];
+  return {
+    registry,
+    credential: options.credential,
+    http,
+    insecure: options.insecure ?? false,
+    onWarning: (message) => warnings.push(message),
+    warnings,
+  };
+}
+
+/** All bytes of a blob's range. */
+export async function collect(bytes: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of bytes) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
