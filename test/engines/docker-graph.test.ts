@@ -7,7 +7,7 @@ engineSuite('dockerd', skipWithout('root', 'dockerd', 'docker'), async (scope) =
   const dockerd = await startDockerd(scope);
   return {
     open: () => openEngine('docker', { env: { DOCKER_HOST: dockerd.dockerHost } }),
-    command: dockerd.docker,
+    command: (...args) => dockerd.docker(...args),
     recordsDigest: false,
     checksDiffIds: true,
     runFlags: [],

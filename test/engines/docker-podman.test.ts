@@ -7,7 +7,7 @@ engineSuite("podman's Docker API", skipWithout('root', 'podman', 'runc'), async 
   const podman = await startPodman(scope);
   return {
     open: () => openEngine('docker', { env: { DOCKER_HOST: podman.dockerHost } }),
-    command: podman.podman,
+    command: (...args) => podman.podman(...args),
     recordsDigest: true,
     checksDiffIds: false,
     // Its defaults are limits that a confined root may not set, and crun wants other cgroups than many machines have.

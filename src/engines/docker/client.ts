@@ -14,7 +14,7 @@ export interface ListedImage {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-type Dial = (request: object, done: (error: unknown, body: unknown) => void) => void;
+type Dial = (request: object, done: (error: Error | null, body: unknown) => void) => void;
 
 /** What an inspection tells. */
 export interface InspectedImage {
@@ -169,7 +169,7 @@ export class DockerClient {
     const request = { path, method: 'GET', abortSignal: signal, statusCodes: { 200: true } };
     const dial = this.#docker.modem.dial.bind(this.#docker.modem) as Dial;
     const answer = new Promise((resolve, reject) => {
-      dial(request, (error, body) => (error ? reject(error as Error) : resolve(body)));
+      dial(request, (error, body) => (error ? reject(error) : resolve(body)));
     });
     return this.#call(signal, answer);
   }

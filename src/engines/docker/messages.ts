@@ -25,7 +25,8 @@ export async function readMessages(
     const message = parse(line);
     const error = message.errorDetail?.message ?? message.error;
     // The stream is read on to its end, so that the connection can be used again.
-    if (error !== undefined) refused ??= new DockerRefusal(String(error), 200);
+    if (error !== undefined)
+      refused ??= new DockerRefusal(typeof error === 'string' ? error : 'an error without a text', 200);
     else onMessage(message);
   }
   if (refused !== undefined) throw refused;
