@@ -2,7 +2,7 @@
  * Everything that reaches into private parts of webtorrent 3.0.21 and bittorrent-protocol 5.0.9, each with its
  * reason. Look here first when either is updated.
  */
-import Wire from 'bittorrent-protocol';
+import Wire, { type WireRequest } from 'bittorrent-protocol';
 import type WebTorrent from 'webtorrent';
 import type { Piece, Torrent } from 'webtorrent';
 import type { RateLimiter } from '../base/rate-limiter.ts';
@@ -178,6 +178,18 @@ export function withdrawMetadataExtension(wire: Wire): void {
 export function trustRegistryWire(wire: Wire): void {
   wire.downloaded = 1;
   wire.downloadSpeed = () => Number.MAX_SAFE_INTEGER;
+}
+
+/**
+ * Through the stream between both ends of a registry wire a piece would be copied twice more (its message is put
+ * together anew); both ends are here, so the block is handed over as the message would have.
+ */
+export function handBlock(from: Wire, to: Wire, request: WireRequest, block: Uint8Array): void {
+  const at = from.peerRequests.findIndex(
+    ({ piece, offset }) => piece === request.piece && offset === request.offset,
+  );
+  if (at !== -1) from.peerRequests.splice(at, 1);
+  to._onPiece(request.piece, request.offset, block);
 }
 
 /** Blocks of the piece that nobody has been asked for. */

@@ -171,7 +171,9 @@ export class RegistrySeed {
     if (!this.#open.has(index)) return this.#options.onWasted(bytes.length);
     this.#unverified += bytes.length;
     this.#options.onPiece(index, bytes);
-    void this.#untilSettled(index).then(() => (this.#unverified -= bytes.length));
+    void this.#untilSettled(index).then(() => {
+      this.#unverified -= bytes.length;
+    });
     while (this.#unverified >= UNVERIFIED_BYTES && !this.#end.signal.aborted) await this.#onSettled.promise;
   }
 

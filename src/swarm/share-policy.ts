@@ -23,8 +23,12 @@ export interface ShareView {
   readonly claimers: (index: number, now: number) => readonly string[];
   /** The registry failed at it a moment ago. */
   readonly resting: (index: number) => boolean;
-  /** Connected peers. */
+  /** Connected peers that are not stalled. */
   readonly peers: number;
+  /** The tracker has named peers, and they have not had the time to answer. */
+  readonly expecting: boolean;
+  /** How long there has been something to take from peers, without a break. */
+  readonly backlogMs: number;
   /** The tracker has named nobody, or has had its time: a node without peers need not wait for some. */
   readonly settled: boolean;
   /** What all peers together bring now. */
@@ -53,6 +57,8 @@ const ALONE_BYTES = 256 * 1024 * 1024;
 const OPEN_BYTES = 32 * 1024 * 1024;
 /** So long a backlog of what peers have is left to them, whatever the registry could do. */
 const PATIENCE_MS = 8000;
+/** Before a rate of peers means anything. */
+const LEARN_MS = 4000;
 /** Peers are clearly slower when the registry is so many times faster. */
 const CLEARLY_FASTER = 2;
 /** A claim is believed this long, or four times the time that a piece takes (4 s was far too short: measured). */
@@ -69,7 +75,8 @@ export function claimLifetime(pieceMs: number | undefined): number {
  * that nobody has and nobody has claimed; and what peers have only where they are clearly slower.
  */
 export function decideShares(view: ShareView): ShareDecision {
-  if (view.peers === 0) return view.settled ? decideAlone(view) : { open: [], release: [] };
+  if (!view.settled) return { open: [], release: [] };
+  if (view.peers === 0 && !view.expecting) return decideAlone(view);
   const release = toRelease(view);
   const places = openLimit(view) - (view.open.size - release.length);
   if (places <= 0) return { open: [], release };
@@ -140,6 +147,7 @@ function unheld(view: ShareView, places: number): number[] {
 
 /** Peers would need long for what they have: one piece to learn what the registry does, more when it is faster. */
 function fromSlowPeers(view: ShareView, places: number): number[] {
+  if (view.backlogMs < LEARN_MS) return [];
   const backlog = view.order.filter(
     (index) => isCandidate(view, index) && view.held(index) && view.claimers(index, view.now).length === 0,
   );

@@ -9,6 +9,8 @@ import { claimLifetime, decideShares } from './share-policy.ts';
 
 /** Between a claim and its request: two claims of one moment meet before bytes are asked for. Milliseconds. */
 const SETTLE_MS = 30;
+/** Peers that the tracker named are waited for, with few pieces open, for so long. */
+const EXPECT_MS = 3000;
 /** Weight of the newest half second in a rate. */
 const RATE_WEIGHT = 0.4;
 
@@ -31,16 +33,29 @@ export class Shares {
   #peerRate = 0;
   #registryRate: number | undefined;
   #receivedBefore = 0;
+  #registrySpeed = 0;
+  #expectingUntil = -Infinity;
+  #backlogSince: number | undefined;
 
   constructor(options: SharesOptions) {
     this.#options = options;
     this.#order = rendezvousOrder(options.geometry.pieceCount, options.selfId);
   }
 
+  /** What the registry brings now, bytes per second. */
+  get registrySpeed(): number {
+    return this.#options.registry?.lost === undefined ? this.#registrySpeed : 0;
+  }
+
   /** The tracker named nobody, or has had its time. */
   settle(): void {
     this.#settled = true;
     this.decide();
+  }
+
+  /** The tracker named peers. */
+  expect(): void {
+    this.#expectingUntil = performance.now() + EXPECT_MS;
   }
 
   joined(wire: Wire): void {
@@ -77,11 +92,15 @@ export class Shares {
   /** @param peerBytes received from peers since the last call; @param seconds since then */
   tick(peerBytes: number, seconds: number): void {
     const { registry } = this.#options;
-    this.#book.expire(performance.now());
+    const now = performance.now();
+    this.#book.expire(now);
+    if (!this.#hasBacklog()) this.#backlogSince = undefined;
+    else this.#backlogSince ??= now;
     this.#peerRate += RATE_WEIGHT * (peerBytes / seconds - this.#peerRate);
     if (registry === undefined) return;
     const bytes = registry.received - this.#receivedBefore;
     this.#receivedBefore = registry.received;
+    this.#registrySpeed += RATE_WEIGHT * (bytes / seconds - this.#registrySpeed);
     if (bytes === 0) return;
     this.#registryRate ??= bytes / seconds;
     this.#registryRate += RATE_WEIGHT * (bytes / seconds - this.#registryRate);
@@ -91,9 +110,10 @@ export class Shares {
     const { registry, geometry, availability, has, selfId } = this.#options;
     if (registry === undefined || registry.lost !== undefined) return;
     const peers = availability.wires.size;
+    const now = performance.now();
     const { open, release } = decideShares({
       selfId,
-      now: performance.now(),
+      now,
       pieceLength: geometry.pieceLength,
       pieceCount: geometry.pieceCount,
       order: this.#order,
@@ -103,7 +123,10 @@ export class Shares {
       claimers: (index, now) => this.#book.claimers(index, now),
       resting: (index) => registry.isResting(index),
       peers,
-      settled: this.#settled,
+      expecting: now < this.#expectingUntil,
+      backlogMs: this.#backlogSince === undefined ? 0 : now - this.#backlogSince,
+      // Peers that came first are as good as the tracker's word.
+      settled: this.#settled || peers > 0,
       peerRate: this.#peerRate,
       registryRate: this.#registryRate,
       pieceMs: registry.pieceMs,
@@ -113,8 +136,13 @@ export class Shares {
       if (peers > 0) this.#tell({ kind: 'drop', pieces: release });
     }
     if (open.length === 0) return;
-    registry.fetch(open, peers > 0 ? SETTLE_MS : 0);
+    registry.fetch(open, peers > 0 || now < this.#expectingUntil ? SETTLE_MS : 0);
     this.#tell({ kind: 'claim', pieces: open });
+  }
+
+  #hasBacklog(): boolean {
+    const { availability, has } = this.#options;
+    return this.#order.some((index) => !has(index) && availability.of(index) > 0);
   }
 
   #tell(message: ClaimMessage): void {

@@ -126,7 +126,7 @@ export class TorrentSwarm implements Swarm {
     const settle = setTimeout(() => this.#shares.settle(), WAIT_FOR_TRACKER_MS);
     this.#timers.push(settle);
     void this.#announcer.firstAnswer.then((peers) => {
-      if (peers > 0) return;
+      if (peers > 0) return this.#shares.expect();
       clearTimeout(settle);
       this.#shares.settle();
     });
@@ -141,7 +141,7 @@ export class TorrentSwarm implements Swarm {
       wasted,
       uploaded: this.#uploaded,
       peers: this.#connections.size,
-      downloadRate: this.#torrent.destroyed ? 0 : this.#torrent.downloadSpeed,
+      downloadRate: this.#torrent.destroyed ? 0 : this.#torrent.downloadSpeed + this.#shares.registrySpeed,
       uploadRate: this.#torrent.destroyed ? 0 : this.#torrent.uploadSpeed,
     };
   }
@@ -301,6 +301,7 @@ export class TorrentSwarm implements Swarm {
 
   #linkRegistry(wire: Wire): void {
     trustRegistryWire(wire);
+    this.#registryWire?.attach(wire);
     watchBlocks(wire, (index, offset, length) => this.#received('registry', index, offset, length));
     wire.once('unchoke', () => {
       this.#registryLink = wire;
