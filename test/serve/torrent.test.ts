@@ -254,6 +254,7 @@ test('closing ends the waiting of those who wait', REGISTRY, async (t) => {
   const [answer] = await Promise.all([waiting, slow.service.close()]);
   assert.equal(answer.status, 202);
   assert.ok(performance.now() - startedAt < 5000);
+  assert.equal(slow.service.events.at(-1)?.kind, 'stopped');
 });
 
 test('many blobs at once are hashed a few at a time, and all of them', async (t) => {

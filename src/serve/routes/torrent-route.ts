@@ -37,7 +37,9 @@ export function torrentRoute(options: TorrentRouteOptions): Route {
     const [ns, ...more] = query.getAll('ns');
     if (ns === undefined || more.length > 0 || !options.isUpstream(ns, exchange)) {
       const reason =
-        ns === undefined ? 'the registry is not named: ?ns=HOST' : 'not the registry of this service';
+        ns === undefined
+          ? 'the registry is not named: ?ns=HOST'
+          : 'this service stands in front of another registry (serve --alias HOST adds a name)';
       return refuse(exchange, 404, 'NAME_UNKNOWN', reason, NOT_STORED);
     }
     await answer(options, exchange, blob);

@@ -118,6 +118,8 @@ export class Hashing {
     const error = isQuayctlError(cause)
       ? cause
       : new QuayctlError('unreachable', `blob ${digest} could not be read to its end`, { cause });
+    // What the end of the service breaks off is no failure.
+    if (this.#closing.signal.aborted) return error;
     this.#options.listener({ kind: 'hashing-failed', digest, reason: error.message });
     // Only what is wrong with the content itself: an upstream that was away may be back at once.
     if (error.code === 'verification') {
