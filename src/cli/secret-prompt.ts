@@ -14,8 +14,9 @@ const MAX_INPUT_BYTES = 64 * 1024;
 const CTRL_C = '\u0003';
 const CTRL_D = '\u0004';
 const CTRL_U = '\u0015';
+const ESCAPE = '\u001b';
 /** Arrow keys and their like are no part of an answer. */
-const KEY_SEQUENCE = new RegExp('\u001b(?:\\[[0-9;]*[A-Za-z~]|O[A-Z])', 'g');
+const KEY_SEQUENCE = new RegExp(`${ESCAPE}(?:\\[[0-9;]*[A-Za-z~]|O[A-Z])`, 'g');
 const BACKSPACE = new Set(['\b', '\u007f']);
 
 /**

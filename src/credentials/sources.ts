@@ -6,6 +6,7 @@ import { DockerConfig, dockerConfigPath } from './docker-config.ts';
 import { Keychain } from './keychain.ts';
 import { PodmanAuth, podmanAuthPaths } from './podman-auth.ts';
 import type { Environment } from './program.ts';
+import { canonicalRegistry } from './registry-name.ts';
 import { RKT_DIRECTORIES, RktAuth } from './rkt-auth.ts';
 
 /** What the stores have to know of the machine and the user. */
@@ -51,10 +52,12 @@ export async function findCredential(
   onWarning: (message: string) => void,
   signal: AbortSignal,
 ): Promise<Credential | undefined> {
+  // A reference keeps the host as it was typed: QUAY.io.
+  const host = canonicalRegistry(registry) ?? registry;
   for (const store of stores) {
     signal.throwIfAborted();
     try {
-      const credential = await store.find(registry, repository, signal);
+      const credential = await store.find(host, repository, signal);
       if (credential !== undefined) return credential;
     } catch (error) {
       signal.throwIfAborted();
