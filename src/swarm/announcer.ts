@@ -97,7 +97,7 @@ class Round {
   }
 
   start(onFirst: (peers: number) => void): void {
-    void this.#turn().then((answer) => onFirst(answer?.peers.length ?? 0));
+    void this.#turn().then((answer) => onFirst(answer === undefined ? 0 : othersIn(answer)));
   }
 
   hurry(): void {
@@ -185,4 +185,9 @@ class Round {
     this.#lastWarning = message;
     this.#options.onWarning(`tracker ${trackerName(this.#tracker)}: ${message}`);
   }
+}
+
+/** Peers besides ourselves, who are counted, and often named. */
+function othersIn({ peers, swarmSize }: TrackerAnswer): number {
+  return swarmSize === undefined ? peers.length : Math.min(peers.length, Math.max(0, swarmSize - 1));
 }

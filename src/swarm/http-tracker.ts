@@ -80,6 +80,7 @@ function readAnswer(bytes: Uint8Array, status: number): TrackerAnswer {
     intervalMs: seconds(entries.get('interval')),
     minIntervalMs: seconds(entries.get('min interval')),
     ...(warning === undefined ? {} : { warning }),
+    ...swarmSize(entries.get('complete'), entries.get('incomplete')),
   };
 }
 
@@ -90,6 +91,11 @@ function parse(bytes: Uint8Array): BDictionary | undefined {
   } catch {
     return undefined;
   }
+}
+
+function swarmSize(complete: BValue | undefined, incomplete: BValue | undefined): { swarmSize?: number } {
+  const known = typeof complete === 'number' && typeof incomplete === 'number';
+  return known ? { swarmSize: complete + incomplete } : {};
 }
 
 function seconds(value: BValue | undefined): number | undefined {

@@ -85,10 +85,15 @@ export function decideShares(view: ShareView): ShareDecision {
   return { open, release };
 }
 
-/** One run of neighbours at a time, from this node's best place (others may be about to do the same). */
+/**
+ * One run of neighbours at a time. The first from this node's best place (others may be about to do the same), the
+ * next where pieces are missing first.
+ */
 function decideAlone(view: ShareView): ShareDecision {
   if (view.open.size > 0) return { open: [], release: [] };
-  const first = view.order.find((index) => isCandidate(view, index));
+  const candidates = view.order.filter((index) => isCandidate(view, index));
+  const begun = candidates.length < view.pieceCount;
+  const first = begun ? candidates.toSorted((a, b) => a - b)[0] : candidates[0];
   if (first === undefined) return { open: [], release: [] };
   const most = Math.max(1, Math.floor(ALONE_BYTES / view.pieceLength));
   const open = [first];

@@ -18,11 +18,13 @@ export interface Announce {
 }
 
 export interface TrackerAnswer {
-  /** `host:port` */
+  /** `host:port`; many trackers name the asker too. */
   readonly peers: readonly string[];
   readonly intervalMs: number | undefined;
   readonly minIntervalMs: number | undefined;
   readonly warning?: string;
+  /** Peers in the swarm as the tracker counts them, the asker included. */
+  readonly swarmSize?: number;
 }
 
 /** Asks one tracker once. @throws QuayctlError, or the signal's reason */

@@ -15,6 +15,7 @@ export async function announceUdp(
   client.on('peer', (peer: unknown) => {
     if (typeof peer === 'string') peers.push(peer);
   });
+  let swarmSize: number | undefined;
   const fields = { uploaded, downloaded, left, numwant };
   let onAbort: (() => void) | undefined;
   try {
@@ -27,13 +28,21 @@ export async function announceUdp(
       client.on('warning', fail);
       client.on('error', fail);
       // The peers of an answer are named in the same tick, after it.
-      client.on('update', () => setImmediate(resolve));
+      client.on('update', ({ complete, incomplete }: { complete: number; incomplete: number }) => {
+        swarmSize = complete + incomplete;
+        setImmediate(resolve);
+      });
       if (announce.event === 'started') client.start(fields);
       else if (announce.event === 'completed') client.complete(fields);
       else if (announce.event === 'stopped') client.stop(fields);
       else client.update(fields);
     });
-    return { peers, intervalMs: undefined, minIntervalMs: undefined };
+    return {
+      peers,
+      intervalMs: undefined,
+      minIntervalMs: undefined,
+      ...(swarmSize === undefined ? {} : { swarmSize }),
+    };
   } finally {
     if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
     client.on('error', () => {});

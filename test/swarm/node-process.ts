@@ -19,8 +19,7 @@ const client = openSwarmClient({
   onDebug: (message) => console.error(message),
 });
 
-const fromHttp =
-  (url: string): RangeSource =>
+const fromHttp = (url: string): RangeSource =>
   async function* (start, end, signal) {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const headers = { range: `bytes=${start}-${end - 1}` };
