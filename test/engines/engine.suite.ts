@@ -131,6 +131,19 @@ export function engineSuite(
     });
   }
 
+  for (const compression of ['gzip', 'zstd', 'none'] as const) {
+    holds(`one large layer is an image (${compression})`, async (t) => {
+      const layout = await newLayout(t);
+      const built = await layout.addImage({
+        layers: [{ ...randomLayer(9 * MB, `flat-${compression}`), compression }],
+      });
+      const name = `quay.example/team/flat:${compression}`;
+      await load(await runnable(layout, built, name), new TestFeed(layout));
+      assert.equal(await imageId(name), built.config.digest);
+      await leavesNothing(() => Promise.resolve());
+    });
+  }
+
   holds('an image of an index loads; without the other platforms', async (t) => {
     const layout = await newLayout(t);
     const { index, images } = await layout.addIndex([

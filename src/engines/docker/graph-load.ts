@@ -98,7 +98,7 @@ async function loadFrom(from: number, names: readonly string[], load: GraphLoad)
       last = sendBatch(at, end, before, names, load, arrivals, signal);
       // The first that fails ends the others, and what waits for blobs.
       last.catch((error: unknown) => stop.abort(error));
-      if (end === layers.length) break;
+      if (end === layers.length && !isImported(at, load)) break;
       at = end;
     }
     await last;
@@ -129,7 +129,7 @@ async function batchEnd(
 
 function isImported(at: number, { image, imports }: GraphLoad): boolean {
   const layers = image.manifest.layers;
-  return imports && at === 0 && layers.length > 1 && (layers[0]?.size ?? 0) >= IMPORT_BYTES;
+  return imports && at === 0 && (layers[0]?.size ?? 0) >= IMPORT_BYTES;
 }
 
 async function sendBatch(
@@ -144,13 +144,11 @@ async function sendBatch(
   const { client, image, options, temporary } = load;
   const layers = image.manifest.layers.slice(at, end);
   layers.forEach(({ digest }) => options.onProgress?.({ layer: digest, done: false }));
-  if (end < image.manifest.layers.length) {
-    if (isImported(at, load)) await importFirst(load, signal);
-    else {
-      const config = prefixImage(image, end, temporary.label);
-      temporary.add(config.id);
-      await client.load(batch(config, at, before, load, arrivals, signal), signal);
-    }
+  if (isImported(at, load)) await importFirst(load, signal);
+  else if (end < image.manifest.layers.length) {
+    const config = prefixImage(image, end, temporary.label);
+    temporary.add(config.id);
+    await client.load(batch(config, at, before, load, arrivals, signal), signal);
   } else await client.load(batch(wholeImage(image, names), at, before, load, arrivals, signal), signal);
   layers.forEach(({ digest }) => options.onProgress?.({ layer: digest, done: true }));
 }
@@ -178,7 +176,7 @@ async function* batch(
   for (const [at, layer] of image.manifest.layers.entries()) {
     if (at < from || at >= config.count) continue;
     await arrivals.until(at, signal);
-    yield await layerFile(layerName(at), layer, feed, readsZstd);
+    yield await layerFile(layerName(at), layer, feed, readsZstd, signal);
   }
   // The daemon begins to unpack when the archive ends; by then the layers below must be there.
   await before;

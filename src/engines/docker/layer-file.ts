@@ -18,13 +18,17 @@ export async function layerFile(
   layer: Descriptor,
   feed: BlobFeed,
   readsZstd: boolean,
+  signal: AbortSignal,
 ): Promise<ArchivePart> {
   if (readsZstd || layerCompression(layer.mediaType) !== 'zstd') {
     return { name, size: layer.size, open: () => blobOf(layer, feed) };
   }
   const open = (): Promise<Readable> => layerStream(layer, feed, readsZstd);
   let size = 0;
-  for await (const chunk of await open()) size += (chunk as Uint8Array).length;
+  for await (const chunk of await open()) {
+    signal.throwIfAborted();
+    size += (chunk as Uint8Array).length;
+  }
   return { name, size, open };
 }
 

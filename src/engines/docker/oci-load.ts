@@ -134,7 +134,7 @@ async function* parts(
   for (const [at, layer] of wanted.entries()) {
     await arrivals.until(at, options.signal);
     options.onProgress?.({ layer: layer.digest, done: false });
-    yield await layerFile(blobPath(layer.digest), layer, feed, true);
+    yield await layerFile(blobPath(layer.digest), layer, feed, true, options.signal);
     options.onProgress?.({ layer: layer.digest, done: true });
   }
 }
