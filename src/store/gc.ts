@@ -1,0 +1,239 @@
+import { readdir, rm, stat, statfs } from 'node:fs/promises';
+import { digestFromHex, digestHex, type Digest } from '../image/digest.ts';
+import { formatReference } from '../image/reference.ts';
+import type { BlobFiles } from './blob-files.ts';
+import type { Catalogue, StoredImage } from './catalogue.ts';
+import { onDisk, readBounded, writeAtomically } from './disk.ts';
+import type { Leases } from './leases.ts';
+import type { Locks } from './locks.ts';
+import type { NamedImage } from './index-file.ts';
+import type { StorePaths } from './paths.ts';
+
+const DEFAULT_SHARE = 0.2;
+/** What an interrupted pull left is kept for its next run so long; then it goes before any image does. */
+const STALE_MS = 7 * 86_400_000;
+/** A draft of a process that was killed. */
+const OLD_DRAFT_MS = 86_400_000;
+const MAX_LIMIT_BYTES = 32;
+const PARTIAL = /^[0-9a-f]{64}$/;
+
+export interface GcResult {
+  /** Bytes. */
+  readonly freed: number;
+  /** Bytes that the store takes now; more than the limit where what is left is in use. */
+  readonly left: number;
+}
+
+export interface Usage {
+  /** Bytes of whole blobs. */
+  readonly blobs: number;
+  /** Bytes that partial blobs take on the disk. */
+  readonly partials: number;
+  readonly limit: number;
+}
+
+interface Parts {
+  readonly paths: StorePaths;
+  readonly blobs: BlobFiles;
+  readonly catalogue: Catalogue;
+  readonly leases: Leases;
+  readonly locks: Locks;
+  /** Deletions are between others' leases and records, never beside them. */
+  readonly underIndexLock: <T>(work: () => Promise<T>) => Promise<T>;
+}
+
+interface PartialEntry {
+  readonly digest: Digest;
+  readonly bytes: number;
+  readonly lastUsed: Date;
+}
+
+/** Keeps the store within its limit. */
+export class Collector {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Bytes: what was remembered, else a fifth of the file system. */
+  async limit(): Promise<number> {
+    const text =
+      (await readBounded(this.#parts.paths.limit, MAX_LIMIT_BYTES))?.toString('latin1').trim() ?? '';
+    if (/^\d{1,15}$/.test(text)) return Number(text);
+    const { blocks, bsize } = await onDisk('cannot measure the file system', () =>
+      statfs(this.#parts.paths.root),
+    );
+    return Math.floor(blocks * bsize * DEFAULT_SHARE);
+  }
+
+  async remember(limit: number): Promise<void> {
+    const { paths } = this.#parts;
+    await onDisk('cannot write to the store', () =>
+      writeAtomically(paths.own('tmp'), paths.limit, Buffer.from(`${Math.floor(limit)}\n`)),
+    );
+  }
+
+  async usage(): Promise<Usage> {
+    const blobs = (await this.#parts.blobs.list()).reduce((sum, { size }) => sum + size, 0);
+    const partials = (await this.#partials()).reduce((sum, { bytes }) => sum + bytes, 0);
+    return { blobs, partials, limit: await this.limit() };
+  }
+
+  /**
+   * Down to the limit: first what has lain about unfinished for a week, then images, least recently used first, then
+   * blobs without an image, then partial blobs. Nothing that a live process holds, nothing that this opened store
+   * leases, committed or recorded: the gc at the end of a pull does not take away what was pulled.
+   */
+  async collect(limit: number): Promise<GcResult> {
+    await this.#sweepDrafts();
+    const before = await this.#total();
+    let left = before;
+    const steps = [
+      () => this.#dropOrphans(left - limit, STALE_MS),
+      () => this.#dropPartials(left - limit, STALE_MS),
+      () => this.#dropImages(left - limit),
+      () => this.#dropOrphans(left - limit, 0),
+      () => this.#dropPartials(left - limit, 0),
+    ];
+    for (const step of steps) {
+      if (left <= limit) break;
+      await step();
+      left = await this.#total();
+    }
+    return { freed: Math.max(0, before - left), left };
+  }
+
+  /** Removes those of the blobs that no image leads to and nobody uses. Under the lock of the index. */
+  async dropUnused(digests: Iterable<Digest>): Promise<void> {
+    const { locks, catalogue, blobs, paths, leases } = this.#parts;
+    const { digests: leased, everything } = await leases.held();
+    if (everything) return;
+    const locked = await locks.held();
+    const referenced = await catalogue.referenced();
+    for (const digest of digests) {
+      if (leased.has(digest) || locked.has(digestHex(digest)) || referenced.has(digest)) continue;
+      await blobs.remove(digest);
+      for (const folder of ['torrents', 'sources']) {
+        await rm(paths.own(folder, digestHex(digest)), { force: true });
+      }
+    }
+  }
+
+  /** As many of the least recently used images as bring so many bytes; which blobs only they have is counted first. */
+  async #dropImages(bytes: number): Promise<void> {
+    const { catalogue, leases, underIndexLock } = this.#parts;
+    const { digests: leased, everything } = await leases.held();
+    if (everything) return;
+    const images = await catalogue.list();
+    images.sort((a, b) => a.lastUsed.getTime() - b.lastUsed.getTime());
+    const reaches = new Map<StoredImage, ReadonlySet<Digest>>();
+    for (const image of images) reaches.set(image, await catalogue.reach(image.digest, image.index));
+    const users = new Map<Digest, number>();
+    for (const digest of [...reaches.values()].flatMap((reach) => [...reach])) {
+      users.set(digest, (users.get(digest) ?? 0) + 1);
+    }
+    const sizes = new Map((await this.#parts.blobs.list()).map(({ digest, size }) => [digest, size]));
+    const names = new Set<string>();
+    const victims = new Set<Digest>();
+    let freed = 0;
+    for (const [image, reach] of reaches) {
+      if (freed >= bytes) break;
+      if (!leased.isDisjointFrom(reach)) continue;
+      names.add(imageKey(formatReference(image.reference), image.digest));
+      for (const digest of reach) {
+        const left = (users.get(digest) ?? 0) - 1;
+        users.set(digest, left);
+        victims.add(digest);
+        if (left === 0) freed += sizes.get(digest) ?? 0;
+      }
+    }
+    await underIndexLock(async () => {
+      // Somebody may have begun to use one since it was looked at.
+      const { digests: now } = await leases.held();
+      const isVictim = ({ name, descriptor }: NamedImage): boolean =>
+        names.has(imageKey(name, descriptor.digest)) && !now.has(descriptor.digest);
+      await catalogue.forget(isVictim);
+      await this.dropUnused(victims);
+    });
+  }
+
+  async #dropOrphans(bytes: number, age: number): Promise<void> {
+    const { catalogue, blobs, underIndexLock } = this.#parts;
+    const referenced = await catalogue.referenced();
+    const orphans = (await blobs.list()).filter(
+      ({ digest, lastUsed }) => !referenced.has(digest) && isOlder(lastUsed, age),
+    );
+    const victims = oldestFirst(orphans, ({ size }) => size, bytes).map(({ digest }) => digest);
+    if (victims.length > 0) await underIndexLock(() => this.dropUnused(victims));
+  }
+
+  async #dropPartials(bytes: number, age: number): Promise<void> {
+    const { paths, locks, leases } = this.#parts;
+    const old = (await this.#partials()).filter(({ lastUsed }) => isOlder(lastUsed, age));
+    const { digests: leased, everything } = await leases.held();
+    if (everything) return;
+    for (const { digest } of oldestFirst(old, (partial) => partial.bytes, bytes)) {
+      if (leased.has(digest)) continue;
+      const lock = await locks.tryAcquire(digestHex(digest));
+      if (lock === undefined) continue;
+      try {
+        await rm(paths.partial(digest), { force: true });
+        await rm(paths.journal(digest), { force: true });
+      } finally {
+        await lock.release();
+      }
+    }
+  }
+
+  async #partials(): Promise<PartialEntry[]> {
+    const { paths } = this.#parts;
+    const found: PartialEntry[] = [];
+    for (const name of await onDisk('cannot read the store', () => readdir(paths.own('partial')))) {
+      if (!PARTIAL.test(name)) continue;
+      const entry = await stat(paths.own('partial', name)).catch(() => undefined);
+      if (entry === undefined) continue;
+      // Sparse: stat(2) counts blocks of 512 bytes.
+      found.push({ digest: digestFromHex(name), bytes: entry.blocks * 512, lastUsed: entry.mtime });
+    }
+    return found;
+  }
+
+  async #sweepDrafts(): Promise<void> {
+    const folder = this.#parts.paths.own('tmp');
+    for (const name of await readdir(folder).catch(() => [])) {
+      const entry = await stat(`${folder}/${name}`).catch(() => undefined);
+      if (entry !== undefined && isOlder(entry.mtime, OLD_DRAFT_MS))
+        await rm(`${folder}/${name}`, { force: true });
+    }
+  }
+
+  async #total(): Promise<number> {
+    const { blobs, partials } = await this.usage();
+    return blobs + partials;
+  }
+}
+
+/** The least recently used ones that together make up so many bytes. */
+function oldestFirst<T extends { readonly lastUsed: Date }>(
+  entries: readonly T[],
+  sizeOf: (entry: T) => number,
+  bytes: number,
+): T[] {
+  let sum = 0;
+  return entries
+    .toSorted((a, b) => a.lastUsed.getTime() - b.lastUsed.getTime())
+    .filter((entry) => {
+      const wanted = sum < bytes;
+      sum += sizeOf(entry);
+      return wanted;
+    });
+}
+
+function imageKey(name: string, digest: Digest): string {
+  return `${name} ${digest}`;
+}
+
+function isOlder(time: Date, age: number): boolean {
+  return Date.now() - time.getTime() >= age;
+}

@@ -1,0 +1,164 @@
+import { randomUUID } from 'node:crypto';
+import { open, readdir, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { digestFromHex, digestHex, type Digest } from '../image/digest.ts';
+import { isAbsent, onDisk, readBounded, writeAtomically } from './disk.ts';
+import { askKernel, parseOwner, type Owner } from './owner.ts';
+
+/** For those who cannot ask our kernel: this file's mtime moves so often. */
+const HEARTBEAT_MS = 5_000;
+/** Not moved while somebody watched for so long: dead. Clocks of two hosts need not agree for that. */
+const SILENCE_MS = 30_000;
+/** Not moved for so long by our own clock: dead without a watch. */
+const LONG_SILENCE_MS = 10 * 60_000;
+/** 60 bytes a blob: a node that seeds 100,000 of them. */
+const MAX_LEASE_BYTES = 16 * 1024 * 1024;
+const ID = /^[0-9a-f-]{36}$/;
+const LINE = /^([+-])([0-9a-f]{64})$/;
+
+/** What others hold: digests, or, where a file is too long to be read, everything. */
+export interface Held {
+  readonly digests: ReadonlySet<Digest>;
+  readonly everything: boolean;
+}
+
+/**
+ * Who uses this store, and which blobs: one file for each opened store in `quayctl/leases/`, made when first needed.
+ * First line: the owner; then `+hex` and `-hex`. Locks point at these files.
+ */
+export class Leases {
+  readonly id = randomUUID();
+  readonly #directory: string;
+  readonly #temporary: string;
+  readonly #self: Owner;
+  readonly #counts = new Map<Digest, number>();
+  readonly #watched = new Map<string, { readonly mtimeMs: number; readonly since: number }>();
+  #file: Promise<FileHandle> | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(directory: string, temporary: string, self: Owner) {
+    this.#directory = directory;
+    this.#temporary = temporary;
+    this.#self = self;
+  }
+
+  /** From then on the owner's file exists: its id can be put into a lock. @throws QuayctlError `store`, `disk-full` */
+  async announce(): Promise<void> {
+    await this.#handle();
+  }
+
+  /** Counted: a digest held twice is let go of twice. @throws QuayctlError `store`, `disk-full` */
+  async hold(digests: readonly Digest[]): Promise<void> {
+    const fresh = digests.filter((digest) => this.#count(digest, 1) === 1);
+    await this.#append('+', fresh);
+  }
+
+  async letGo(digests: readonly Digest[]): Promise<void> {
+    await this.#append(
+      '-',
+      digests.filter((digest) => this.#count(digest, -1) === 0),
+    );
+  }
+
+  /** What live owners hold, this one included; files of dead ones are removed. */
+  async held(): Promise<Held> {
+    const digests = new Set<Digest>();
+    let everything = false;
+    for (const id of await this.#owners()) {
+      if (!(await this.isAlive(id))) {
+        await rm(join(this.#directory, id), { force: true });
+        continue;
+      }
+      const bytes = await readBounded(join(this.#directory, id), MAX_LEASE_BYTES);
+      everything ||= bytes === undefined;
+      for (const digest of parseLease(bytes)) digests.add(digest);
+    }
+    return { digests, everything };
+  }
+
+  /** Whether the process behind an owner's file lives. A process whose event loop is busy does. */
+  async isAlive(id: string): Promise<boolean> {
+    if (id === this.id) return true;
+    const path = join(this.#directory, basename(id));
+    try {
+      const { mtimeMs } = await stat(path);
+      const bytes = await readBounded(path, MAX_LEASE_BYTES);
+      const owner = parseOwner((bytes ?? Buffer.alloc(0)).toString('latin1').split('\n', 1)[0] ?? '');
+      const verdict = owner === undefined ? 'unknown' : await askKernel(owner, this.#self);
+      return verdict === 'unknown' ? this.#beats(id, mtimeMs) : verdict === 'alive';
+    } catch (error) {
+      if (isAbsent(error)) return false;
+      throw error;
+    }
+  }
+
+  /** Lets go of everything. */
+  async close(): Promise<void> {
+    clearInterval(this.#heartbeat);
+    if (this.#file === undefined) return;
+    const file = await this.#file.catch(() => undefined);
+    this.#file = undefined;
+    await this.#writing;
+    await file?.close();
+    await rm(join(this.#directory, this.id), { force: true }).catch(() => undefined);
+  }
+
+  #beats(id: string, mtimeMs: number): boolean {
+    if (Date.now() - mtimeMs > LONG_SILENCE_MS) return false;
+    const seen = this.#watched.get(id);
+    if (seen?.mtimeMs === mtimeMs) return performance.now() - seen.since < SILENCE_MS;
+    this.#watched.set(id, { mtimeMs, since: performance.now() });
+    return true;
+  }
+
+  async #owners(): Promise<string[]> {
+    return (await readdir(this.#directory)).filter((name) => ID.test(name));
+  }
+
+  #count(digest: Digest, by: 1 | -1): number {
+    const count = Math.max(0, (this.#counts.get(digest) ?? 0) + by);
+    if (count === 0) this.#counts.delete(digest);
+    else this.#counts.set(digest, count);
+    return count;
+  }
+
+  #append(sign: '+' | '-', digests: readonly Digest[]): Promise<void> {
+    if (digests.length === 0) return this.#writing;
+    const text = digests.map((digest) => `${sign}${digestHex(digest)}\n`).join('');
+    const written = this.#writing.then(async () => {
+      const handle = await this.#handle();
+      await onDisk('cannot write to the store', () => handle.appendFile(text));
+    });
+    this.#writing = written.catch(() => undefined);
+    return written;
+  }
+
+  #handle(): Promise<FileHandle> {
+    this.#file ??= onDisk('cannot write to the store', () => this.#create());
+    return this.#file;
+  }
+
+  async #create(): Promise<FileHandle> {
+    const path = join(this.#directory, this.id);
+    await writeAtomically(this.#temporary, path, Buffer.from(`${JSON.stringify(this.#self)}\n`));
+    this.#heartbeat = setInterval(() => {
+      const now = new Date();
+      utimes(path, now, now).catch(() => undefined);
+    }, HEARTBEAT_MS).unref();
+    return open(path, 'a');
+  }
+}
+
+/** A torn last line is ignored, as is all that is no line of ours. */
+function parseLease(bytes: Buffer | undefined): Set<Digest> {
+  const held = new Set<Digest>();
+  const lines = (bytes ?? Buffer.alloc(0)).toString('latin1').split('\n');
+  for (const line of lines.slice(1, -1)) {
+    const [, sign, hex] = LINE.exec(line) ?? [];
+    if (hex === undefined) continue;
+    if (sign === '+') held.add(digestFromHex(hex));
+    else held.delete(digestFromHex(hex));
+  }
+  return held;
+}
