@@ -152,7 +152,7 @@ export function dropBody(answer: HttpAnswer): void {
 }
 
 /** The value of a header; fields sent more than once are joined by commas (RFC 9110 section 5.3). */
-export function headerOf(answer: HttpAnswer, name: string): string | undefined {
+export function headerOf(answer: Pick<HttpAnswer, 'headers'>, name: string): string | undefined {
   const value = answer.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;
 }

@@ -58,7 +58,7 @@ export class Authorizer {
    * @param sent the Authorization that was refused
    * @returns whether asking again can help
    */
-  learn(answer: HttpAnswer, sent: string | undefined): boolean {
+  learn(answer: Pick<HttpAnswer, 'headers'>, sent: string | undefined): boolean {
     const { credential } = this.#options;
     const challenges = parseChallenges(headerOf(answer, 'www-authenticate') ?? '');
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer');

@@ -8,6 +8,8 @@ export type ServeEvent =
       readonly client: string;
       readonly method: string;
       readonly path: string;
+      /** First component of the path, or `none`. */
+      readonly route: string;
       readonly status: number;
       /** Of the answer's body. */
       readonly bytes: number;
@@ -18,6 +20,8 @@ export type ServeEvent =
   | { readonly kind: 'hashing'; readonly digest: Digest; readonly size: number }
   | { readonly kind: 'hashed'; readonly digest: Digest; readonly size: number; readonly seconds: number }
   | { readonly kind: 'hashing-failed'; readonly digest: Digest; readonly reason: string }
+  /** An announce to the embedded tracker. */
+  | { readonly kind: 'announced'; readonly outcome: 'accepted' | 'refused' | 'limited' }
   | { readonly kind: 'warning'; readonly message: string }
   | { readonly kind: 'stopped' };
 

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 import { isLoopback, type Http } from '../base/http.ts';
 import type { ServeListener } from './events.ts';
+import type { ClientLimit } from './http/client-limiter.ts';
+import type { OwnCredential } from './upstream/own-reader.ts';
 
 /** `quayctl serve`, its flags parsed (cli.md). */
 export interface TorrentServiceOptions {
@@ -19,12 +21,20 @@ export interface TorrentServiceOptions {
   readonly dataDirectory: string;
   /** By default in the data directory. */
   readonly secretFile?: string | undefined;
-  /** Of signed web seed URLs; one hour by default. */
+  /** Of announce tokens and signed web seed URLs; one hour by default. */
   readonly tokenTtlSeconds?: number | undefined;
   /** Plain HTTP towards an upstream that is not on loopback. */
   readonly insecure?: boolean | undefined;
   /** Further hosts by which references mean the upstream. */
   readonly aliases?: readonly string[] | undefined;
+  /** The service's own pull credential; without one it reads what strangers may read. */
+  readonly ownCredential?: OwnCredential | undefined;
+  /** How long a granted permission serves while the upstream does not answer, milliseconds; 10 minutes by default. */
+  readonly permissionGraceMs?: number | undefined;
+  /** Address ranges of proxies whose X-Forwarded-For is believed. */
+  readonly trustedProxies?: readonly string[] | undefined;
+  /** Of announces to the embedded tracker, for each client. */
+  readonly announceLimit?: ClientLimit | undefined;
   readonly listener: ServeListener;
   /** The way to the upstream; stays the caller's to close. */
   readonly http: Http;
@@ -33,6 +43,8 @@ export interface TorrentServiceOptions {
 }
 
 const DEFAULT_TOKEN_TTL_SECONDS = 3600;
+/** As long as rotate-key keeps old keys. */
+const MAX_TOKEN_TTL_SECONDS = 30 * 86_400;
 const SECRET_FILE = 'secret.json';
 
 /** Where the images are. */
@@ -41,7 +53,10 @@ export type UpstreamPlace =
   | { readonly kind: 'registry'; readonly origin: URL };
 
 /** @throws QuayctlError `usage` for what is neither, or would send credentials in the clear */
-export function upstreamPlace({ upstream, insecure = false }: TorrentServiceOptions): UpstreamPlace {
+export function upstreamPlace({
+  upstream,
+  insecure = false,
+}: Pick<TorrentServiceOptions, 'upstream' | 'insecure'>): UpstreamPlace {
   if (upstream.startsWith('oci:')) {
     const directory = upstream.slice('oci:'.length);
     if (directory === '') throw usage('--upstream oci:DIR: the directory is missing');
@@ -85,8 +100,11 @@ export function announceUrl({ announce }: TorrentServiceOptions): string | undef
   return announce === undefined ? undefined : webUrl('--announce', announce, ['http:', 'https:', 'udp:']);
 }
 
+/** @throws QuayctlError `usage` for one that nobody could use, or that could never be revoked */
 export function tokenTtlSeconds({ tokenTtlSeconds: given }: TorrentServiceOptions): number {
-  return given ?? DEFAULT_TOKEN_TTL_SECONDS;
+  const seconds = Math.floor(given ?? DEFAULT_TOKEN_TTL_SECONDS);
+  if (seconds >= 1 && seconds <= MAX_TOKEN_TTL_SECONDS) return seconds;
+  throw usage('--token-ttl: wanted is 1s to 30d');
 }
 
 export function secretFile({ secretFile: given, dataDirectory }: TorrentServiceOptions): string {

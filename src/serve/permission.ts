@@ -1,4 +1,5 @@
-import { QuayctlError } from '../base/errors.ts';
+import { createHmac, randomBytes } from 'node:crypto';
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import {
   discard,
   headerOf,
@@ -20,11 +21,73 @@ export type Verdict =
 const HANDED_ON = new Set([401, 403, 404, 429]);
 const HANDED_ON_HEADERS = ['www-authenticate', 'retry-after'];
 
+/** What was granted is granted again for so long without a question: one pull asks for a blob several times. */
+const FRESH_MS = 60_000;
+const DEFAULT_GRACE_MS = 10 * 60_000;
+/** Some 150 bytes each. */
+const MAX_GRANTS = 50_000;
+
+export interface PermissionOptions {
+  readonly upstream: Upstream;
+  /** How long a granted permission serves while the upstream does not answer, milliseconds; 10 minutes by default. */
+  readonly graceMs?: number | undefined;
+}
+
+interface Grant {
+  readonly size: number;
+  /** Milliseconds on the clock of performance.now. */
+  readonly at: number;
+}
+
 /**
- * Asks the upstream, with the caller's own Authorization, whether it would give him the blob.
- * @throws QuayctlError `unreachable` where the upstream fails or does not answer
+ * Who may have which blob: the upstream decides, asked with the caller's own Authorization. Only what it granted is
+ * remembered, under a keyed hash: no credential is kept.
  */
-export async function mayRead(
+export class Permission {
+  readonly #upstream: Upstream;
+  readonly #graceMs: number;
+  readonly #key = randomBytes(32);
+  /** The latest at the end. */
+  readonly #grants = new Map<string, Grant>();
+
+  constructor({ upstream, graceMs = DEFAULT_GRACE_MS }: PermissionOptions) {
+    this.#upstream = upstream;
+    this.#graceMs = graceMs;
+  }
+
+  /** @throws QuayctlError `unreachable` where the upstream fails or does not answer, and nothing was granted lately */
+  async mayRead(blob: BlobName, authorization: string | undefined, signal: AbortSignal): Promise<Verdict> {
+    const name = this.#name(blob, authorization);
+    const grant = this.#grants.get(name);
+    const age = performance.now() - (grant?.at ?? -Infinity);
+    if (grant !== undefined && age < FRESH_MS) return { kind: 'granted', size: grant.size };
+    try {
+      const verdict = await ask(this.#upstream, blob, authorization, signal);
+      this.#note(name, verdict);
+      return verdict;
+    } catch (error) {
+      signal.throwIfAborted();
+      const mayStand = isQuayctlError(error, 'unreachable') && age < this.#graceMs;
+      if (grant === undefined || !mayStand || this.#grants.get(name) === undefined) throw error;
+      return { kind: 'granted', size: grant.size };
+    }
+  }
+
+  #note(name: string, verdict: Verdict): void {
+    this.#grants.delete(name);
+    if (verdict.kind === 'refused') return;
+    const [oldest] = this.#grants.keys();
+    if (this.#grants.size >= MAX_GRANTS && oldest !== undefined) this.#grants.delete(oldest);
+    this.#grants.set(name, { size: verdict.size, at: performance.now() });
+  }
+
+  #name({ repository, digest }: BlobName, authorization = ''): string {
+    const fields = [repository, digest, authorization].join('\n');
+    return createHmac('sha256', this.#key).update(fields).digest('base64');
+  }
+}
+
+async function ask(
   upstream: Upstream,
   blob: BlobName,
   authorization: string | undefined,

@@ -1,5 +1,6 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/http.ts';
+import { clientAddressOf } from './http/client-address.ts';
 import { listen } from './http/server.ts';
 import { router } from './http/router.ts';
 import type { Route } from './http/exchange.ts';
@@ -8,29 +9,30 @@ import {
   publicUrl,
   secretFile,
   tokenTtlSeconds,
-  upstreamPlace,
-  usage,
   type TorrentServiceOptions,
 } from './options.ts';
 import { namesOf } from './names.ts';
+import { Permission } from './permission.ts';
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
+import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
 import { torrentRoute } from './routes/torrent-route.ts';
 import { webSeedRoute } from './routes/web-seed-route.ts';
 import { Hashing } from './torrents/hashing.ts';
 import { HashStore } from './torrents/hash-store.ts';
-import { loadSecret } from './torrents/secret.ts';
-import { TorrentMaker } from './torrents/torrent-maker.ts';
+import { AnnounceTokens } from './tokens/announce-tokens.ts';
+import { KeyRing } from './tokens/key-ring.ts';
+import { loadSecrets } from './tokens/secret-file.ts';
 import { webSeedUrl } from './torrents/web-seed-url.ts';
 import { Tracker } from './tracker/tracker.ts';
+import { openUpstream } from './upstream/open-upstream.ts';
 import { LayoutUpstream } from './upstream/layout-upstream.ts';
-import { RegistryUpstream } from './upstream/registry-upstream.ts';
 import { discard, type BlobName, type Upstream } from './upstream/upstream.ts';
 
 export type { TorrentServiceOptions } from './options.ts';
 export type { ServeEvent } from './events.ts';
 
-/** A registry that does not answer by then does not keep the service from starting on loopback. */
+/** A registry that does not answer by then does not keep the service from starting. */
 const START_TIMEOUT_MS = 10_000;
 
 /** A running `quayctl serve`. */
@@ -46,37 +48,46 @@ export interface TorrentService {
 /**
  * Starts the torrent service.
  * @throws QuayctlError `usage` for options that do not fit each other; `port` where it cannot listen; `store` where
- *   the data directory or the secret cannot be used; `unreachable` for a layout that cannot be read, or, when other
- *   hosts shall reach the service, for a registry that does not answer
+ *   the data directory or the secret cannot be used; `unreachable` for a layout that cannot be read; `protocol` for an
+ *   upstream that is no registry
  */
 export async function startTorrentService(options: TorrentServiceOptions): Promise<TorrentService> {
   const { listener, signal } = options;
   signal?.throwIfAborted();
   const given = { publicUrl: publicUrl(options), announce: announceUrl(options) };
-  const upstream = openUpstream(options);
+  const clientOf = clientAddressOf(options.trustedProxies ?? []);
+  const ttlSeconds = tokenTtlSeconds(options);
+  const { upstream, own } = openUpstream(options);
   const closing = new AbortController();
   await checkUpstream(options, upstream);
-  const secret = await loadSecret(secretFile(options));
+  const { secret, keys } = await loadSecrets(secretFile(options));
+  const keyRing = new KeyRing(secretFile(options), keys);
   const store = new HashStore(options.dataDirectory);
-  const torrents = new TorrentMaker(secret);
-  const tracker = given.announce === undefined ? await openTracker(torrents, store) : undefined;
-  const hashing = new Hashing({ upstream, store, listener });
+  const graceMs = options.permissionGraceMs;
+  const permission = new Permission({ upstream, graceMs });
+  const ownPermission = new Permission({ upstream: own, graceMs });
+  const hashing = new Hashing({ upstream, own, store, listener });
+  let tracker: Tracker | undefined;
   const server = await listen({ ...options.listen, tls: options.tls }, (url) => {
     const base = given.publicUrl ?? url;
     const announce = given.announce ?? `${base}/announce`;
-    const seeds = { secret, publicUrl: base, ttlSeconds: tokenTtlSeconds(options) };
+    const seeds = { secret, publicUrl: base, ttlSeconds };
+    const tokens = new AnnounceTokens({ keys: keyRing, secret, issuer: base, announce, ttlSeconds });
     const webSeed = (blob: BlobName): string => webSeedUrl(seeds, blob, Date.now());
     const isUpstream = namesOf(upstream, options.aliases ?? [], [url, base]);
     const routes: [string, Route][] = [
       ['v2', registryRoute(upstream)],
-      ['c1', torrentRoute({ upstream, hashing, torrents, announce, webSeed, isUpstream })],
-      ['ws', webSeedRoute({ upstream, secret, store })],
+      ['c1', torrentRoute({ permission, own: ownPermission, hashing, secret, tokens, webSeed, isUpstream })],
+      ['ws', webSeedRoute({ own, permission: ownPermission, secret, store })],
+      ['.well-known', keySetRoute(tokens)],
       ['healthz', healthRoute],
       ['readyz', readyRoute(upstream)],
     ];
-    if (tracker !== undefined)
+    if (given.announce === undefined) {
+      tracker = new Tracker({ tokens, listener, limit: options.announceLimit });
       routes.push(['announce', tracker.announceRoute], ['scrape', tracker.scrapeRoute]);
-    return router({ routes: new Map(routes), listener, closing: closing.signal });
+    }
+    return router({ routes: new Map(routes), listener, clientOf, closing: closing.signal });
   });
   listener({ kind: 'listening', url: server.url, upstream: options.upstream });
 
@@ -93,29 +104,21 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   return { url: server.url, publicUrl: given.publicUrl ?? server.url, close };
 }
 
-function openUpstream(options: TorrentServiceOptions): Upstream {
-  const place = upstreamPlace(options);
-  if (place.kind === 'registry') return new RegistryUpstream(place.origin, options.http);
-  return new LayoutUpstream(place.directory, (message) => options.listener({ kind: 'warning', message }));
-}
-
-/**
- * Until the service can tell callers apart for longer than one request, nobody else may reach it where a registry
- * gives nothing to strangers. A registry whose token server gives anonymous tokens answers 401 as well, and counts.
- */
+/** A registry may come up after its service; what is no registry, or no layout, is said at once. */
 async function checkUpstream(options: TorrentServiceOptions, upstream: Upstream): Promise<void> {
-  const { host } = options.listen;
-  const isOpen = !isLoopback(host);
+  const {
+    listener,
+    listen: { host },
+    tls,
+  } = options;
   const status = await statusOfBase(upstream).catch((error: unknown) => {
     const failure = asUnreachable(options.upstream, error);
-    if (isOpen || upstream instanceof LayoutUpstream) throw failure;
-    options.listener({ kind: 'warning', message: failure.message });
+    if (upstream instanceof LayoutUpstream) throw failure;
+    listener({ kind: 'warning', message: failure.message });
   });
-  if (status === 401 && isOpen) {
-    throw usage(
-      `--listen ${host}: the registry ${options.upstream} wants credentials; in front of such a one the service listens on loopback only`,
-      'use --listen 127.0.0.1:PORT; a registry that gives anonymous tokens counts as wanting credentials, too',
-    );
+  if (status === 401 && !isLoopback(host) && tls === undefined) {
+    const message = `--listen ${host}: what callers show for ${options.upstream} crosses the network in the clear; use --tls-cert and --tls-key, or a proxy that speaks TLS`;
+    listener({ kind: 'warning', message });
   }
   if (status === undefined || status === 200 || status === 401) return;
   throw new QuayctlError('protocol', `${options.upstream}: status ${status} for /v2/, so it is no registry`);
@@ -131,10 +134,4 @@ async function statusOfBase(upstream: Upstream): Promise<number> {
 function asUnreachable(upstream: string, error: unknown): QuayctlError {
   if (isQuayctlError(error)) return error;
   return new QuayctlError('unreachable', `${upstream} does not answer`, { cause: error });
-}
-
-async function openTracker(torrents: TorrentMaker, store: HashStore): Promise<Tracker> {
-  // Swarms outlive the process: peers of torrents made before a restart come back after it.
-  await torrents.recall(store);
-  return new Tracker({ knows: (infoHash) => torrents.knows(infoHash) });
 }

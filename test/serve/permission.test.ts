@@ -1,15 +1,19 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { decodeTorrent } from '../../src/metainfo/metainfo.ts';
+import { startHttpFaultProxy } from '../helpers/fault-proxy.ts';
+import { startServer } from '../helpers/http-server.ts';
 import { randomLayer, TestLayout, type BuiltImage } from '../helpers/images.ts';
 import { mustRun, run } from '../helpers/processes.ts';
 import { programPath, skipWithout } from '../helpers/programs.ts';
 import { pushImage } from '../helpers/push.ts';
 import { startRegistry, type TestRegistry } from '../helpers/registry.ts';
 import { tempDirectory } from '../helpers/temp.ts';
+import { startTokenServer } from '../helpers/token-server.ts';
 import { startService } from '../helpers/torrent-service.ts';
 
 const SKIP = { skip: skipWithout('docker-registry', 'htpasswd') };
@@ -83,21 +87,145 @@ test(
   },
 );
 
+test('beyond loopback without TLS the operator is warned where callers show credentials', SKIP, async (t) => {
+  const { registry } = await privateRegistry(t);
+  const open = { upstream: registry.url, publicUrl: 'http://service.example' };
+  for (const [host, expected] of [
+    ['0.0.0.0', true],
+    ['127.0.0.1', false],
+  ] as const) {
+    const { events } = await startService(t, { ...open, listen: { host, port: 0 } });
+    const warned = events.some((event) => event.kind === 'warning' && /in the clear/.test(event.message));
+    assert.equal(warned, expected, host);
+  }
+});
+
 test(
-  'other hosts cannot reach the service in front of a registry that wants credentials',
+  'with a credential of its own the service reads by itself: one pass, and a web seed',
   SKIP,
   async (t) => {
-    const { registry } = await privateRegistry(t);
-    const open = { upstream: registry.url, publicUrl: 'http://service.example' };
-    for (const host of ['0.0.0.0', '::']) {
-      await assert.rejects(startService(t, { ...open, listen: { host, port: 0 } }), {
-        code: 'usage',
-        message: /wants credentials/,
-        hint: /anonymous tokens counts as wanting credentials/,
-      });
-    }
+    const { registry, digest } = await privateRegistry(t);
+    const credential = { kind: 'basic', username: 'alice', password: 'right-password' } as const;
+    const service = await startService(t, {
+      upstream: registry.url,
+      ownCredential: () => Promise.resolve(credential),
+    });
+    // What the service may read, strangers may not.
+    assert.equal((await service.torrent('team/app', digest)).status, 401);
+    assert.equal((await service.torrent('team/app', digest, { authorization: WRONG })).status, 401);
+    const answer = await service.torrent('team/app', digest, { authorization: RIGHT });
+    const { urlList } = decodeTorrent(Buffer.from(await answer.arrayBuffer()));
+    const [url = ''] = urlList;
+    const blob = await fetch(url);
+    assert.equal(blob.status, 200);
+    assert.equal(
+      `sha256:${createHash('sha256')
+        .update(await blob.bytes())
+        .digest('hex')}`,
+      digest,
+    );
+    assert.equal((await fetch(url.replace('team/app', 'team/other'))).status, 403);
+    const reads = registry.requests().filter((line) => /^GET \S+\/blobs\/\S+ 200/.test(line));
+    assert.equal(reads.length, 2, 'once for hashing, once for the web seed');
   },
 );
+
+test('a wrong credential of its own costs the web seed, not the torrent', SKIP, async (t) => {
+  const { registry, digest } = await privateRegistry(t);
+  const credential = { kind: 'basic', username: 'alice', password: 'stale' } as const;
+  const service = await startService(t, {
+    upstream: registry.url,
+    ownCredential: () => Promise.resolve(credential),
+  });
+  const answer = await service.torrent('team/app', digest, { authorization: RIGHT });
+  assert.equal(answer.status, 200);
+  assert.deepEqual(decodeTorrent(Buffer.from(await answer.arrayBuffer())).urlList, []);
+});
+
+test(
+  'a granted permission serves while the upstream is down, for the grace and for its caller only',
+  SKIP,
+  async (t) => {
+    const { registry, digest } = await privateRegistry(t);
+    const proxy = await startHttpFaultProxy(t, registry.url);
+    let now = 0;
+    t.mock.method(performance, 'now', () => now);
+    const service = await startService(t, { upstream: proxy.url, permissionGraceMs: 600_000 });
+    const status = async (authorization?: string): Promise<number> => {
+      const answer = await service.torrent(
+        'team/app',
+        digest,
+        authorization === undefined ? {} : { authorization },
+      );
+      await answer.bytes();
+      return answer.status;
+    };
+    assert.equal(await status(RIGHT), 200);
+    await proxy.down();
+    now = 599_000;
+    assert.equal(await status(RIGHT), 200, 'within the grace');
+    assert.equal(await status(WRONG), 502, 'somebody else');
+    assert.equal(await status(), 502, 'a stranger');
+    now = 601_000;
+    assert.equal(await status(RIGHT), 502, 'beyond the grace');
+
+    await proxy.up();
+    assert.equal(await status(RIGHT), 200);
+    // The cache of what was granted just now is not asked again, what is older is.
+    proxy.faults.push({ status: 403 });
+    now += 61_000;
+    assert.equal(await status(RIGHT), 403);
+    proxy.faults.length = 0;
+    proxy.faults.push({ status: 503 });
+    assert.equal(await status(RIGHT), 502, 'never after a 403');
+  },
+);
+
+test('a token server is asked by callers and by the service itself', SKIP, async (t) => {
+  const tokens = await startTokenServer(t, { users: { alice: 'right-password', robot: 'robot-password' } });
+  const registry = await startRegistry(t, { auth: tokens.auth });
+  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+  const image = await layout.addImage({ layers: [randomLayer(100_000, 'a')] }, 'team/app:1.0');
+  const push = tokens.authorization('repository:team/app:pull,push');
+  await pushImage(layout, image.manifest, {
+    url: registry.url,
+    repository: 'team/app',
+    tag: '1.0',
+    authorization: push,
+  });
+  const digest = image.layers[0]?.digest ?? '';
+  const service = await startService(t, {
+    upstream: registry.url,
+    ownCredential: () => Promise.resolve({ kind: 'basic', username: 'robot', password: 'robot-password' }),
+  });
+  const anonymous = await service.torrent('team/app', digest);
+  assert.equal(anonymous.status, 401);
+  assert.match(anonymous.headers.get('www-authenticate') ?? '', /^Bearer realm=/);
+  const other = tokens.authorization('repository:team/other:pull');
+  assert.equal((await service.torrent('team/app', digest, { authorization: other })).status, 401);
+  const pull = tokens.authorization('repository:team/app:pull');
+  const answer = await service.torrent('team/app', digest, { authorization: pull });
+  const [url = ''] = decodeTorrent(Buffer.from(await answer.arrayBuffer())).urlList;
+  assert.equal((await fetch(url)).status, 200);
+  assert.deepEqual([...new Set(tokens.requests)], ['GET repository:team/app:pull robot']);
+});
+
+test('the password of the service goes to no realm in the clear', SKIP, async (t) => {
+  const { digest } = await privateRegistry(t);
+  const hostile = await startServer(t, (_, response) => {
+    response
+      .writeHead(401, { 'www-authenticate': 'Bearer realm="http://192.0.2.1/token",service="x"' })
+      .end();
+  });
+  const service = await startService(t, {
+    upstream: hostile.url,
+    ownCredential: () => Promise.resolve({ kind: 'basic', username: 'robot', password: 'robot-password' }),
+  });
+  const answer = await service.torrent('team/app', digest, { authorization: RIGHT });
+  assert.equal(answer.status, 401);
+  const shown = hostile.requests.map(({ headers }) => headers.authorization ?? 'none');
+  assert.ok(shown.every((value) => value === 'none' || value === RIGHT));
+});
 
 test('in front of an open registry, and of a layout, other hosts may', SKIP, async (t) => {
   const registry = await startRegistry(t);

@@ -3,9 +3,11 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { parseDigest } from '../../src/image/digest.ts';
-import { loadSecret } from '../../src/serve/torrents/secret.ts';
+import { loadSecrets } from '../../src/serve/tokens/secret-file.ts';
+import type { Secret } from '../../src/serve/torrents/secret.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 
+const loadSecret = async (path: string): Promise<Secret> => (await loadSecrets(path)).secret;
 const DIGEST = parseDigest(`sha256:${'a'.repeat(64)}`);
 
 test('a secret is made once, for its owner only, whoever asks first', async (t) => {
@@ -40,6 +42,7 @@ test('a secret file that is not understood is an error and stays as it is', asyn
     '{"version":1,"hmac":"c2hvcnQ"}',
     '{"version":1,"hmac":7}',
     '[]',
+    `{"version":1,"hmac":"${'a'.repeat(43)}","keys":[{"kid":"x"}]}`,
   ]) {
     await writeFile(path, content);
     await assert.rejects(loadSecret(path), { code: 'store' }, content);

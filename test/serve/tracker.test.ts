@@ -3,15 +3,21 @@ import { networkInterfaces } from 'node:os';
 import { test, type TestContext } from 'node:test';
 import { decodeBencode, isDictionary, type BDictionary } from '../../src/metainfo/bencode.ts';
 import { decodeTorrent, type InfoHash } from '../../src/metainfo/metainfo.ts';
-import { peerAddress, plainAddress } from '../../src/serve/tracker/address.ts';
+import { plainAddress } from '../../src/serve/http/client-address.ts';
+import { peerAddress } from '../../src/serve/tracker/address.ts';
 import { PeerList, type Announcement } from '../../src/serve/tracker/peer-list.ts';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 import { startService, type TestService } from '../helpers/torrent-service.ts';
 
+interface Swarm {
+  readonly infoHash: InfoHash;
+  readonly token: string;
+}
+
 interface Tracked {
   readonly service: TestService;
-  readonly infoHash: InfoHash;
+  readonly swarm: Swarm;
   readonly layout: TestLayout;
 }
 
@@ -25,7 +31,12 @@ async function tracked(t: TestContext, host = '127.0.0.1'): Promise<Tracked> {
     publicUrl: 'http://service',
   });
   const answer = await service.torrent('team/app', image.layers[0]?.digest ?? '');
-  return { service, layout, infoHash: decodeTorrent(Buffer.from(await answer.arrayBuffer())).infoHash };
+  return { service, layout, swarm: await swarmOf(answer) };
+}
+
+async function swarmOf(answer: Response): Promise<Swarm> {
+  const { infoHash, announce: urls } = decodeTorrent(Buffer.from(await answer.arrayBuffer()));
+  return { infoHash, token: new URL(urls[0] ?? '').searchParams.get('jwt') ?? '' };
 }
 
 const escaped = (hex: string): string => hex.replace(/../g, '%$&');
@@ -41,12 +52,12 @@ async function ask(base: string, path: string): Promise<BDictionary> {
 
 function announce(
   base: string,
-  infoHash: string,
+  { infoHash, token }: Swarm,
   fields: Readonly<Record<string, string | number>>,
 ): Promise<BDictionary> {
   const query = { port: 7000, left: 100, compact: 1, ...fields };
   const rest = Object.entries(query).map(([name, value]) => `${name}=${value}`);
-  return ask(base, `/announce?info_hash=${escaped(infoHash)}&${rest.join('&')}`);
+  return ask(base, `/announce?info_hash=${escaped(infoHash)}&${rest.join('&')}&jwt=${token}`);
 }
 
 /** `address:port` of compact peers (BEP 23, BEP 7). */
@@ -68,9 +79,9 @@ const failure = (answer: BDictionary): string => {
 };
 
 test('peers of one swarm hear of each other, not of themselves, and seeds not of seeds', async (t) => {
-  const { service, infoHash } = await tracked(t);
+  const { service, swarm } = await tracked(t);
   const tell = (name: string, port: number, left: number, more = {}): Promise<BDictionary> =>
-    announce(service.url, infoHash, { peer_id: peerId(name), port, left, ...more });
+    announce(service.url, swarm, { peer_id: peerId(name), port, left, ...more });
   assert.deepEqual(peers(await tell('a', 7001, 100, { event: 'started' })), []);
   assert.deepEqual(peers(await tell('b', 7002, 0)), ['127.0.0.1:7001']);
   assert.deepEqual(peers(await tell('c', 7003, 0)), ['127.0.0.1:7001']);
@@ -88,26 +99,26 @@ test('peers of one swarm hear of each other, not of themselves, and seeds not of
 });
 
 test('peers are told in compact form, whatever was asked for', async (t) => {
-  const { service, infoHash } = await tracked(t);
-  await announce(service.url, infoHash, { peer_id: peerId('a'), port: 7001 });
-  const answer = await announce(service.url, infoHash, { peer_id: peerId('b'), port: 7002, compact: 0 });
+  const { service, swarm } = await tracked(t);
+  await announce(service.url, swarm, { peer_id: peerId('a'), port: 7001 });
+  const answer = await announce(service.url, swarm, { peer_id: peerId('b'), port: 7002, compact: 0 });
   assert.deepEqual(peers(answer), ['127.0.0.1:7001']);
 });
 
-test('only swarms of torrents that were made here are tracked, before a restart or after', async (t) => {
-  const { service, infoHash, layout } = await tracked(t);
-  const unknown = await announce(service.url, '00'.repeat(20), { peer_id: peerId('a') });
-  assert.equal(failure(unknown), 'unapproved request: unknown info hash');
+test('tokens outlive a restart; another service knows neither them nor the swarm', async (t) => {
+  const { service, swarm, layout } = await tracked(t);
   await service.close();
-  const again = await startService(t, { upstream: `oci:${layout.directory}`, dataDirectory: service.data });
-  assert.equal(failure(await announce(again.url, infoHash, { peer_id: peerId('a') })), 'none');
-  const elsewhere = await startService(t, { upstream: `oci:${layout.directory}` });
-  assert.match(failure(await announce(elsewhere.url, infoHash, { peer_id: peerId('a') })), /unapproved/);
+  const options = { upstream: `oci:${layout.directory}`, publicUrl: 'http://service' };
+  const again = await startService(t, { ...options, dataDirectory: service.data });
+  assert.equal(failure(await announce(again.url, swarm, { peer_id: peerId('a') })), 'none');
+  const elsewhere = await startService(t, options);
+  const refused = await announce(elsewhere.url, swarm, { peer_id: peerId('a') });
+  assert.equal(failure(refused), 'unapproved request: invalid jwt');
 });
 
 test('hostile announces are refused with a reason', async (t) => {
-  const { service, infoHash } = await tracked(t);
-  const hash = `info_hash=${escaped(infoHash)}`;
+  const { service, swarm } = await tracked(t);
+  const hash = `jwt=${swarm.token}&info_hash=${escaped(swarm.infoHash)}`;
   const id = `peer_id=${peerId('a')}`;
   for (const query of [
     '',
@@ -126,19 +137,60 @@ test('hostile announces are refused with a reason', async (t) => {
     assert.notEqual(failure(await ask(service.url, `/announce?${query}`)), 'none', query);
   }
   for (const numwant of ['-1', '999999999', 'x', '0']) {
-    const answer = await announce(service.url, infoHash, { peer_id: peerId('b'), numwant, left: 'x' });
+    const answer = await announce(service.url, swarm, { peer_id: peerId('b'), numwant, left: 'x' });
     assert.equal(failure(answer), 'none', numwant);
   }
 });
 
-test('scrapes and statistics are refused', async (t) => {
-  const { service, infoHash } = await tracked(t);
-  await announce(service.url, infoHash, { peer_id: peerId('a'), left: 0 });
-  for (const query of ['', `?info_hash=${escaped(infoHash)}`]) {
-    assert.equal(failure(await ask(service.url, `/scrape${query}`)), 'unapproved request: missing jwt');
+test('a scrape is answered to the holder of a token, for his own swarm only (BEP 48)', async (t) => {
+  const { service, swarm, layout } = await tracked(t);
+  await announce(service.url, swarm, { peer_id: peerId('a'), left: 0, event: 'completed' });
+  await announce(service.url, swarm, { peer_id: peerId('b') });
+  const image = await layout.addImage({ layers: [randomLayer(1000, 'other')] }, 'team/app:2.0');
+  const other = await swarmOf(await service.torrent('team/app', image.layers[0]?.digest ?? ''));
+  const own = `info_hash=${escaped(swarm.infoHash)}`;
+  for (const [query, reason] of [
+    ['', 'unapproved request: missing jwt'],
+    [own, 'unapproved request: missing jwt'],
+    [`jwt=${swarm.token}`, 'unapproved request: invalid jwt'],
+    [`jwt=${other.token}&${own}`, 'unapproved request: invalid jwt'],
+    [`jwt=${swarm.token}&${own}&info_hash=${escaped(other.infoHash)}`, 'unapproved request: invalid jwt'],
+    [`jwt=${swarm.token}&jwt=${swarm.token}&${own}`, 'unapproved request: invalid jwt'],
+  ] as const) {
+    assert.equal(failure(await ask(service.url, `/scrape?${query}`)), reason, query);
   }
+  const answer = await fetch(`${service.url}/scrape?jwt=${swarm.token}&${own}`);
+  const key = Buffer.concat([Buffer.from('d5:filesd20:'), Buffer.from(swarm.infoHash, 'hex')]);
+  const counts = Buffer.from('d8:completei1e10:downloadedi1e10:incompletei1eeee');
+  assert.deepEqual(Buffer.from(await answer.arrayBuffer()), Buffer.concat([key, counts]));
+});
+
+test('no statistics are served', async (t) => {
+  const { service } = await tracked(t);
   for (const path of ['/stats', '/stats.json'])
     assert.equal((await fetch(`${service.url}${path}`)).status, 404);
+});
+
+test('a client that announces too often is refused, others are not', async (t) => {
+  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+  const image = await layout.addImage({ layers: [randomLayer(1000, 'a')] }, 'team/app:1.0');
+  const service = await startService(t, {
+    upstream: `oci:${layout.directory}`,
+    announceLimit: { perSecond: 0.001, burst: 3 },
+    trustedProxies: ['127.0.0.0/8'],
+  });
+  const swarm = await swarmOf(await service.torrent('team/app', image.layers[0]?.digest ?? ''));
+  const query = `info_hash=${escaped(swarm.infoHash)}&peer_id=${peerId('a')}&port=1&jwt=${swarm.token}`;
+  const from = async (client: string): Promise<string> => {
+    const headers = { 'x-forwarded-for': client };
+    const answer = await fetch(`${service.url}/announce?${query}`, { headers });
+    const decoded = decodeBencode(Buffer.from(await answer.arrayBuffer()));
+    assert.ok(isDictionary(decoded));
+    return failure(decoded);
+  };
+  for (let round = 0; round < 3; round++) assert.equal(await from('192.0.2.1'), 'none');
+  assert.equal(await from('192.0.2.1'), 'too many announces from this address');
+  assert.equal(await from('192.0.2.2'), 'none');
 });
 
 test('with an external tracker the own one stays off', async (t) => {
@@ -147,7 +199,8 @@ test('with an external tracker the own one stays off', async (t) => {
   const announce_ = 'http://tracker.example/announce';
   const service = await startService(t, { upstream: `oci:${layout.directory}`, announce: announce_ });
   const answer = await service.torrent('team/app', image.config.digest);
-  assert.deepEqual(decodeTorrent(Buffer.from(await answer.arrayBuffer())).announce, [announce_]);
+  const [url = ''] = decodeTorrent(Buffer.from(await answer.arrayBuffer())).announce;
+  assert.equal(url.split('?jwt=')[0], announce_);
   assert.equal((await fetch(`${service.url}/announce`)).status, 404);
 });
 
@@ -156,26 +209,26 @@ test('a loopback address is told to loopback only, a named address to everybody'
     .flatMap((each) => each ?? [])
     .find(({ family, internal }) => family === 'IPv4' && !internal);
   if (outside === undefined) return t.skip('this machine has no address but loopback');
-  const { service, infoHash } = await tracked(t, '0.0.0.0');
+  const { service, swarm } = await tracked(t, '0.0.0.0');
   const { port } = new URL(service.url);
   const [inner, outer] = [`http://127.0.0.1:${port}`, `http://${outside.address}:${port}`];
-  await announce(inner, infoHash, { peer_id: peerId('a'), port: 7001 });
-  const far = await announce(outer, infoHash, { peer_id: peerId('b'), port: 7002 });
+  await announce(inner, swarm, { peer_id: peerId('a'), port: 7001 });
+  const far = await announce(outer, swarm, { peer_id: peerId('b'), port: 7002 });
   assert.deepEqual(peers(far), []);
   assert.deepEqual(
-    peers(await announce(inner, infoHash, { peer_id: peerId('c'), port: 7003 })),
+    peers(await announce(inner, swarm, { peer_id: peerId('c'), port: 7003 })),
     ['127.0.0.1:7001', `${outside.address}:7002`].sort(),
   );
-  await announce(inner, infoHash, { peer_id: peerId('a'), port: 7001, ip: '192.0.2.7' });
-  assert.deepEqual(peers(await announce(outer, infoHash, { peer_id: peerId('b'), port: 7002 })), [
+  await announce(inner, swarm, { peer_id: peerId('a'), port: 7001, ip: '192.0.2.7' });
+  assert.deepEqual(peers(await announce(outer, swarm, { peer_id: peerId('b'), port: 7002 })), [
     '192.0.2.7:7001',
   ]);
 });
 
 test('IPv6 peers are told as BEP 7 has it', async (t) => {
-  const { service, infoHash } = await tracked(t);
-  await announce(service.url, infoHash, { peer_id: peerId('a'), port: 7001, ip: '2001:db8::1' });
-  const answer = await announce(service.url, infoHash, { peer_id: peerId('b'), port: 7002 });
+  const { service, swarm } = await tracked(t);
+  await announce(service.url, swarm, { peer_id: peerId('a'), port: 7001, ip: '2001:db8::1' });
+  const answer = await announce(service.url, swarm, { peer_id: peerId('b'), port: 7002 });
   assert.deepEqual(peers(answer, 'peers6'), ['20010db8000000000000000000000001:7001']);
 });
 

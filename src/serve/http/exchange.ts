@@ -7,6 +7,8 @@ export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly method: 'GET' | 'HEAD';
+  /** Address of who asks, seen through trusted proxies. */
+  readonly client: string;
   /** Decoded one by one, the first slash left out: `['v2', 'team', 'app', ...]`. */
   readonly components: readonly string[];
   readonly query: URLSearchParams;

@@ -13,21 +13,24 @@ export interface RouterOptions {
   /** By the first component of the path: `v2`, `c1`, `announce`. */
   readonly routes: ReadonlyMap<string, Route>;
   readonly listener: ServeListener;
+  readonly clientOf: (request: IncomingMessage) => string;
   readonly closing: AbortSignal;
 }
 
 /** Gives every request to its route, and turns what the route throws into an answer. */
-export function router({ routes, listener, closing }: RouterOptions) {
+export function router({ routes, listener, clientOf, closing }: RouterOptions) {
   return (request: IncomingMessage, response: ServerResponse): void => {
     const startedAt = performance.now();
-    const client = new AbortController();
+    const left = new AbortController();
+    const client = clientOf(request);
     const [rawPath = '', ...queries] = (request.url ?? '').split('?');
     const components = pathComponents(rawPath) ?? [];
     response.on('close', () => {
-      client.abort();
+      left.abort();
       listener({
         kind: 'request',
-        client: request.socket.remoteAddress ?? 'unknown',
+        client: client === '' ? 'unknown' : client,
+        route: components[0] !== undefined && routes.has(components[0]) ? components[0] : 'none',
         method: request.method ?? '',
         path: rawPath.slice(0, MAX_LOGGED_PATH),
         status: response.statusCode,
@@ -43,10 +46,11 @@ export function router({ routes, listener, closing }: RouterOptions) {
       request,
       response,
       method: request.method === 'HEAD' ? 'HEAD' : 'GET',
+      client,
       components,
       query: new URLSearchParams(rawQuery),
       rawQuery,
-      signal: client.signal,
+      signal: left.signal,
       closing,
     };
     void answer(exchange, routes, listener);

@@ -1,12 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { isQuayctlError } from '../../base/errors.ts';
 import type { Digest } from '../../image/digest.ts';
+import type { InfoHash } from '../../metainfo/info-hash.ts';
 import { refuse, send, sendJson, type Exchange, type Route } from '../http/exchange.ts';
 import { blobName } from '../http/path.ts';
-import { mayRead } from '../permission.ts';
+import type { Permission } from '../permission.ts';
+import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { PieceHashes } from '../torrents/hash-store.ts';
 import type { Hashing, RunningPass } from '../torrents/hashing.ts';
-import type { TorrentMaker } from '../torrents/torrent-maker.ts';
-import type { BlobName, Upstream } from '../upstream/upstream.ts';
+import type { Secret } from '../torrents/secret.ts';
+import { makeTorrent } from '../torrents/torrent-maker.ts';
+import type { BlobName } from '../upstream/upstream.ts';
 
 /** The longest that an answer is held back, seconds (protocol.md). */
 const MAX_WAIT_SECONDS = 60;
@@ -15,11 +19,13 @@ const SHORTEST_WAIT_SECONDS = 0.25;
 const NOT_STORED = { 'cache-control': 'private, no-store' };
 
 export interface TorrentRouteOptions {
-  readonly upstream: Upstream;
+  /** What callers may read. */
+  readonly permission: Permission;
+  /** What the service itself may read. */
+  readonly own: Permission;
   readonly hashing: Hashing;
-  readonly torrents: TorrentMaker;
-  /** Tracker URL of every torrent. */
-  readonly announce: string;
+  readonly secret: Secret;
+  readonly tokens: AnnounceTokens;
   /** The signed URL of a blob that the service can read by itself. */
   readonly webSeed: (blob: BlobName) => string;
   /** True for a name by which callers may mean this upstream. */
@@ -47,10 +53,10 @@ export function torrentRoute(options: TorrentRouteOptions): Route {
 }
 
 async function answer(options: TorrentRouteOptions, exchange: Exchange, blob: BlobName): Promise<void> {
-  const { upstream, hashing } = options;
+  const { permission, hashing, secret, tokens } = options;
   const { signal } = exchange;
   const { authorization } = exchange.request.headers;
-  const verdict = await mayRead(upstream, blob, authorization, signal);
+  const verdict = await permission.mayRead(blob, authorization, signal);
   if (verdict.kind === 'refused') {
     const message = `the registry answers ${verdict.status} for this blob`;
     return refuse(exchange, verdict.status, 'DENIED', message, { ...verdict.headers, ...NOT_STORED });
@@ -62,8 +68,9 @@ async function answer(options: TorrentRouteOptions, exchange: Exchange, blob: Bl
   const hashes = 'done' in found ? await waitFor(found, exchange) : found;
   if (hashes === undefined) return sendProgress(exchange, found as RunningPass);
 
-  const webSeeds = (await isPublic(upstream, blob, authorization, signal)) ? [options.webSeed(blob)] : [];
-  sendTorrent(exchange, blob.digest, options.torrents.torrent(hashes, options.announce, webSeeds));
+  const webSeeds = (await isReadable(options.own, blob, signal)) ? [options.webSeed(blob)] : [];
+  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, authorization);
+  sendTorrent(exchange, blob.digest, await makeTorrent(secret, hashes, { announce, webSeeds }));
 }
 
 /** The hashes, or undefined when the client's patience, or the service's life, ends first. */
@@ -91,15 +98,15 @@ function sendProgress(exchange: Exchange, running: RunningPass): void {
   sendJson(exchange, 202, { size: pass.size, hashed: pass.hashed, etaSeconds }, headers);
 }
 
-/** Only what anybody may read gets a web seed: the service has no credential of its own to read the rest with. */
-async function isPublic(
-  upstream: Upstream,
-  blob: BlobName,
-  authorization: string | undefined,
-  signal: AbortSignal,
-): Promise<boolean> {
-  if (authorization === undefined) return true;
-  return (await mayRead(upstream, blob, undefined, signal)).kind === 'granted';
+/** A web seed is the service's own to read; where it may not, or cannot now, peers must do. */
+async function isReadable(own: Permission, blob: BlobName, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await own.mayRead(blob, undefined, signal)).kind === 'granted';
+  } catch (error) {
+    signal.throwIfAborted();
+    if (isQuayctlError(error)) return false;
+    throw error;
+  }
 }
 
 function sendTorrent(exchange: Exchange, digest: Digest, torrent: Uint8Array): void {

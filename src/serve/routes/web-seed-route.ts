@@ -1,7 +1,8 @@
 import { contentRange, wantedRange } from '../http/range.ts';
 import { passThrough, refuse, send, type Exchange, type Route } from '../http/exchange.ts';
 import { blobName } from '../http/path.ts';
-import type { HashStore, PieceHashes } from '../torrents/hash-store.ts';
+import type { Permission } from '../permission.ts';
+import type { HashStore } from '../torrents/hash-store.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { isSigned } from '../torrents/web-seed-url.ts';
 import {
@@ -14,7 +15,9 @@ import {
 } from '../upstream/upstream.ts';
 
 export interface WebSeedRouteOptions {
-  readonly upstream: Upstream;
+  /** As the service itself may read it. */
+  readonly own: Upstream;
+  readonly permission: Permission;
   readonly secret: Secret;
   readonly store: HashStore;
 }
@@ -32,19 +35,26 @@ export function webSeedRoute(options: WebSeedRouteOptions): Route {
         'not signed by this service, or expired: ask for the torrent again',
       );
     }
-    // A URL is only signed once the hashes are there; on a replica that has none yet there is no size to go by.
-    const hashes = await options.store.load(blob.digest);
-    if (hashes === undefined) return refuse(exchange, 404, 'BLOB_UNKNOWN', 'ask for the torrent first');
-    await answer(options.upstream, exchange, blob, hashes);
+    const length = await lengthOf(options, blob, exchange.signal);
+    if (length === undefined)
+      return refuse(exchange, 404, 'BLOB_UNKNOWN', 'the registry has no such blob for us');
+    await answer(options.own, exchange, blob, length);
   };
 }
 
-async function answer(
-  upstream: Upstream,
-  exchange: Exchange,
+/** A replica that has not hashed the blob itself asks the upstream. */
+async function lengthOf(
+  { store, permission }: WebSeedRouteOptions,
   blob: BlobName,
-  { length }: PieceHashes,
-): Promise<void> {
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const hashes = await store.load(blob.digest);
+  if (hashes !== undefined) return hashes.length;
+  const verdict = await permission.mayRead(blob, undefined, signal);
+  return verdict.kind === 'granted' ? verdict.size : undefined;
+}
+
+async function answer(upstream: Upstream, exchange: Exchange, blob: BlobName, length: number): Promise<void> {
   const { request, method, signal } = exchange;
   const etag = `"${blob.digest}"`;
   const about = { etag, 'accept-ranges': 'bytes', 'cache-control': 'private, no-store' };

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { QuayctlError } from '../../base/errors.ts';
-import { digestFromHex, digestHex, type Digest } from '../../image/digest.ts';
+import { digestHex, type Digest } from '../../image/digest.ts';
 import { decodeBencode, encodeBencode, isDictionary } from '../../metainfo/bencode.ts';
 import { pieceGeometry } from '../../metainfo/geometry.ts';
 import { PIECE_HASH_LENGTH } from '../../metainfo/geometry.ts';
@@ -53,19 +53,6 @@ export class HashStore {
     }
   }
 
-  /** Everything that is kept, one after the other. */
-  async *all(): AsyncGenerator<PieceHashes> {
-    const names = await readdir(this.#directory).catch((error: unknown) => {
-      if (isAbsent(error)) return [];
-      throw new QuayctlError('store', `${this.#directory} cannot be read`, { cause: error });
-    });
-    for (const name of names) {
-      if (!/^[0-9a-f]{64}$/.test(name)) continue;
-      const hashes = await this.load(digestFromHex(name));
-      if (hashes !== undefined) yield hashes;
-    }
-  }
-
   #path(digest: Digest): string {
     return join(this.#directory, digestHex(digest));
   }
@@ -92,8 +79,4 @@ function parse(digest: Digest, bytes: Uint8Array): PieceHashes | undefined {
 
 function checksum(bytes: Uint8Array): Buffer {
   return createHash('sha256').update(bytes).digest();
-}
-
-function isAbsent(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === 'ENOENT';
 }

@@ -3,6 +3,7 @@ import { QuayctlError } from '../../base/errors.ts';
 import { pieceGeometry } from '../../metainfo/geometry.ts';
 import { PieceHasher } from '../../metainfo/piece-hasher.ts';
 import {
+  discard,
   headerOf,
   isSuccess,
   type BlobName,
@@ -58,7 +59,7 @@ export class HashingPass {
       this.#check(answer);
       return await this.#hash(answer.body);
     } finally {
-      answer.body.destroy();
+      discard(answer);
     }
   }
 

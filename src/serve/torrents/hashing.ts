@@ -9,6 +9,9 @@ import type { HashStore, PieceHashes } from './hash-store.ts';
 const PASSES_AT_ONCE = 4;
 /** Of all waiting and running; more than the layers of a whole registry's images pulled at once. */
 const MAX_PASSES = 1000;
+/** A caller's credential reads for those who ask: clients ask again at least every 60 seconds. */
+const INTEREST_MS = 90_000;
+const INTEREST_CHECK_MS = 5000;
 /** A wrong blob is not read again for every question about it. */
 const FAILURE_REMEMBERED_MS = 30_000;
 const MAX_FAILURES = 1000;
@@ -24,6 +27,8 @@ export interface RunningPass {
 
 export interface HashingOptions {
   readonly upstream: Upstream;
+  /** The upstream as the service itself may read it. */
+  readonly own: Upstream;
   readonly store: HashStore;
   readonly listener: ServeListener;
 }
@@ -32,6 +37,8 @@ export interface HashingOptions {
 export class Hashing {
   readonly #options: HashingOptions;
   readonly #running = new Map<Digest, RunningPass>();
+  /** When a pass was last asked for, milliseconds on the clock of performance.now. */
+  readonly #askedAt = new WeakMap<HashingPass, number>();
   readonly #waiting: (() => void)[] = [];
   readonly #failures = new Map<Digest, { readonly error: QuayctlError; readonly until: number }>();
   readonly #closing = new AbortController();
@@ -42,7 +49,8 @@ export class Hashing {
   }
 
   /**
-   * The hashes, or the pass that makes them. A pass outlives the request that began it.
+   * The hashes, or the pass that makes them. A pass outlives the request that began it; one that has to read with a
+   * caller's credential ends when nobody asks for it any more.
    * @param size of the blob, bytes, > 0
    * @param authorization of the caller who may read the blob
    * @throws QuayctlError `limit` where too many passes wait; `verification` where the blob was lately found wrong
@@ -52,12 +60,17 @@ export class Hashing {
     size: number,
     authorization: string | undefined,
   ): Promise<PieceHashes | RunningPass> {
-    const known = this.#running.get(blob.digest) ?? (await this.#options.store.load(blob.digest));
+    const known = this.#asked(blob.digest) ?? (await this.#options.store.load(blob.digest));
     if (known !== undefined) return known;
     const failure = this.#failures.get(blob.digest);
     if (failure !== undefined && failure.until > Date.now()) throw failure.error;
     // Somebody may have begun while the disk was read.
-    return this.#running.get(blob.digest) ?? this.#begin(new HashingPass(blob, size), authorization);
+    return this.#asked(blob.digest) ?? this.#begin(new HashingPass(blob, size), authorization);
+  }
+
+  /** Passes that run or wait. */
+  get running(): number {
+    return this.#running.size;
   }
 
   /** Stops every pass; what is on disk stays. */
@@ -71,6 +84,7 @@ export class Hashing {
     if (this.#running.size >= MAX_PASSES) {
       throw new QuayctlError('limit', `more than ${MAX_PASSES} blobs wait to be hashed`);
     }
+    this.#askedAt.set(pass, performance.now());
     const ahead = [...this.#running.values()];
     const done = this.#run(pass, authorization).finally(() => this.#running.delete(digest));
     // Those who wait see the failure; nobody has to.
@@ -85,14 +99,14 @@ export class Hashing {
   }
 
   async #run(pass: HashingPass, authorization: string | undefined): Promise<PieceHashes> {
-    const { upstream, store, listener } = this.#options;
+    const { store, listener } = this.#options;
     const { digest } = pass.blob;
     await this.#turn();
     try {
       this.#closing.signal.throwIfAborted();
       listener({ kind: 'hashing', digest, size: pass.size });
       const startedAt = performance.now();
-      const hashes = await pass.run(upstream, authorization, this.#closing.signal);
+      const hashes = await this.#read(pass, authorization);
       listener({ kind: 'hashed', digest, size: pass.size, seconds: (performance.now() - startedAt) / 1000 });
       await store.save(hashes).catch((error: unknown) => {
         listener({
@@ -106,6 +120,34 @@ export class Hashing {
     } finally {
       this.#active--;
       this.#waiting.shift()?.();
+    }
+  }
+
+  #asked(digest: Digest): RunningPass | undefined {
+    const running = this.#running.get(digest);
+    if (running !== undefined) this.#askedAt.set(running.pass, performance.now());
+    return running;
+  }
+
+  /** As the service itself where that may read the blob, else with what the caller showed. */
+  async #read(pass: HashingPass, authorization: string | undefined): Promise<PieceHashes> {
+    const { own, upstream } = this.#options;
+    try {
+      return await pass.run(own, undefined, this.#closing.signal);
+    } catch (error) {
+      if (authorization === undefined || !isQuayctlError(error, 'unauthorized', 'not-found')) throw error;
+    }
+    const lapsed = new AbortController();
+    const timer = setInterval(() => {
+      if (performance.now() - (this.#askedAt.get(pass) ?? 0) < INTEREST_MS) return;
+      lapsed.abort(
+        new QuayctlError('interrupted', `nobody waits for the piece hashes of ${pass.blob.digest}`),
+      );
+    }, INTEREST_CHECK_MS).unref();
+    try {
+      return await pass.run(upstream, authorization, AbortSignal.any([this.#closing.signal, lapsed.signal]));
+    } finally {
+      clearInterval(timer);
     }
   }
 

@@ -1,44 +1,27 @@
 import { infoHashOf, type InfoHash } from '../../metainfo/info-hash.ts';
 import { buildInfo, encodeTorrent } from '../../metainfo/metainfo.ts';
-import type { HashStore, PieceHashes } from './hash-store.ts';
+import type { PieceHashes } from './hash-store.ts';
 import type { Secret } from './secret.ts';
 
-/** Makes torrents, and knows the info hashes of those it made. */
-export class TorrentMaker {
-  readonly #secret: Secret;
-  readonly #infoHashes = new Set<InfoHash>();
+/** What stands around the info dictionary, for one caller. */
+export interface TorrentSurroundings {
+  /** Tracker URL, with the caller's token. */
+  readonly announce: (infoHash: InfoHash) => Promise<string>;
+  readonly webSeeds: readonly string[];
+}
 
-  constructor(secret: Secret) {
-    this.#secret = secret;
-  }
-
-  /**
-   * The .torrent of a blob (protocol.md, "Info dictionary").
-   * @param announce tracker URL
-   */
-  torrent(hashes: PieceHashes, announce: string, webSeeds: readonly string[]): Uint8Array {
-    const { digest, made } = hashes;
-    const info = this.#info(hashes);
-    this.#infoHashes.add(infoHashOf(info));
-    return encodeTorrent(info, {
-      announce: [announce],
-      urlList: webSeeds,
-      createdBy: 'quayctl',
-      creationDate: made,
-      digest,
-    });
-  }
-
-  knows(infoHash: InfoHash): boolean {
-    return this.#infoHashes.has(infoHash);
-  }
-
-  /** Learns what was made before a restart. @throws QuayctlError `store` */
-  async recall(store: HashStore): Promise<void> {
-    for await (const hashes of store.all()) this.#infoHashes.add(infoHashOf(this.#info(hashes)));
-  }
-
-  #info({ digest, length, pieces }: PieceHashes): Uint8Array {
-    return buildInfo({ name: this.#secret.torrentName(digest), length, pieces });
-  }
+/** The .torrent of a blob (protocol.md, "Info dictionary"): the same for all replicas, but for what stands around it. */
+export async function makeTorrent(
+  secret: Secret,
+  { digest, length, pieces, made }: PieceHashes,
+  { announce, webSeeds }: TorrentSurroundings,
+): Promise<Uint8Array> {
+  const info = buildInfo({ name: secret.torrentName(digest), length, pieces });
+  return encodeTorrent(info, {
+    announce: [await announce(infoHashOf(info))],
+    urlList: webSeeds,
+    createdBy: 'quayctl',
+    creationDate: made,
+    digest,
+  });
 }

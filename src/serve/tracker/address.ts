@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { plainAddress } from '../http/client-address.ts';
 
 const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -12,12 +13,6 @@ UNREACHABLE.addSubnet('224.0.0.0', 3, 'ipv4');
 UNREACHABLE.addAddress('::', 'ipv6');
 UNREACHABLE.addSubnet('fe80::', 10, 'ipv6');
 UNREACHABLE.addSubnet('ff00::', 8, 'ipv6');
-
-/** `::ffff:192.0.2.1`, as a dual-stack socket shows it, is 192.0.2.1; zones mean nothing to anybody else. */
-export function plainAddress(address: string): string {
-  const [bare = ''] = address.toLowerCase().split('%');
-  return bare.startsWith('::ffff:') && isIP(bare.slice(7)) === 4 ? bare.slice(7) : bare;
-}
 
 export function isLoopbackAddress(address: string): boolean {
   return LOOPBACK.check(address, family(address));

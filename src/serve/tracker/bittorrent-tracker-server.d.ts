@@ -10,6 +10,8 @@ declare module 'bittorrent-tracker/server' {
     readonly left: number;
     readonly numwant: number;
     readonly event?: string;
+    /** Every other parameter as it came: a text, or a list where it came twice. */
+    readonly jwt?: unknown;
     /** Of the answer: 1 for BEP 23. */
     compact: number;
     /** Address of the connection. */

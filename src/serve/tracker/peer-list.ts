@@ -13,6 +13,13 @@ export interface Announcement {
   readonly expires: number;
 }
 
+/** Of peers now, and of downloads that came to their end (BEP 48). */
+export interface SwarmCount {
+  readonly complete: number;
+  readonly incomplete: number;
+  readonly downloaded: number;
+}
+
 /** A swarm of machines that pull one layer; more are still told of these. */
 const MAX_PEERS = 5000;
 /** Machines behind one address translation; one that invents peers fills no swarm. */
@@ -22,6 +29,8 @@ const MAX_PEERS_PER_SOURCE = 500;
 export class PeerList {
   readonly #peers = new Map<string, Announcement>();
   readonly #perSource = new Map<string, number>();
+  /** How many told that they had completed, while somebody was here. */
+  downloaded = 0;
 
   get size(): number {
     return this.#peers.size;
@@ -47,10 +56,10 @@ export class PeerList {
     for (const peer of this.#peers.values()) if (peer.expires <= now) this.remove(peer);
   }
 
-  count(): { readonly complete: number; readonly incomplete: number } {
+  count(): SwarmCount {
     let complete = 0;
     for (const peer of this.#peers.values()) if (peer.complete) complete++;
-    return { complete, incomplete: this.#peers.size - complete };
+    return { complete, incomplete: this.#peers.size - complete, downloaded: this.downloaded };
   }
 
   /**

@@ -4,10 +4,13 @@ import Server, {
   type TrackerSwarm,
 } from 'bittorrent-tracker/server';
 import { encodeBencode } from '../../metainfo/bencode.ts';
-import { parseInfoHash, type InfoHash } from '../../metainfo/info-hash.ts';
+import type { ServeListener } from '../events.ts';
+import { ClientLimiter, type ClientLimit } from '../http/client-limiter.ts';
 import type { Exchange, Route } from '../http/exchange.ts';
-import { peerAddress, plainAddress } from './address.ts';
+import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
+import { peerAddress } from './address.ts';
 import { PeerList } from './peer-list.ts';
+import { scrapeAnswer, scrapedHash } from './scrape.ts';
 
 /** Short: machines that start together must find each other together. */
 const SHORTEST_INTERVAL_SECONDS = 30;
@@ -21,9 +24,14 @@ const DEFAULT_PEERS = 50;
 const MAX_PEERS = 100;
 const EVENTS = new Set(['', 'empty', 'started', 'stopped', 'completed', 'update', 'paused']);
 
+/** A site behind one address may seed a store of thousands, and all its machines may start at once. */
+const ANNOUNCE_LIMIT: ClientLimit = { perSecond: 200, burst: 4000 };
+
 export interface TrackerOptions {
-  /** True for an info hash whose torrent this service has made. */
-  readonly knows: (infoHash: InfoHash) => boolean;
+  readonly tokens: AnnounceTokens;
+  readonly listener: ServeListener;
+  /** Announces and scrapes of one client. */
+  readonly limit?: ClientLimit | undefined;
 }
 
 /** The HTTP tracker (BEP 3, 7, 23): bittorrent-tracker parses and answers, peers are kept here. */
@@ -31,17 +39,26 @@ export class Tracker {
   readonly #server: Server;
   readonly #swarms = new Map<string, PeerList>();
   readonly #sweeper: NodeJS.Timeout;
+  readonly #options: TrackerOptions;
+  readonly #limiter: ClientLimiter;
   /** Of all swarms, as of the last sweep: good enough for the interval. */
   #peerCount = 0;
 
-  constructor({ knows }: TrackerOptions) {
+  constructor(options: TrackerOptions) {
+    this.#options = options;
+    this.#limiter = new ClientLimiter(options.limit ?? ANNOUNCE_LIMIT);
     this.#server = new Server({
       http: false,
       udp: false,
       ws: false,
       stats: false,
       interval: SHORTEST_INTERVAL_SECONDS * 1000,
-      filter: (infoHash, params, callback) => callback(whyRefused(infoHash, params, knows)),
+      filter: (infoHash, params, callback) => {
+        void this.#whyRefused(infoHash, params).then(
+          (reason) => callback(reason === undefined ? undefined : new Error(reason)),
+          () => callback(new Error('internal error')),
+        );
+      },
     });
     // The library's swarms keep peers by least use, for 20 minutes, and hand out every address to everybody.
     this.#server.getSwarm = (infoHash, callback) => callback(null, this.#swarm(infoHash));
@@ -50,27 +67,65 @@ export class Tracker {
 
   /** `/announce` */
   readonly announceRoute: Route = (exchange) => {
-    this.#hand(exchange);
+    answerHeaders(exchange);
+    if (this.#admits(exchange)) this.#hand(exchange);
   };
 
-  /** `/scrape`: for holders of a token only, and there are none yet. (The library's answers to it are malformed.) */
-  readonly scrapeRoute: Route = (exchange) => {
+  /** `/scrape` (BEP 48): of one swarm, for holders of its token. */
+  readonly scrapeRoute: Route = async (exchange) => {
     answerHeaders(exchange);
-    exchange.response.end(failure('unapproved request: missing jwt'));
+    if (!this.#admits(exchange)) return;
+    const { query, rawQuery, response } = exchange;
+    const [token, ...moreTokens] = query.getAll('jwt');
+    const infoHash = scrapedHash(rawQuery);
+    const reason = await this.#options.tokens.whyRefused(
+      moreTokens.length === 0 ? token : null,
+      infoHash ?? '',
+      { stopped: false },
+    );
+    if (reason !== undefined || infoHash === undefined) {
+      response.end(failure(reason ?? 'unapproved request: invalid jwt'));
+      return;
+    }
+    response.end(scrapeAnswer(infoHash, this.#swarms.get(infoHash)?.count()));
   };
+
+  /** Of now. */
+  get counts(): { readonly swarms: number; readonly peers: number } {
+    let peers = 0;
+    for (const list of this.#swarms.values()) peers += list.size;
+    return { swarms: this.#swarms.size, peers };
+  }
 
   close(): void {
     clearInterval(this.#sweeper);
     this.#server.close();
   }
 
-  #hand(exchange: Exchange): void {
-    const { request, response, rawQuery, query } = exchange;
-    answerHeaders(exchange);
+  #admits({ client, response }: Exchange): boolean {
+    if (this.#limiter.admit(client)) return true;
+    this.#options.listener({ kind: 'announced', outcome: 'limited' });
+    response.end(failure('too many announces from this address'));
+    return false;
+  }
+
+  /** Before the answer: an announce without a token that is good for its swarm changes nothing and learns nothing. */
+  async #whyRefused(infoHash: string, params: AnnounceParams): Promise<string | undefined> {
+    const { event, jwt } = params;
+    const stopped = event === 'stopped';
+    const reason =
+      event !== undefined && !EVENTS.has(event)
+        ? 'invalid event'
+        : await this.#options.tokens.whyRefused(jwt, infoHash, { stopped });
+    this.#options.listener({ kind: 'announced', outcome: reason === undefined ? 'accepted' : 'refused' });
+    return reason;
+  }
+
+  #hand({ client, response, rawQuery, query }: Exchange): void {
     const question = {
       url: `/announce?${rawQuery}`,
       headers: {},
-      connection: { remoteAddress: plainAddress(request.socket.remoteAddress ?? '') },
+      connection: { remoteAddress: client },
       namedAddress: query.get('ip') ?? undefined,
     };
     this.#server.onHttpRequest(question, response, { action: 'announce' });
@@ -100,10 +155,12 @@ export class Tracker {
     const stopped = params.event === 'stopped';
     if (stopped) peers.remove(peer);
     else peers.add(peer);
+    if (params.event === 'completed') peers.downloaded++;
     if (peers.size === 0) this.#swarms.delete(infoHash);
     else this.#swarms.set(infoHash, peers);
     const wanted = params.numwant >= 0 ? Math.min(params.numwant, MAX_PEERS) : DEFAULT_PEERS;
-    return { ...peers.count(), interval, peers: stopped ? [] : peers.others(peer, wanted) };
+    const { complete, incomplete } = peers.count();
+    return { complete, incomplete, interval, peers: stopped ? [] : peers.others(peer, wanted) };
   }
 
   #interval(): number {
@@ -120,15 +177,6 @@ export class Tracker {
       if (peers.size === 0) this.#swarms.delete(infoHash);
     }
   }
-}
-
-function whyRefused(
-  infoHash: string,
-  { event }: AnnounceParams,
-  knows: TrackerOptions['knows'],
-): Error | undefined {
-  if (event !== undefined && !EVENTS.has(event)) return new Error('invalid event');
-  return knows(parseInfoHash(infoHash)) ? undefined : new Error('unapproved request: unknown info hash');
 }
 
 function answerHeaders({ response }: Exchange): void {

@@ -1,0 +1,31 @@
+import { upstreamPlace, type TorrentServiceOptions } from '../options.ts';
+import { LayoutUpstream } from './layout-upstream.ts';
+import { OwnReader } from './own-reader.ts';
+import { RegistryUpstream } from './registry-upstream.ts';
+import type { Upstream } from './upstream.ts';
+
+/** The upstream, asked with what callers show, and as the service itself reads it. */
+export interface OpenUpstream {
+  readonly upstream: Upstream;
+  readonly own: Upstream;
+}
+
+/** @throws QuayctlError `usage` */
+export function openUpstream(
+  options: Pick<TorrentServiceOptions, 'upstream' | 'insecure' | 'http' | 'listener' | 'ownCredential'>,
+): OpenUpstream {
+  const { http, listener, insecure = false, ownCredential } = options;
+  const onWarning = (message: string): void => listener({ kind: 'warning', message });
+  const place = upstreamPlace(options);
+  if (place.kind === 'layout') {
+    const upstream = new LayoutUpstream(place.directory, onWarning);
+    return { upstream, own: upstream };
+  }
+  const upstream = new RegistryUpstream(place.origin, http);
+  const credential = ownCredential ?? (() => Promise.resolve(undefined));
+  const registry = upstream.hosts[0] ?? place.origin.host;
+  return {
+    upstream,
+    own: new OwnReader({ upstream, registry, origin: place.origin, credential, http, insecure, onWarning }),
+  };
+}
