@@ -74,17 +74,20 @@ async function* parts(oci: OciImage, feed: TestFeed): AsyncGenerator<ArchivePart
 
 /** A containerd of its own. @returns `ctr` against it */
 async function startContainerd(t: TestContext): Promise<(...args: string[]) => Promise<string>> {
-  let daemon: RunningProcess | undefined;
-  t.after(() => daemon?.kill().then(() => undefined));
+  const started: RunningProcess[] = [];
+  t.after(async () => {
+    for (const daemon of started) await daemon.kill();
+  });
   const directory = await tempDirectory(t, 'containerd');
   const address = join(directory, 'containerd.sock');
   await mkdir(join(directory, 'state'));
-  daemon = startProcess(programPath('containerd'), [
+  const daemon = startProcess(programPath('containerd'), [
     `--root=${join(directory, 'root')}`,
     `--state=${join(directory, 'state')}`,
     `--address=${address}`,
     `--config=/dev/null`,
   ]);
+  started.push(daemon);
   await daemon.waitFor(/containerd successfully booted/);
   return (...args) => mustRun(programPath('ctr'), ['--address', address, '--namespace', 'test', ...args]);
 }
