@@ -80,7 +80,9 @@ export class Http {
     const opened = await Promise.allSettled(this.#dispatchers.values());
     this.#dispatchers.clear();
     await Promise.all(
-      opened.map((entry) => (entry.status === 'fulfilled' ? entry.value.destroy() : undefined)),
+      opened.map(async (entry) => {
+        if (entry.status === 'fulfilled') await entry.value.destroy();
+      }),
     );
   }
 }
@@ -139,9 +141,14 @@ export async function readBody(
   return Buffer.concat(chunks, length);
 }
 
-/** Throws away a body that nobody wants, so that its connection can be used again. */
+/** Some words of JSON or HTML; more is not worth a connection. */
+const MAX_DUMPED_BYTES = 64 * 1024;
+const MAX_DUMP_MS = 2_000;
+
+/** Throws away a short body that nobody wants, so that its connection can be used again. */
 export async function dumpBody(answer: HttpAnswer): Promise<void> {
-  await answer.body.dump({ limit: 64 * 1024 }).catch(() => undefined);
+  const signal = AbortSignal.timeout(MAX_DUMP_MS);
+  await answer.body.dump({ limit: MAX_DUMPED_BYTES, signal }).catch(() => undefined);
 }
 
 /** A body that nobody wants and that may be long: its connection goes with it. */

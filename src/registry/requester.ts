@@ -1,5 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { dropBody, dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
+import { dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
 import { isPassing, isPlainHttpAnswer } from '../base/network-error.ts';
 import type { Authorizer } from './authorizer.ts';
 import { readRefusal, unauthorized } from './failures.ts';
@@ -78,7 +78,7 @@ export class Requester {
     const url = new URL('/v2/', await this.base(signal));
     const answer = await this.#options.http.request(url, { signal });
     if (answer.statusCode === 401) this.#options.authorizer.learn(answer, undefined);
-    dropBody(answer);
+    await dumpBody(answer);
   }
 
   /** `https://HOST`, or `http://HOST` where that is allowed and spoken. Found out once. */
@@ -103,7 +103,7 @@ export class Requester {
   async #firstThatSpeaks(first: URL, second: URL, signal: AbortSignal): Promise<URL> {
     try {
       const answer = await this.#options.http.request(new URL('/v2/', first), { signal });
-      dropBody(answer);
+      await dumpBody(answer);
       // What Go, nginx and Node answer to plain HTTP where they speak TLS.
       if (first.protocol === 'https:' || answer.statusCode !== 400) return first;
     } catch (error) {
@@ -112,7 +112,7 @@ export class Requester {
       if (!isOther) throw error;
     }
     const answer = await this.#options.http.request(new URL('/v2/', second), { signal });
-    dropBody(answer);
+    await dumpBody(answer);
     return second;
   }
 

@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict';
+import { QuayctlError } from '../../src/base/errors.ts';
 import { Http } from '../../src/base/http.ts';
 import type { Credential } from '../../src/credentials/credential.ts';
 import type { RegistryAccess } from '../../src/registry/open-repository.ts';
@@ -34,4 +36,15 @@ export async function collect(bytes: AsyncIterable<Uint8Array>): Promise<Buffer>
   const chunks: Uint8Array[] = [];
   for await (const chunk of bytes) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+/** The QuayctlError that something must end with. */
+export async function failure(attempt: Promise<unknown>): Promise<QuayctlError> {
+  try {
+    await attempt;
+  } catch (error) {
+    assert.ok(error instanceof QuayctlError, String(error));
+    return error;
+  }
+  return assert.fail('it did not fail');
 }

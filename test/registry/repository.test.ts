@@ -13,6 +13,7 @@ import { pushImage } from '../helpers/push.ts';
 import { registryBlobPath, startRegistry, type TestRegistry } from '../helpers/registry.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 import { accessTo, collect } from './access.ts';
+import { descriptorOf } from './descriptor.ts';
 
 const skip = skipWithout('docker-registry', 'htpasswd');
 const LAYER_BYTES = 3_000_000;
@@ -21,7 +22,7 @@ const USER = { kind: 'basic', username: 'ada', password: 'l:ove lace' } as const
 interface Pushed {
   readonly registry: TestRegistry;
   readonly image: BuiltImage;
-  readonly layer: BuiltImage['layers'][number] & { readonly digest: ReturnType<typeof parseDigest> };
+  readonly layer: BuiltImage['layers'][number];
   readonly bytes: Buffer;
 }
 
@@ -35,16 +36,10 @@ async function pushed(t: Scope, registry: TestRegistry, authorization?: string):
   return {
     registry,
     image,
-    layer: { ...layer, digest: parseDigest(layer.digest) },
+    layer,
     bytes: await layout.blob(layer.digest),
   };
 }
-
-const descriptorOf = ({ layer }: Pushed) => ({
-  mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
-  digest: layer.digest,
-  size: layer.size,
-});
 
 test('a real registry, anonymous and plain HTTP on loopback: manifests and ranges', { skip }, async (t) => {
   const app = await pushed(t, await startRegistry(t));
@@ -56,7 +51,7 @@ test('a real registry, anonymous and plain HTTP on loopback: manifests and range
   const byDigest = await repository.manifest(byTag.descriptor.digest, t.signal);
   assert.deepEqual(byDigest, byTag);
 
-  const blob = descriptorOf(app);
+  const blob = descriptorOf(app.layer);
   for (const [start, end] of [
     [0, blob.size],
     [0, 1],
@@ -72,7 +67,7 @@ test('a real registry, anonymous and plain HTTP on loopback: manifests and range
 test('what is not there is told apart', { skip }, async (t) => {
   const app = await pushed(t, await startRegistry(t));
   const access = accessTo(t, app.registry.host);
-  const missing = { ...descriptorOf(app), digest: parseDigest(`sha256:${'0'.repeat(64)}`) };
+  const missing = { ...descriptorOf(app.layer), digest: parseDigest(`sha256:${'0'.repeat(64)}`) };
   await assert.rejects(openRepository(access, 'team/app').manifest('2.0', t.signal), {
     code: 'not-found',
     message: `${app.registry.host}/team/app:2.0: no such image`,
@@ -86,7 +81,7 @@ test('what is not there is told apart', { skip }, async (t) => {
 test('sizes that lie are verification errors', { skip }, async (t) => {
   const app = await pushed(t, await startRegistry(t));
   const repository = openRepository(accessTo(t, app.registry.host), 'team/app');
-  const blob = descriptorOf(app);
+  const blob = descriptorOf(app.layer);
   const longer = { ...blob, size: blob.size + 1 };
   await assert.rejects(collect(repository.blob(longer, 0, longer.size, t.signal)), { code: 'verification' });
   await assert.rejects(collect(repository.blob(longer, 5, longer.size, t.signal)), { code: 'verification' });
@@ -102,7 +97,7 @@ test('a transfer that is cut again and again goes on where it was', { skip }, as
   const proxy = await startHttpFaultProxy(t, app.registry.url);
   proxy.faults.push({ match: /\/blobs\//, cutAfter: 400_000, times: 6 });
   const repository = openRepository(accessTo(t, proxy.host), 'team/app');
-  const blob = descriptorOf(app);
+  const blob = descriptorOf(app.layer);
   const got = await collect(repository.blob(blob, 0, blob.size, t.signal));
   assert.ok(got.equals(app.bytes));
   assert.ok(proxy.traffic.toClient < blob.size + 200_000, 'nothing is asked for twice');
@@ -111,7 +106,7 @@ test('a transfer that is cut again and again goes on where it was', { skip }, as
 test('a registry that dies and comes back is waited for', { skip }, async (t) => {
   const app = await pushed(t, await startRegistry(t));
   const repository = openRepository(accessTo(t, app.registry.host), 'team/app');
-  const blob = descriptorOf(app);
+  const blob = descriptorOf(app.layer);
   const hash = createHash('sha256');
   let seen = 0;
   for await (const chunk of repository.blob(blob, 0, blob.size, t.signal)) {
@@ -136,7 +131,7 @@ test('htpasswd: the right password, a wrong one, none', { skip }, async (t) => {
   const repository = openRepository(right, 'team/app');
   const { descriptor } = await repository.manifest('1.0', t.signal);
   assert.equal(descriptor.digest, app.image.manifest.digest);
-  assert.equal((await collect(repository.blob(descriptorOf(app), 0, 10, t.signal))).length, 10);
+  assert.equal((await collect(repository.blob(descriptorOf(app.layer), 0, 10, t.signal))).length, 10);
 
   const wrong = accessTo(t, registry.host, { credential: { ...USER, password: 'sesame-sesame' } });
   for (const attempt of [
@@ -161,7 +156,7 @@ test('a signal ends a transfer with its own reason', { skip }, async (t) => {
   const repository = openRepository(accessTo(t, proxy.host), 'team/app');
   const abort = new AbortController();
   const reason = new Error('enough');
-  const reading = collect(repository.blob(descriptorOf(app), 0, app.layer.size, abort.signal));
+  const reading = collect(repository.blob(descriptorOf(app.layer), 0, app.layer.size, abort.signal));
   setTimeout(() => abort.abort(reason), 100);
   await assert.rejects(reading, (error) => error === reason);
 });
