@@ -108,7 +108,7 @@ for (const [name, request, pattern] of REFUSED) {
   test(`login refuses ${name} before anything is asked`, async () => {
     const login = runLogin(
       { registry: 'quay.io', username: 'me', passwordStdin: true, ...request },
-      dependencies({ keychain: { check: assert.fail, keep: assert.fail } }),
+      dependencies({ keychain: { check: async () => assert.fail(), keep: async () => assert.fail() } }),
     );
     await assert.rejects(login, { code: 'usage', message: pattern });
   });
