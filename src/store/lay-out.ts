@@ -1,11 +1,11 @@
-import { mkdir, rename } from 'node:fs/promises';
+import { mkdir, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { checkLayoutFile, layoutFile } from '../image/layout.ts';
 import { formatEntries } from './index-file.ts';
 import { makePrivateDirectory, readBounded, writeAtomically } from './disk.ts';
 import { OWN_DIRECTORIES, type StorePaths } from './paths.ts';
-import { stat } from 'node:fs/promises';
+import { keepReserve } from './reserve.ts';
 
 /** Of what lies in `quayctl/`. */
 const VERSION = 1;
@@ -29,6 +29,7 @@ export async function layOut(paths: StorePaths): Promise<void> {
   if (version === undefined || version.length === 0) {
     await writeAtomically(paths.own('tmp'), paths.version, Buffer.from(`${VERSION}\n`));
   }
+  await keepReserve(paths);
 }
 
 function checkVersion(paths: StorePaths, bytes: Buffer | undefined): void {

@@ -51,7 +51,12 @@ export class Leases {
   /** Counted: a digest held twice is let go of twice. @throws QuayctlError `store`, `disk-full` */
   async hold(digests: readonly Digest[]): Promise<void> {
     const fresh = digests.filter((digest) => this.#count(digest, 1) === 1);
-    await this.#append('+', fresh);
+    try {
+      await this.#append('+', fresh);
+    } catch (error) {
+      for (const digest of digests) this.#count(digest, -1);
+      throw error;
+    }
   }
 
   async letGo(digests: readonly Digest[]): Promise<void> {
@@ -135,13 +140,18 @@ export class Leases {
   }
 
   #handle(): Promise<FileHandle> {
-    this.#file ??= onDisk('cannot write to the store', () => this.#create());
+    this.#file ??= onDisk('cannot write to the store', () => this.#create()).catch((error: unknown) => {
+      // Of a full disk, say: the next one who asks may find space.
+      this.#file = undefined;
+      throw error;
+    });
     return this.#file;
   }
 
   async #create(): Promise<FileHandle> {
     const path = join(this.#directory, this.id);
     await writeAtomically(this.#temporary, path, Buffer.from(`${JSON.stringify(this.#self)}\n`));
+    clearInterval(this.#heartbeat);
     this.#heartbeat = setInterval(() => {
       const now = new Date();
       utimes(path, now, now).catch(() => undefined);
