@@ -34,8 +34,8 @@ const serve: Handler = (request, response) => {
   const [, start, end] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
   if (start === undefined) return void response.writeHead(200, { 'content-length': BYTES.length }).end(BYTES);
   const part = BYTES.subarray(Number(start), Number(end) + 1);
-  const range = `bytes ${start}-${end}/${BYTES.length}`;
-  response.writeHead(206, { 'content-range': range, 'content-length': part.length }).end(part);
+  const place = `bytes ${start}-${end}/${BYTES.length}`;
+  response.writeHead(206, { 'content-range': place, 'content-length': part.length }).end(part);
 };
 
 const askFor = (headers: Record<string, string>, status = 401): Handler => {
