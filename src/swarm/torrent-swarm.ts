@@ -152,7 +152,8 @@ export class TorrentSwarm implements Swarm {
   }
 
   async #leave(): Promise<void> {
-    this.#fail(new QuayctlError('interrupted', 'the swarm was left'));
+    // Without effect when it is done, or has failed.
+    this.#done.reject(new QuayctlError('interrupted', 'the swarm was left'));
     this.#quiet();
     const destroyed = new Promise<void>((resolve) => {
       if (this.#torrent.destroyed) resolve();
