@@ -21,6 +21,7 @@ const KNOWN = 4;
 
 /** What a user may have, and where: file contents by path below the home. */
 const SOURCES: Readonly<Record<string, (host: string) => Readonly<Record<string, string>>>> = {
+  nowhere: () => ({}),
   'docker config, auths': (host) => ({
     'docker/config.json': JSON.stringify({ auths: { [host]: { auth: AUTH } } }),
   }),
@@ -47,7 +48,7 @@ test(
   { skip },
   async (t) => {
     const { host } = await startRegistry(t, { auth: PASSWORD });
-    for (const [name, files] of Object.entries({ nowhere: () => ({}), ...SOURCES })) {
+    for (const [name, files] of Object.entries(SOURCES)) {
       const node = await quayctlNode(t);
       for (const [path, text] of Object.entries(files(host))) {
         await mkdir(join(node.home, dirname(path)), { recursive: true });
