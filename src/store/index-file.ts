@@ -120,7 +120,7 @@ export async function writeIndex(paths: StorePaths, entries: LayoutEntries): Pro
   const { damaged } = await readIndex(paths);
   if (damaged) await rename(paths.index, paths.own(`index.json.damaged-${Date.now()}`));
   const bytes = formatEntries(entries);
-  await writeAtomically(paths.own('tmp'), paths.index, bytes);
+  await writeAtomically(paths.own('tmp'), paths.index, bytes, { durable: true });
   await writeAtomically(paths.own('tmp'), paths.indexCopy, bytes);
 }
 
