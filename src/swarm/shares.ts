@@ -75,9 +75,9 @@ export class Shares {
     this.#links.set(wire, link);
   }
 
-  left(wire: Wire): void {
+  left(wire: Wire, gone: string | undefined): void {
     this.#links.delete(wire);
-    this.#book.forget(this.#options.peerIdOf(wire));
+    if (gone !== undefined) this.#book.forget(gone);
   }
 
   hasPiece(wire: Wire, index: number): void {

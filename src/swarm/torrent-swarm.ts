@@ -232,8 +232,8 @@ export class TorrentSwarm implements Swarm {
         serveBlocks(wire, metainfo.geometry, storage, (index) => this.#ledger.has(index));
         wire.unchoke();
       },
-      onLeft: (wire) => {
-        this.#shares.left(wire);
+      onLeft: (wire, gone) => {
+        this.#shares.left(wire, gone);
         this.#disown(wire);
         this.#picker.update();
       },
