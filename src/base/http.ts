@@ -21,6 +21,8 @@ export interface HttpOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Docker's `certs.d`: HOST/ca.crt, client.cert, client.key. */
   readonly certsDirectory: string;
+  /** Milliseconds without a byte after which a body is given up; 10 s where nothing is said. */
+  readonly stallTimeoutMs?: number;
 }
 
 export interface HttpRequest {
@@ -55,7 +57,7 @@ export class Http {
         body: options.body ?? null,
         signal: options.signal,
         headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
-        bodyTimeout: STALL_TIMEOUT_MS,
+        bodyTimeout: this.#options.stallTimeoutMs ?? STALL_TIMEOUT_MS,
       });
     } catch (error) {
       options.signal.throwIfAborted();

@@ -39,9 +39,10 @@ export function unauthorized(
   hasCredential: boolean,
   { message }: Refusal = { code: '', message: '' },
 ): QuayctlError {
+  const where = what.startsWith(`${registry}/`) ? '' : `${registry}: `;
   return new QuayctlError(
     'unauthorized',
-    `${registry}: not authorised for ${what}${message === '' ? '' : ` (${message})`}`,
+    `${where}not authorised for ${what}${message === '' ? '' : ` (${message})`}`,
     {
       hint: hasCredential
         ? `the credential for ${registry} is wrong, expired, or has no right to it; \`quayctl login ${registry}\` replaces it`

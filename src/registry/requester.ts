@@ -101,19 +101,29 @@ export class Requester {
   }
 
   async #firstThatSpeaks(first: URL, second: URL, signal: AbortSignal): Promise<URL> {
+    const status = await this.#probe(first, signal);
+    if (status !== undefined && (first.protocol === 'https:' || !isElsewhere(status))) return first;
     try {
-      const answer = await this.#options.http.request(new URL('/v2/', first), { signal });
-      await dumpBody(answer);
-      // What Go, nginx and Node answer to plain HTTP where they speak TLS.
-      if (first.protocol === 'https:' || answer.statusCode !== 400) return first;
+      const other = await this.#options.http.request(new URL('/v2/', second), { signal });
+      await dumpBody(other);
     } catch (error) {
-      // A certificate that is not trusted is no reason to do without.
-      const isOther = isQuayctlError(error, 'unreachable') && (isPlainHttpAnswer(error) || isPassing(error));
-      if (!isOther) throw error;
+      if (status === undefined || !isQuayctlError(error, 'unreachable')) throw error;
+      return first;
     }
-    const answer = await this.#options.http.request(new URL('/v2/', second), { signal });
-    await dumpBody(answer);
     return second;
+  }
+
+  /** The status of `/v2/`; undefined where the scheme is not spoken. A certificate that is not trusted is an error. */
+  async #probe(base: URL, signal: AbortSignal): Promise<number | undefined> {
+    try {
+      const answer = await this.#options.http.request(new URL('/v2/', base), { signal });
+      await dumpBody(answer);
+      return answer.statusCode;
+    } catch (error) {
+      const isUnspoken = isPlainHttpAnswer(error) || isPassing(error);
+      if (isQuayctlError(error, 'unreachable') && isUnspoken) return undefined;
+      throw error;
+    }
   }
 
   async #authorized(url: URL, request: RegistryRequest): Promise<HttpAnswer> {
@@ -141,4 +151,9 @@ export class Requester {
     const headers = { ...request.headers, ...more };
     return withPatience(url, request.signal, () => this.#options.http.request(url, { ...request, headers }));
   }
+}
+
+/** Where TLS is spoken, Go and nginx answer 400 to plain HTTP, others lead to HTTPS; a proxy answers 5xx for nobody. */
+function isElsewhere(status: number): boolean {
+  return status === 400 || status >= 500 || isRedirect(status);
 }

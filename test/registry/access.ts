@@ -14,11 +14,14 @@ export interface AccessOptions {
   readonly insecure?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   readonly certsDirectory?: string;
+  readonly stallTimeoutMs?: number;
 }
 
 /** What a repository is opened with; no proxies, no certificates of this machine. */
 export function accessTo(scope: Scope, registry: string, options: AccessOptions = {}): TestAccess {
-  const http = new Http({ env: options.env ?? {}, certsDirectory: options.certsDirectory ?? '/nonexistent' });
+  const { env = {}, certsDirectory = '/nonexistent', stallTimeoutMs } = options;
+  const stall = stallTimeoutMs === undefined ? {} : { stallTimeoutMs };
+  const http = new Http({ env, certsDirectory, ...stall });
   scope.after(() => http.close());
   const warnings: string[] = [];
   return {
