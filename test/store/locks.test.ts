@@ -53,7 +53,13 @@ const verdicts: readonly (readonly [string, (self: Owner) => Owner, number, bool
   ['a process that is gone', (self) => ({ ...self, pid: 2 ** 22 - 1 }), 0, true],
   ['a pid that is another process now', (self) => ({ ...self, startTime: '1' }), 0, true],
   ['another host that beats', (self) => ({ ...self, bootId: 'other', hostname: 'other', pid: 1 }), 0, false],
-  ['another host, silent for an hour', (self) => ({ ...self, bootId: 'other' }), HOUR_MS, true],
+  [
+    'another host, silent for an hour (it may have slept)',
+    (self) => ({ ...self, bootId: 'other' }),
+    HOUR_MS,
+    false,
+  ],
+  ['another host, silent for a month', (self) => ({ ...self, bootId: 'other' }), 30 * 24 * HOUR_MS, true],
   [
     'another pid namespace that beats',
     (self) => ({ ...self, pidNamespace: 'pid:[1]', pid: 2 ** 22 - 1 }),
