@@ -87,7 +87,7 @@ export function isAbsent(error: unknown): boolean {
  * @param what was being done, e.g. `cannot write /cache/quayctl/index.json`
  * @returns QuayctlError `disk-full` or `store`; what is a QuayctlError already comes back as it is
  */
-export function diskError(error: unknown, what: string): Error {
+function diskError(error: unknown, what: string): Error {
   if (error instanceof QuayctlError) return error;
   const code = codeOf(error);
   if (code === undefined) return error instanceof Error ? error : new Error(String(error));
