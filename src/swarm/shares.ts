@@ -64,8 +64,11 @@ export class Shares {
       onReady: () => {
         // No longer alone: first let go of what was too much, then tell of the rest.
         this.decide();
-        const pieces = [...(registry?.open.keys() ?? [])];
-        if (pieces.length > 0) link.send({ kind: 'claim', pieces });
+        const open = [...(registry?.open ?? [])];
+        const which = (requested: boolean): number[] =>
+          open.filter(([, piece]) => piece.requested === requested).map(([index]) => index);
+        link.send({ kind: 'fetching', pieces: which(true) });
+        link.send({ kind: 'claim', pieces: which(false) });
       },
       onMessage: (message) => {
         this.#book.hear(peerIdOf(wire), message, performance.now(), claimLifetime(registry?.pieceMs));
