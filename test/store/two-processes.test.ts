@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { startProcess, type RunningProcess, type Scope } from '../helpers/processes.ts';
+import { skipWithout } from '../helpers/programs.ts';
 import { patience } from './blobs.ts';
 import { seededBlob } from './child.ts';
 import { newStore, storeIn } from './open.ts';
 
 const MIB = 1024 * 1024;
+const CHILD = join(import.meta.dirname, 'child.ts');
 
 function startChild(t: Scope, ...args: readonly (string | number)[]): RunningProcess {
-  const child = startProcess(process.execPath, [join(import.meta.dirname, 'child.ts'), ...args.map(String)]);
+  const child = startProcess(process.execPath, [CHILD, ...args.map(String)]);
   t.after(async () => {
     await child.kill('SIGKILL');
   });
@@ -58,6 +61,26 @@ test('a process that waits takes over from one that is killed', async (t) => {
   assert.ok(performance.now() - killed < 1000);
   assert.ok(partial.written >= 655360);
   await partial.close();
+});
+
+const skip = skipWithout('root');
+
+test('a process in another container, whose pid says nothing here, keeps its lock', { skip }, async (t) => {
+  const { directory, store } = await newStore(t);
+  const blob = seededBlob('contained', MIB);
+  const contained = ['--pid', '--fork', '--kill-child', '--mount-proc', process.execPath];
+  const child = startProcess('unshare', [...contained, CHILD, 'hold', directory, 'contained', String(MIB)]);
+  t.after(async () => {
+    await child.kill('SIGKILL');
+  });
+  await child.waitFor(/holding/);
+  const waiting = store.begin(blob.descriptor, AbortSignal.timeout(1500));
+  await assert.rejects(waiting, { name: 'TimeoutError' });
+  await store.gc(0);
+  assert.deepEqual(await readdir(join(directory, 'quayctl/partial')), [
+    blob.descriptor.digest.slice(7),
+    `${blob.descriptor.digest.slice(7)}.spans`,
+  ]);
 });
 
 test('of many that wait for a killed one, one downloads', async (t) => {
