@@ -19,9 +19,13 @@ const PASSING = new Set([
   'ETIMEDOUT',
   'UND_ERR_BODY_TIMEOUT',
   'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
   'UND_ERR_SOCKET',
 ]);
+
+/** Whoever met one of these has waited long enough already. */
+const TIMEOUTS = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT']);
 
 /** What people say instead of the system's codes. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -60,6 +64,11 @@ export function isPassing(error: unknown): boolean {
   return (
     isQuayctlError(error, 'unreachable') && (error.cause === undefined || PASSING.has(codeOf(error.cause)))
   );
+}
+
+/** True for a network failure that took its time. */
+export function isTimeout(error: unknown): boolean {
+  return isQuayctlError(error, 'unreachable') && TIMEOUTS.has(codeOf(error.cause));
 }
 
 /** True for a TLS handshake that met plain HTTP. */

@@ -58,19 +58,11 @@ test('a proxy that is no URL is named by its variable, its text is not shown', (
 });
 
 test('loopback, and what only looks like it', () => {
-  for (const host of [
-    'localhost',
-    'LOCALHOST',
-    'a.localhost',
-    '127.0.0.1',
-    '127.9.9.9',
-    '::1',
-    '[::1]',
-    'localhost.',
-  ]) {
+  for (const host of ['localhost', 'LOCALHOST', '127.0.0.1', '127.9.9.9', '::1', '[::1]', 'localhost.']) {
     assert.ok(isLoopback(host), host);
   }
   for (const host of [
+    'a.localhost',
     'localhost.evil.test',
     '127.0.0.1.evil.test',
     '128.0.0.1',

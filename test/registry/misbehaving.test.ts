@@ -115,6 +115,18 @@ test('a server that cuts ranges short is asked for the rest', async (t) => {
   assert.equal(server.requests.filter(({ url }) => url !== '/v2/').length, 3);
 });
 
+test('a server that sends a byte at a time is given up', async (t) => {
+  const { server, repository } = await registryThat(t, (request, response) => {
+    const [, start] = /^bytes=(\d+)-/.exec(request.headers.range ?? 'bytes=0-') ?? [];
+    const at = Number(start);
+    response.writeHead(206, { 'content-range': `bytes ${at}-${BYTES.length - 1}/${BYTES.length}` });
+    response.write(BYTES.subarray(at, at + 1), () => response.destroy());
+  });
+  const { code } = await failure(collect(repository.blob(BLOB, 0, BYTES.length, t.signal)));
+  assert.equal(code, 'unreachable');
+  assert.ok(server.requests.length < 10);
+});
+
 test('ranges keep their connection', async (t) => {
   const { server, repository } = await registryThat(t, serve);
   for (let at = 0; at < 20; at++) await collect(repository.blob(BLOB, at * 1000, at * 1000 + 1000, t.signal));

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { truncate } from 'node:fs/promises';
+import { copyFile, mkdir, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseDigest } from '../../src/image/digest.ts';
 import { parseManifest } from '../../src/image/manifest.ts';
 import { checkLogin, openRepository } from '../../src/registry/open-repository.ts';
+import { makeCertificate } from '../helpers/certificate.ts';
 import { startHttpFaultProxy } from '../helpers/fault-proxy.ts';
 import { randomLayer, TestLayout, type BuiltImage } from '../helpers/images.ts';
 import type { Scope } from '../helpers/processes.ts';
@@ -15,7 +17,7 @@ import { tempDirectory } from '../helpers/temp.ts';
 import { accessTo, collect } from './access.ts';
 import { descriptorOf } from './descriptor.ts';
 
-const skip = skipWithout('docker-registry', 'htpasswd');
+const skip = skipWithout('docker-registry', 'htpasswd', 'openssl');
 const LAYER_BYTES = 3_000_000;
 const USER = { kind: 'basic', username: 'ada', password: 'l:ove lace' } as const;
 
@@ -62,6 +64,22 @@ test('a real registry, anonymous and plain HTTP on loopback: manifests and range
     const got = await collect(repository.blob(blob, start, end, t.signal));
     assert.ok(got.equals(app.bytes.subarray(start, end)), `${start}-${end}`);
   }
+});
+
+test('a real registry over HTTPS, known by certs.d', { skip }, async (t) => {
+  const certificate = await makeCertificate(t);
+  const registry = await startRegistry(t, {
+    tls: { certificate: certificate.certificate, key: certificate.key },
+  });
+  const stranger = accessTo(t, registry.host);
+  await assert.rejects(checkLogin(stranger, t.signal), { code: 'unreachable', hint: /certs\.d/ });
+  const certsDirectory = await tempDirectory(t, 'certs');
+  await mkdir(join(certsDirectory, registry.host));
+  await copyFile(certificate.certificate, join(certsDirectory, registry.host, 'ca.crt'));
+  const access = accessTo(t, registry.host, { certsDirectory });
+  await checkLogin(access, t.signal);
+  await assert.rejects(openRepository(access, 'team/app').manifest('1.0', t.signal), { code: 'not-found' });
+  assert.ok(registry.requests().every((line) => !line.includes(' 400')));
 });
 
 test('what is not there is told apart', { skip }, async (t) => {
