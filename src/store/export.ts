@@ -21,7 +21,13 @@ import {
 import type { ResolvedImage } from '../image/manifest.ts';
 import { formatReference } from '../image/reference.ts';
 import { isAbsent, onDisk, readBounded, syncDirectory } from './disk.ts';
-import { formatEntries, parseEntries, type LayoutEntries } from './index-file.ts';
+import {
+  formatEntries,
+  layoutEntry,
+  parseEntries,
+  type LayoutEntries,
+  type LayoutEntry,
+} from './index-file.ts';
 import type { Store } from './store.ts';
 
 /** What an export needs of the store. */
@@ -51,12 +57,14 @@ export async function exportLayout(
       const to = join(path, blobPath(blob.digest));
       if (!(await isThere(to, blob))) await replaceFile(to, content(source, blob), signal);
     }
-    const { descriptor, bytes } = image.document;
-    await replaceFile(join(path, blobPath(descriptor.digest)), [bytes], signal);
+    const { entry, carrier } = entryOf(image);
+    for (const { descriptor, bytes } of [image.document, ...(carrier === undefined ? [] : [carrier])]) {
+      await replaceFile(join(path, blobPath(descriptor.digest)), [bytes], signal);
+    }
     // The index comes last: until then the layout holds what it held.
     const name = formatReference(image.reference);
-    const others = (await checkTarget(path)).filter((entry) => !isNamed(entry, name));
-    await replaceFile(join(path, INDEX_FILE), [formatEntries([...others, entryOf(image)])], signal);
+    const others = (await checkTarget(path)).filter((one) => !isNamed(one, name));
+    await replaceFile(join(path, INDEX_FILE), [formatEntries([...others, entry])], signal);
   });
 }
 
@@ -96,10 +104,12 @@ async function fill(
   { reference, document }: ResolvedImage,
   blobs: readonly Descriptor[],
 ): Promise<void> {
-  const { descriptor, bytes } = document;
+  const { entry: indexEntry, carrier } = entryOf({ reference, document });
   archive.entry({ name: LAYOUT_FILE }, Buffer.from(layoutFile()));
-  archive.entry({ name: INDEX_FILE }, Buffer.from(formatEntries([entryOf({ reference, document })])));
-  archive.entry({ name: blobPath(descriptor.digest) }, Buffer.from(bytes));
+  archive.entry({ name: INDEX_FILE }, Buffer.from(formatEntries([indexEntry])));
+  for (const { descriptor, bytes } of [document, ...(carrier === undefined ? [] : [carrier])]) {
+    archive.entry({ name: blobPath(descriptor.digest) }, Buffer.from(bytes));
+  }
   for (const blob of blobs) {
     const entry = archive.entry({ name: blobPath(blob.digest), size: blob.size });
     await pipeline(content(source, blob), entry);
@@ -132,10 +142,10 @@ async function* content(source: Source, { digest }: Descriptor): AsyncGenerator<
   });
 }
 
-function entryOf({ reference, document }: Pick<ResolvedImage, 'reference' | 'document'>): JsonObject {
-  const { mediaType, digest, size } = document.descriptor;
+/** The other annotation is for containerd, which loads archives under that name. */
+function entryOf({ reference, document }: Pick<ResolvedImage, 'reference' | 'document'>): LayoutEntry {
   const name = formatReference(reference);
-  return { mediaType, digest, size, annotations: { [REF_NAME]: name, [CONTAINERD_NAME]: name } };
+  return layoutEntry(document, undefined, { [REF_NAME]: name, [CONTAINERD_NAME]: name });
 }
 
 function isNamed({ annotations }: JsonObject, name: string): boolean {

@@ -244,6 +244,7 @@ class LocalStore extends Records implements Store {
       if (!answersTo(image, reference) && image.name !== formatReference(reference)) return false;
       reached.add(image.descriptor.digest);
       if (image.index !== undefined) reached.add(image.index);
+      if (image.carrier !== undefined) reached.add(image.carrier);
       return true;
     });
     for (const digest of [...reached]) {

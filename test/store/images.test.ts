@@ -5,7 +5,11 @@ import { test } from 'node:test';
 import { formatReference, parseImageReference } from '../../src/image/reference.ts';
 import { mustRun } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
-import { randomBlob } from './blobs.ts';
+import { patience, randomBlob } from './blobs.ts';
+import { exportArchive, exportLayout } from '../../src/store/export.ts';
+import { TestLayout, randomLayer } from '../helpers/images.ts';
+import { tempDirectory } from '../helpers/temp.ts';
+import { fillStore, resolved } from './images.ts';
 import { newStore, storeIn } from './open.ts';
 import { commitInto, imageOf, indexOf, isWhole, pullInto } from './resolved.ts';
 
@@ -193,3 +197,35 @@ test('skopeo reads the store', { skip: skipWithout('skopeo') }, async (t) => {
   const shown = await mustRun('skopeo', ['inspect', '--raw', `oci:${directory}:${NAME}`]);
   assert.equal(shown, Buffer.from(image.document.bytes).toString());
 });
+
+test(
+  "skopeo finds images of Docker's types by name, in the store and in exports, with digests kept",
+  { skip: skipWithout('skopeo') },
+  async (t) => {
+    const { store, directory } = await newStore(t);
+    const place = await tempDirectory(t, 'docker-types');
+    const source = await TestLayout.create(join(place, 'source'));
+    const { manifest, layers } = await source.addImage({
+      layers: [randomLayer(1000, 'one')],
+      format: 'docker',
+    });
+    const image = await resolved(source, NAME, manifest);
+    await fillStore(store, source, image);
+    const [layout, archive] = [join(place, 'layout'), join(place, 'image.tar')];
+    await exportLayout(store, image, layout, patience());
+    await exportArchive(store, image, archive, patience());
+    for (const from of [`oci:${directory}:${NAME}`, `oci:${layout}:${NAME}`, `oci-archive:${archive}`]) {
+      const copy = join(await tempDirectory(t, 'copy'), 'copy');
+      await mustRun('skopeo', ['copy', '--preserve-digests', from, `dir:${copy}`]);
+      assert.deepEqual(await readFile(join(copy, 'manifest.json')), Buffer.from(image.document.bytes), from);
+    }
+    const found = await store.findImage(image.reference);
+    assert.equal(found?.document.descriptor.digest, manifest.digest);
+    assert.equal(found.document.descriptor.mediaType, manifest.mediaType);
+    const other = await storeIn(t, directory);
+    await store.close();
+    assert.equal((await other.listImages())[0]?.complete, true);
+    assert.equal(await other.removeImage(image.reference), true);
+    assert.deepEqual(await readdir(join(directory, 'blobs', 'sha256')), [], layers[0]?.digest);
+  },
+);
