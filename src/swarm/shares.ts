@@ -123,7 +123,7 @@ export class Shares {
       has,
       open: registry.open,
       held: (index) => availability.of(index) > 0,
-      claimers: (index, now) => this.#book.claimers(index, now),
+      claimers: (index, at) => this.#book.claimers(index, at),
       resting: (index) => registry.isResting(index),
       peers,
       expecting: now < this.#expectingUntil,

@@ -58,8 +58,8 @@ test('peers are read from compact answers of both families, and from lists', asy
 
 test('hostile answers are refused and bounded', async (t) => {
   const many = Buffer.concat([Buffer.from('d5:peers60000:'), Buffer.alloc(60000, 1), Buffer.from('e')]);
-  const { url } = await answering(t, many);
-  assert.equal((await announceTo(url, announce, never)).peers.length, 200);
+  const crowd = await answering(t, many);
+  assert.equal((await announceTo(crowd.url, announce, never)).peers.length, 200);
   const refused: [string | Uint8Array, number, RegExp][] = [
     ['', 200, /no tracker answer/],
     ['<html>', 200, /no tracker answer/],
@@ -132,9 +132,9 @@ test('trackers that are given replace those of the torrent, and never see its to
 });
 
 test('a tracker that does not answer holds leaving up for two seconds at most', async (t) => {
-  let asked = 0;
-  const server = createServer((_request, response) => {
-    if (asked++ === 0) response.end('d8:intervali60e5:peers0:e');
+  const asked: (string | undefined)[] = [];
+  const server = createServer(({ url: path }, response) => {
+    if (asked.push(path) === 1) response.end('d8:intervali60e5:peers0:e');
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => {
@@ -144,12 +144,12 @@ test('a tracker that does not answer holds leaving up for two seconds at most', 
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/announce`;
   const { metainfo, content } = sample(100, [url]);
   const swarm = await node(t).join({ metainfo, storage: fullStorage(content), signal: never });
-  while (asked === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (asked.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
   await new Promise((resolve) => setTimeout(resolve, 100));
   const startedAt = performance.now();
   await Promise.all([swarm.leave(), swarm.leave()]);
   const took = performance.now() - startedAt;
-  assert.equal(asked, 2);
+  assert.equal(asked.length, 2);
   assert.ok(took < 3000, `${took}`);
 });
 
