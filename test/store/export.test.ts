@@ -26,11 +26,11 @@ interface Example {
   readonly place: string;
 }
 
-async function example(t: Scope): Promise<Example> {
+async function example(t: Scope, format: 'oci' | 'docker' = 'oci'): Promise<Example> {
   const { store, directory } = await newStore(t);
   const layout = await TestLayout.create(join(await tempDirectory(t, 'source'), 'layout'));
   const one = randomLayer(300_000, 'one');
-  const { manifest } = await layout.addImage({ layers: [one, randomLayer(20_000, 'two'), one] });
+  const { manifest } = await layout.addImage({ format, layers: [one, randomLayer(20_000, 'two'), one] });
   const image = await resolved(layout, NAME, manifest);
   await fillStore(store, layout, image);
   return { store, directory, image, layout, place: await tempDirectory(t, 'export') };
@@ -40,25 +40,31 @@ async function digestBySkopeo(source: string): Promise<string> {
   return (await mustRun('skopeo', ['inspect', '--format', '{{.Digest}}', source])).trim();
 }
 
-test('skopeo reads an exported layout, archive, and the store itself', { skip }, async (t) => {
-  const { store, directory, image, place } = await example(t);
-  const { digest } = image.document.descriptor;
-  const [layout, archive] = [join(place, 'new/layout'), join(place, 'new/image.tar')];
-  await exportLayout(store, image, layout, patience());
-  await exportArchive(store, image, archive, patience());
-  for (const source of [
-    `oci:${layout}:${NAME}`,
-    `oci-archive:${archive}:${NAME}`,
-    `oci:${directory}:${NAME}`,
-  ]) {
-    assert.equal(await digestBySkopeo(source), digest, source);
-    const copy = join(await tempDirectory(t, 'copy'), 'copy');
-    // A copy reads every blob and checks it.
-    await mustRun('skopeo', ['copy', source, `dir:${copy}`]);
-    assert.equal((await readdir(copy)).length, 2 + 1 + 2);
-  }
-  assert.deepEqual((await readdir(join(place, 'new'))).sort(), ['image.tar', 'layout']);
-});
+for (const format of ['oci', 'docker'] as const) {
+  test(
+    `skopeo reads an image of ${format} types from a layout, an archive, and the store itself`,
+    { skip },
+    async (t) => {
+      const { store, directory, image, place } = await example(t, format);
+      const [layout, archive] = [join(place, 'new/layout'), join(place, 'new/image.tar')];
+      await exportLayout(store, image, layout, patience());
+      await exportArchive(store, image, archive, patience());
+      for (const source of [
+        `oci:${layout}:${NAME}`,
+        `oci-archive:${archive}:${NAME}`,
+        `oci:${directory}:${NAME}`,
+      ]) {
+        const copy = join(await tempDirectory(t, 'copy'), 'copy');
+        // A copy reads every blob and checks it.
+        await mustRun('skopeo', ['copy', source, `dir:${copy}`]);
+        const manifest = await readFile(join(copy, 'manifest.json'));
+        assert.deepEqual(manifest, image.document.bytes, source);
+        assert.equal((await readdir(copy)).length, 2 + 1 + 2);
+      }
+      assert.deepEqual((await readdir(join(place, 'new'))).sort(), ['image.tar', 'layout']);
+    },
+  );
+}
 
 test(
   'an export adds to the images that are there, and replaces one of the same name',
