@@ -48,7 +48,7 @@ export class Http {
 
   /** @throws QuayctlError `unreachable` naming host and reason; `limit` for endless headers; the signal's reason */
   async request(url: URL, options: HttpRequest): Promise<HttpAnswer> {
-    const dispatcher = await this.dispatcher(url);
+    const dispatcher = await this.#dispatcher(url);
     try {
       return await request(url, {
         dispatcher,
@@ -69,7 +69,7 @@ export class Http {
    * The connections to one origin, made once.
    * @throws QuayctlError `credentials` for unreadable certificates, `usage` for a proxy that is no URL
    */
-  dispatcher(url: URL): Promise<Dispatcher> {
+  #dispatcher(url: URL): Promise<Dispatcher> {
     let dispatcher = this.#dispatchers.get(url.origin);
     if (dispatcher === undefined) {
       dispatcher = openDispatcher(url, this.#options);
