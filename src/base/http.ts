@@ -21,6 +21,8 @@ export interface HttpOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Docker's `certs.d`: HOST/ca.crt, client.cert, client.key. */
   readonly certsDirectory: string;
+  /** Milliseconds without a byte after which a body is given up; 10 s where nothing is said. */
+  readonly stallTimeoutMs?: number;
 }
 
 export interface HttpRequest {
@@ -46,7 +48,7 @@ export class Http {
 
   /** @throws QuayctlError `unreachable` naming host and reason; `limit` for endless headers; the signal's reason */
   async request(url: URL, options: HttpRequest): Promise<HttpAnswer> {
-    const dispatcher = await this.dispatcher(url);
+    const dispatcher = await this.#dispatcher(url);
     try {
       return await request(url, {
         dispatcher,
@@ -55,7 +57,7 @@ export class Http {
         body: options.body ?? null,
         signal: options.signal,
         headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
-        bodyTimeout: STALL_TIMEOUT_MS,
+        bodyTimeout: this.#options.stallTimeoutMs ?? STALL_TIMEOUT_MS,
       });
     } catch (error) {
       options.signal.throwIfAborted();
@@ -67,7 +69,7 @@ export class Http {
    * The connections to one origin, made once.
    * @throws QuayctlError `credentials` for unreadable certificates, `usage` for a proxy that is no URL
    */
-  dispatcher(url: URL): Promise<Dispatcher> {
+  #dispatcher(url: URL): Promise<Dispatcher> {
     let dispatcher = this.#dispatchers.get(url.origin);
     if (dispatcher === undefined) {
       dispatcher = openDispatcher(url, this.#options);
@@ -80,7 +82,9 @@ export class Http {
     const opened = await Promise.allSettled(this.#dispatchers.values());
     this.#dispatchers.clear();
     await Promise.all(
-      opened.map((entry) => (entry.status === 'fulfilled' ? entry.value.destroy() : undefined)),
+      opened.map(async (entry) => {
+        if (entry.status === 'fulfilled') await entry.value.destroy();
+      }),
     );
   }
 }
@@ -139,9 +143,14 @@ export async function readBody(
   return Buffer.concat(chunks, length);
 }
 
-/** Throws away a body that nobody wants, so that its connection can be used again. */
+/** Some words of JSON or HTML; more is not worth a connection. */
+const MAX_DUMPED_BYTES = 64 * 1024;
+const MAX_DUMP_MS = 2_000;
+
+/** Throws away a short body that nobody wants, so that its connection can be used again. */
 export async function dumpBody(answer: HttpAnswer): Promise<void> {
-  await answer.body.dump({ limit: 64 * 1024 }).catch(() => undefined);
+  const signal = AbortSignal.timeout(MAX_DUMP_MS);
+  await answer.body.dump({ limit: MAX_DUMPED_BYTES, signal }).catch(() => undefined);
 }
 
 /** A body that nobody wants and that may be long: its connection goes with it. */

@@ -19,9 +19,13 @@ const PASSING = new Set([
   'ETIMEDOUT',
   'UND_ERR_BODY_TIMEOUT',
   'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
   'UND_ERR_SOCKET',
 ]);
+
+/** Whoever met one of these has waited long enough already. */
+const TIMEOUTS = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT']);
 
 /** What people say instead of the system's codes. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -62,6 +66,11 @@ export function isPassing(error: unknown): boolean {
   );
 }
 
+/** True for a network failure that took its time. */
+export function isTimeout(error: unknown): boolean {
+  return isQuayctlError(error, 'unreachable') && TIMEOUTS.has(codeOf(error.cause));
+}
+
 /** True for a TLS handshake that met plain HTTP. */
 export function isPlainHttpAnswer(error: unknown): boolean {
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
@@ -73,7 +82,7 @@ export function isPlainHttpAnswer(error: unknown): boolean {
 function reasonFor(code: string, error: unknown): string {
   if (UNTRUSTED.has(code)) return 'its certificate is of an authority that is not known here';
   if (isPlainHttpAnswer(error)) return 'it answers in plain HTTP, not in HTTPS';
-  if (code.startsWith('HPE_')) return 'what it answers is not HTTP';
+  if (isNoHttp(error)) return 'what it answers is not HTTP';
   return (
     REASONS[code] ??
     (proxyStatus(error) === undefined ? shown(error) : `the proxy answers ${proxyStatus(error)}`)
@@ -85,14 +94,18 @@ function hintFor(url: URL, code: string, error: unknown): string | undefined {
     return `put the authority's certificate into /etc/docker/certs.d/${url.host}/ca.crt, or name it in NODE_EXTRA_CA_CERTS`;
   }
   if (isPlainHttpAnswer(error)) return '--insecure allows plain HTTP';
-  if (code.startsWith('HPE_') && url.protocol === 'http:')
-    return 'it may speak HTTPS: try without --insecure';
+  if (isNoHttp(error) && url.protocol === 'http:') return 'it may speak HTTPS: try without --insecure';
   if (/ALERT_(?:CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA)$/.test(code)) {
     return `it may want a client certificate: /etc/docker/certs.d/${url.host}/client.cert and client.key`;
   }
   if (code === 'ENOTFOUND') return 'check the name; behind a proxy, set HTTPS_PROXY';
   if (proxyStatus(error) !== undefined) return 'check HTTPS_PROXY, HTTP_PROXY and NO_PROXY';
   return undefined;
+}
+
+/** undici gives this no code that can be relied on. */
+function isNoHttp(error: unknown): boolean {
+  return error instanceof Error && error.name === 'HTTPParserError';
 }
 
 /** undici has no codes of their own for what a proxy refuses. */

@@ -23,10 +23,10 @@ export function proxyFor(url: URL, env: Environment): URL | undefined {
   throw new QuayctlError('usage', `${name}: not the URL of a proxy (write http://HOST:PORT)`);
 }
 
-/** Loopback may be plain HTTP, as Docker has it. @param hostname without port; brackets of IPv6 allowed */
+/** Loopback may be plain HTTP, as Docker has it. Other names may lead anywhere. @param hostname without port; brackets of IPv6 allowed */
 export function isLoopback(hostname: string): boolean {
   const bare = bareHost(hostname);
-  return bare === 'localhost' || bare.endsWith('.localhost') || LOOPBACK.check(bare, family(bare));
+  return bare === 'localhost' || LOOPBACK.check(bare, family(bare));
 }
 
 const LOOPBACK = new BlockList();

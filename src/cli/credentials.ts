@@ -1,5 +1,10 @@
 import type { Credential } from '../credentials/credential.ts';
-import { credentialStores, findCredential, openKeychain, type CredentialPlaces } from '../credentials/sources.ts';
+import {
+  credentialStores,
+  findCredential,
+  openKeychain,
+  type CredentialPlaces,
+} from '../credentials/sources.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import type { ImageReference } from '../image/reference.ts';
 import type { Session } from './session.ts';

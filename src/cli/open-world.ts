@@ -6,26 +6,41 @@ import { redact } from '../base/redact.ts';
 import { openEngine } from '../engines/engines.ts';
 import type { Engine } from '../engines/engine.ts';
 import { normalizePlatform, type Platform } from '../image/platform.ts';
-import type { ImageReference } from '../image/reference.ts';
 import type { Listener } from '../pull/events.ts';
-import type { FetchRules, World } from '../pull/world.ts';
+import type { FetchRules } from '../pull/world.ts';
 import { openRepository } from '../registry/open-repository.ts';
 import { openTorrentService } from '../registry/open-torrent-service.ts';
-import { openStore, type Store } from '../store/store.ts';
+import type { Worlds } from '../pull/seed-store.ts';
+import { openStore } from '../store/store.ts';
 import type { SwarmClient } from '../swarm/swarm-client.ts';
 import { credentialFor } from './credentials.ts';
 import type { TorrentFlags } from './flags.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import { xdgDirectory, type Session } from './session.ts';
 
-/** All that a torrent command opens; closed in one go. */
-export interface OpenWorlds extends AsyncDisposable {
-  readonly store: Store;
-  of(reference: ImageReference): Promise<World>;
+/** All that a torrent command opens, closed in one go. */
+interface OpenWorlds extends Worlds {
+  close(): Promise<void>;
+}
+
+/** Opens the worlds for a piece of work and closes them after it, however it ends. */
+export async function inWorlds(
+  flags: TorrentFlags,
+  engineName: 'docker' | 'none',
+  listener: Listener,
+  session: Session,
+  work: (worlds: Worlds) => Promise<void>,
+): Promise<void> {
+  const worlds = await openWorlds(flags, engineName, listener, session);
+  try {
+    await work(worlds);
+  } finally {
+    await worlds.close();
+  }
 }
 
 /** The composition root of `torrent pull` and `torrent seed`: every constructor is called here. */
-export async function openWorlds(
+async function openWorlds(
   flags: TorrentFlags,
   engineName: 'docker' | 'none',
   listener: Listener,
@@ -72,7 +87,7 @@ export async function openWorlds(
         ...(engine === undefined ? {} : { engine }),
       };
     },
-    async [Symbol.asyncDispose]() {
+    close: async () => {
       await (await client)?.close();
       await http.close();
       await store.close();
@@ -92,7 +107,12 @@ export function rulesOf(flags: TorrentFlags): FetchRules {
 }
 
 /** Node's names of processors where Go has others. */
-const GO_NAMES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le', mipsel: 'mipsle' };
+const GO_NAMES: Readonly<Record<string, string>> = {
+  x64: 'amd64',
+  ia32: '386',
+  ppc64: 'ppc64le',
+  mipsel: 'mipsle',
+};
 
 /** What this machine would run. Container images are for Linux wherever the tool itself runs. */
 export function hostPlatform(): Platform {

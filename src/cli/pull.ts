@@ -2,9 +2,9 @@ import { parseImageReference, formatReference } from '../image/reference.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { pull } from '../pull/pull.ts';
 import type { Receipt } from '../pull/receipt.ts';
-import type { Destination } from '../pull/request.ts';
+import type { Destination, PullRequest } from '../pull/request.ts';
 import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
-import { hostPlatform, openWorlds, rulesOf } from './open-world.ts';
+import { hostPlatform, inWorlds, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './talk.ts';
 
@@ -18,29 +18,26 @@ export async function runPull(
   const flags = readTorrentFlags(raw);
   const reference = parseImageReference(image);
   const talk = await openTalk(raw, engine, session.terminal);
+  const onReceipt = (receipt: Receipt): void => {
+    talk.end();
+    talk.line(`Successfully pulled image ${formatReference(reference)}`);
+    talk.receipt(receipt);
+    session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : formatReference(reference)}\n`);
+  };
+  const request: PullRequest = {
+    reference,
+    ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+    hostPlatform: hostPlatform(),
+    destination: destinationOf(flags, engine),
+    recordDigest: flags.recordDigest,
+    rules: rulesOf(flags),
+    onReceipt,
+    seedMs: flags.seedAfterMs,
+  };
   try {
-    await using worlds = await openWorlds(flags, engine, talk.listener, session);
-    const world = await worlds.of(reference);
-    const done = (receipt: Receipt): void => {
-      talk.end();
-      talk.line(`Successfully pulled image ${formatReference(reference)}`);
-      talk.receipt(receipt);
-      session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : formatReference(reference)}\n`);
-    };
-    await pull(
-      {
-        reference,
-        ...(flags.platform === undefined ? {} : { platform: flags.platform }),
-        hostPlatform: hostPlatform(),
-        destination: destinationOf(flags, engine),
-        recordDigest: flags.recordDigest,
-        rules: rulesOf(flags),
-        onReceipt: done,
-        seedMs: flags.seedAfterMs,
-      },
-      world,
-      session.signal,
-    );
+    await inWorlds(flags, engine, talk.listener, session, async (worlds) => {
+      await pull(request, await worlds.of(reference), session.signal);
+    });
   } finally {
     talk.end();
   }

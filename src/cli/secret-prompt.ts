@@ -32,9 +32,10 @@ export async function ask(
   signal: AbortSignal,
 ): Promise<string> {
   signal.throwIfAborted();
-  write(question);
+  // Before the question: no key that is pressed after it may show.
   if (hidden) keyboard.setRawMode?.(true);
   try {
+    write(question);
     return await readLine(keyboard, signal);
   } finally {
     if (hidden) {

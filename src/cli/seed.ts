@@ -1,9 +1,11 @@
-import { parseImageReference } from '../image/reference.ts';
+import { parseImageReference, type ImageReference } from '../image/reference.ts';
 import { pull } from '../pull/pull.ts';
 import type { Receipt } from '../pull/receipt.ts';
+import type { PullRequest } from '../pull/request.ts';
 import { seedStore } from '../pull/seed-store.ts';
+import type { World } from '../pull/world.ts';
 import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
-import { hostPlatform, openWorlds, rulesOf } from './open-world.ts';
+import { hostPlatform, inWorlds, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './talk.ts';
 
@@ -23,34 +25,35 @@ export async function runSeed(
   const talk = await openTalk(raw, engine, session.terminal);
   const rules = rulesOf(flags);
   try {
-    await using worlds = await openWorlds(flags, engine, talk.listener, session);
-    if (references.length === 0) {
-      await seedStore(
-        { worlds, rules, durationMs: flags.durationMs, listener: talk.listener },
-        session.signal,
+    await inWorlds(flags, engine, talk.listener, session, async (worlds) => {
+      if (references.length === 0) {
+        const { durationMs } = flags;
+        return seedStore({ worlds, rules, durationMs, listener: talk.listener }, session.signal);
+      }
+      await Promise.all(
+        references.map(async (reference) => seedImage(reference, await worlds.of(reference))),
       );
-      return;
-    }
-    await Promise.all(
-      references.map(async (reference) => {
-        const onReceipt = (receipt: Receipt): void => {
-          talk.receipt(receipt);
-          session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : receipt.image}\n`);
-        };
-        const request = {
-          reference,
-          ...(flags.platform === undefined ? {} : { platform: flags.platform }),
-          hostPlatform: hostPlatform(),
-          destination: { kind: 'store' as const },
-          recordDigest: false,
-          rules,
-          onReceipt,
-          seedMs: flags.durationMs,
-        };
-        await pull(request, await worlds.of(reference), session.signal);
-      }),
-    );
+    });
   } finally {
     talk.end();
+  }
+
+  /** A seed is a pull into the store that goes on giving. */
+  async function seedImage(reference: ImageReference, world: World): Promise<void> {
+    const onReceipt = (receipt: Receipt): void => {
+      talk.receipt(receipt);
+      session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : receipt.image}\n`);
+    };
+    const request: PullRequest = {
+      reference,
+      ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+      hostPlatform: hostPlatform(),
+      destination: { kind: 'store' },
+      recordDigest: false,
+      rules,
+      onReceipt,
+      seedMs: flags.durationMs,
+    };
+    await pull(request, world, session.signal);
   }
 }

@@ -28,7 +28,7 @@ try {
 } catch (error) {
   answer({ missing: reason(error) });
 }
-if (keytar) keytar[verb](...values).then((value) => answer({ value }), (error) => answer({ refused: reason(error) }));
+if (keytar) keytar[verb](...values).then((value) => answer({ value: value ?? null }), (error) => answer({ refused: reason(error) }));
 `;
 
 const ELSEWHERE =

@@ -24,9 +24,10 @@ export async function pull(request: PullRequest, world: World, signal: AbortSign
   const seeds = new Seeds();
   const finder = new TorrentFinder(world);
   const tools: BlobTools = { world, rules: request.rules, finder, seeds, pace: new Pace() };
+  const image = await resolve(request, world, signal);
+  // No gc of another process takes what this one is about to need.
+  const lease = await world.store.lease(blobsOf(image.manifest).map(({ digest }) => digest));
   try {
-    const image = await resolve(request, world, signal);
-    await using _inUse = await world.store.lease(blobsOf(image.manifest).map(({ digest }) => digest));
     const plan = await makePlan(image, request.destination, tools, signal);
     const outcomes = await fetchAndDeliver(plan, request, tools, signal);
     await world.store.recordImage(image);
@@ -42,13 +43,11 @@ export async function pull(request: PullRequest, world: World, signal: AbortSign
     });
     request.onReceipt(receipt);
     await shrinkStore(world);
-    if (request.seedMs !== 0) {
-      await seedBlobs(blobsOf(image.manifest), tools, signal);
-      await keepSeeding(seeds, request.seedMs, world, signal);
-    }
+    await giveOn(image, request, tools, signal);
     return receipt;
   } finally {
     await seeds.close();
+    await lease.close();
   }
 }
 
@@ -93,5 +92,21 @@ async function shrinkStore({ store, listener }: World): Promise<void> {
     await store.gc();
   } catch (error) {
     listener({ kind: 'warning', message: `the store could not be shrunk: ${String(error)}` });
+  }
+}
+
+/** The image is delivered: whatever ends the giving, a signal too, is a good end. */
+async function giveOn(
+  image: ResolvedImage,
+  { seedMs }: PullRequest,
+  tools: BlobTools,
+  signal: AbortSignal,
+): Promise<void> {
+  if (seedMs === 0) return;
+  try {
+    await seedBlobs(blobsOf(image.manifest), tools, signal);
+    await keepSeeding(tools.seeds, seedMs, tools.world, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
   }
 }

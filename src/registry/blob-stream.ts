@@ -7,8 +7,10 @@ import { shortDigest } from '../image/digest.ts';
 import { bodyOf, type BlobBody } from './blob-body.ts';
 import type { Located, RegistryRequest, Requester } from './requester.ts';
 
-/** Broken transfers in a row, without a byte between them, before a blob is given up. */
+/** Broken transfers in a row before a blob is given up, ... */
 const MAX_FRUITLESS = 5;
+/** ... where none brought so many bytes: a server that sends one at a time gets nowhere. */
+const MIN_PROGRESS = 16 * 1024;
 const FIRST_DELAY_MS = 250;
 const MAX_DELAY_MS = 4_000;
 /** A place that does not begin to answer by then is left for another try. */
@@ -32,17 +34,18 @@ export class BlobStream {
     let fruitless = 0;
     while (at < end) {
       signal.throwIfAborted();
+      const began = at;
       try {
         for await (const chunk of this.#range(blob, at, end, signal)) {
           at += chunk.length;
-          fruitless = 0;
           yield chunk;
         }
       } catch (error) {
         signal.throwIfAborted();
         // Another storage node may do better: the registry is asked again.
         this.#storage.delete(blob.digest);
-        if (!isPassing(error) || ++fruitless >= MAX_FRUITLESS) throw error;
+        fruitless = at - began < MIN_PROGRESS ? fruitless + 1 : 0;
+        if (!isPassing(error) || fruitless >= MAX_FRUITLESS) throw error;
         await delay(Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.max(0, fruitless - 1)), signal);
       }
     }

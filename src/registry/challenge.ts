@@ -51,7 +51,7 @@ function readParameters(scanner: Scanner): Map<string, string> | undefined {
   const parameters = new Map<string, string>();
   for (let count = 0; count <= MAX_PARAMETERS; count++) {
     const before = scanner.at;
-    scanner.take(count === 0 ? SPACES : SEPARATORS);
+    scanner.take(SEPARATORS);
     const name = scanner.take(PARAMETER_NAME)?.[1]?.toLowerCase();
     if (name === undefined) {
       scanner.at = before;

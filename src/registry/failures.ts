@@ -1,10 +1,12 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { readBody, type HttpAnswer } from '../base/http.ts';
+import { dropBody, readBody, type HttpAnswer } from '../base/http.ts';
 import { redact } from '../base/redact.ts';
 
 /** What a registry says of its own failure; a proxy's error page may be longer than any of them. */
 const MAX_ERROR_BYTES = 64 * 1024;
 const MAX_MESSAGE = 200;
+/** Reasons that take longer are done without. */
+const MAX_ERROR_MS = 5_000;
 
 /** distribution-spec, "Error Codes": the first of {errors: [{code, message}]}. */
 export interface Refusal {
@@ -16,6 +18,7 @@ export interface Refusal {
 
 /** Reads the body of an answer that is no success. Whatever it is, it is a Refusal. @throws the signal's reason */
 export async function readRefusal(answer: HttpAnswer, url: URL, signal: AbortSignal): Promise<Refusal> {
+  const timer = setTimeout(() => dropBody(answer), MAX_ERROR_MS);
   try {
     const bytes = await readBody(answer, { maxBytes: MAX_ERROR_BYTES, url, what: 'its error', signal });
     const { errors } = Object(JSON.parse(bytes.toString('utf8'))) as { errors?: unknown };
@@ -29,6 +32,8 @@ export async function readRefusal(answer: HttpAnswer, url: URL, signal: AbortSig
     signal.throwIfAborted();
     if (error instanceof SyntaxError || isQuayctlError(error)) return { code: '', message: '' };
     throw error;
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -39,9 +44,10 @@ export function unauthorized(
   hasCredential: boolean,
   { message }: Refusal = { code: '', message: '' },
 ): QuayctlError {
+  const where = what.startsWith(`${registry}/`) ? '' : `${registry}: `;
   return new QuayctlError(
     'unauthorized',
-    `${registry}: not authorised for ${what}${message === '' ? '' : ` (${message})`}`,
+    `${where}not authorised for ${what}${message === '' ? '' : ` (${message})`}`,
     {
       hint: hasCredential
         ? `the credential for ${registry} is wrong, expired, or has no right to it; \`quayctl login ${registry}\` replaces it`

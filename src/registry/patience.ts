@@ -1,6 +1,6 @@
 import { QuayctlError } from '../base/errors.ts';
 import { dumpBody, headerOf, type HttpAnswer } from '../base/http.ts';
-import { isPassing } from '../base/network-error.ts';
+import { isPassing, isTimeout } from '../base/network-error.ts';
 import { retry } from '../base/retry.ts';
 
 const ATTEMPTS = 4;
@@ -48,7 +48,7 @@ export async function withPatience(
 }
 
 function verdict(error: unknown): number | 'stop' | undefined {
-  if (!(error instanceof LaterError)) return isPassing(error) ? undefined : 'stop';
+  if (!(error instanceof LaterError)) return isPassing(error) && !isTimeout(error) ? undefined : 'stop';
   const { retryAfterMs } = error;
   return retryAfterMs !== undefined && retryAfterMs > LONGEST_RETRY_AFTER_MS ? 'stop' : retryAfterMs;
 }

@@ -1,5 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { dropBody, dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
+import { dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
 import { isPassing, isPlainHttpAnswer } from '../base/network-error.ts';
 import type { Authorizer } from './authorizer.ts';
 import { readRefusal, unauthorized } from './failures.ts';
@@ -78,7 +78,7 @@ export class Requester {
     const url = new URL('/v2/', await this.base(signal));
     const answer = await this.#options.http.request(url, { signal });
     if (answer.statusCode === 401) this.#options.authorizer.learn(answer, undefined);
-    dropBody(answer);
+    await dumpBody(answer);
   }
 
   /** `https://HOST`, or `http://HOST` where that is allowed and spoken. Found out once. */
@@ -101,19 +101,29 @@ export class Requester {
   }
 
   async #firstThatSpeaks(first: URL, second: URL, signal: AbortSignal): Promise<URL> {
+    const status = await this.#probe(first, signal);
+    if (status !== undefined && (first.protocol === 'https:' || !isElsewhere(status))) return first;
     try {
-      const answer = await this.#options.http.request(new URL('/v2/', first), { signal });
-      dropBody(answer);
-      // What Go, nginx and Node answer to plain HTTP where they speak TLS.
-      if (first.protocol === 'https:' || answer.statusCode !== 400) return first;
+      const other = await this.#options.http.request(new URL('/v2/', second), { signal });
+      await dumpBody(other);
     } catch (error) {
-      // A certificate that is not trusted is no reason to do without.
-      const isOther = isQuayctlError(error, 'unreachable') && (isPlainHttpAnswer(error) || isPassing(error));
-      if (!isOther) throw error;
+      if (status === undefined || !isQuayctlError(error, 'unreachable')) throw error;
+      return first;
     }
-    const answer = await this.#options.http.request(new URL('/v2/', second), { signal });
-    dropBody(answer);
     return second;
+  }
+
+  /** The status of `/v2/`; undefined where the scheme is not spoken. A certificate that is not trusted is an error. */
+  async #probe(base: URL, signal: AbortSignal): Promise<number | undefined> {
+    try {
+      const answer = await this.#options.http.request(new URL('/v2/', base), { signal });
+      await dumpBody(answer);
+      return answer.statusCode;
+    } catch (error) {
+      const isUnspoken = isPlainHttpAnswer(error) || isPassing(error);
+      if (isQuayctlError(error, 'unreachable') && isUnspoken) return undefined;
+      throw error;
+    }
   }
 
   async #authorized(url: URL, request: RegistryRequest): Promise<HttpAnswer> {
@@ -141,4 +151,9 @@ export class Requester {
     const headers = { ...request.headers, ...more };
     return withPatience(url, request.signal, () => this.#options.http.request(url, { ...request, headers }));
   }
+}
+
+/** Where TLS is spoken, Go and nginx answer 400 to plain HTTP, others lead to HTTPS; a proxy answers 5xx for nobody. */
+function isElsewhere(status: number): boolean {
+  return status === 400 || status >= 500 || isRedirect(status);
 }

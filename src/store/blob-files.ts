@@ -86,7 +86,7 @@ export class BlobFiles {
       throw new QuayctlError('verification', `${digest}: its content does not verify`);
     if ((await this.document(digest, bytes.length)) !== undefined) return;
     await onDisk(`cannot write ${shortDigest(digest)} into the store`, () =>
-      writeAtomically(this.#paths.own('tmp'), this.#paths.blob(digest), bytes),
+      writeAtomically(this.#paths.own('tmp'), this.#paths.blob(digest), bytes, { durable: true }),
     );
   }
 

@@ -8,7 +8,15 @@ import { choosePlatform, normalizePlatform, type Platform } from '../image/platf
 import { formatReference, type ImageReference } from '../image/reference.ts';
 import { QuayctlError } from '../base/errors.ts';
 import type { BlobFiles } from './blob-files.ts';
-import { descriptorOf, makeEntry, mergeEntry, namedImage, readIndex, writeIndex } from './index-file.ts';
+import {
+  descriptorOf,
+  layoutEntry,
+  mergeEntry,
+  namedImage,
+  readIndex,
+  storeAnnotations,
+  writeIndex,
+} from './index-file.ts';
 import type { NamedImage } from './index-file.ts';
 import type { StorePaths } from './paths.ts';
 
@@ -46,7 +54,9 @@ export class Catalogue {
       await this.#touch(descriptor.digest);
     }
     const platform = await this.#platformOf(image);
-    const entry = makeEntry(formatReference(reference), document, platform, index?.descriptor.digest);
+    const annotations = storeAnnotations(formatReference(reference), index?.descriptor.digest);
+    const { entry, carrier } = layoutEntry(document, platform, annotations);
+    if (carrier !== undefined) await this.#blobs.put(carrier.descriptor.digest, carrier.bytes);
     const { entries, damaged } = await readIndex(this.#paths);
     const merged = mergeEntry(entries, entry);
     if (!damaged && JSON.stringify(merged) === JSON.stringify(entries)) return;
@@ -115,10 +125,11 @@ export class Catalogue {
   async #follow(entry: JsonObject, found: Set<Digest>): Promise<void> {
     const descriptor = descriptorOf(entry);
     if (descriptor === undefined) return;
-    const index = namedImage(entry)?.index;
+    const image = namedImage(entry);
     // The other platforms of that index are other entries, if they are here at all.
-    if (index !== undefined) found.add(index);
-    await this.#collect(descriptor.digest, found, 0);
+    if (image?.index !== undefined) found.add(image.index);
+    if (image?.carrier !== undefined) found.add(image.carrier);
+    await this.#collect(image?.descriptor.digest ?? descriptor.digest, found, 0);
   }
 
   async #collect(digest: Digest, found: Set<Digest>, depth: number): Promise<void> {

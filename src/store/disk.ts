@@ -30,15 +30,23 @@ export async function openPrivateFile(path: string): ReturnType<typeof open> {
   return handle;
 }
 
-/** All or nothing, also after a crash of the machine. `temporary` is a directory on the same file system. */
-export async function writeAtomically(temporary: string, path: string, bytes: Uint8Array): Promise<void> {
+/**
+ * All or nothing for whoever reads it. `temporary` is a directory on the same file system.
+ * @param durable also after a crash of the machine, at the price of waiting for the disk
+ */
+export async function writeAtomically(
+  temporary: string,
+  path: string,
+  bytes: Uint8Array,
+  { durable = false }: { readonly durable?: boolean } = {},
+): Promise<void> {
   const draft = join(temporary, randomUUID());
   try {
     const handle = await open(draft, 'wx', PRIVATE_FILE);
     try {
       await handle.chmod(PRIVATE_FILE);
       await handle.writeFile(bytes);
-      await handle.datasync();
+      if (durable) await handle.datasync();
     } finally {
       await handle.close();
     }
@@ -79,7 +87,7 @@ export function isAbsent(error: unknown): boolean {
  * @param what was being done, e.g. `cannot write /cache/quayctl/index.json`
  * @returns QuayctlError `disk-full` or `store`; what is a QuayctlError already comes back as it is
  */
-export function diskError(error: unknown, what: string): Error {
+function diskError(error: unknown, what: string): Error {
   if (error instanceof QuayctlError) return error;
   const code = codeOf(error);
   if (code === undefined) return error instanceof Error ? error : new Error(String(error));

@@ -2,8 +2,9 @@ import { rename, stat } from 'node:fs/promises';
 import { QuayctlError } from '../base/errors.ts';
 import { descriptorJson, parseDescriptor, type Descriptor } from '../image/descriptor.ts';
 import { INDEX_FILE, layoutIndex, REF_NAME } from '../image/layout.ts';
-import { isDigest, type Digest } from '../image/digest.ts';
+import { digestOf, isDigest, type Digest } from '../image/digest.ts';
 import { list, parseJsonObject, type JsonObject } from '../image/json.ts';
+import { isManifestType, OCI_INDEX, OCI_MANIFEST } from '../image/media-types.ts';
 import type { ManifestDocument } from '../image/manifest.ts';
 import { formatPlatform, type Platform } from '../image/platform.ts';
 import { formatReference, parseImageReference, type ImageReference } from '../image/reference.ts';
@@ -15,12 +16,17 @@ const MAX_INDEX_BYTES = 16 * 1024 * 1024;
 const MAX_ENTRIES = 50_000;
 /** Which index the manifest was chosen from; of no concern to other tools. */
 const INDEX_DIGEST = 'io.github.quayctl.index';
+/** Of an entry that is only the carrier of a manifest: `mediaType digest size`. */
+const CARRIED = 'io.github.quayctl.manifest';
 
 /** An entry of index.json that quayctl wrote: its name is a full reference. */
 export interface NamedImage {
   readonly name: string;
   readonly reference: ImageReference;
+  /** Of the manifest. */
   readonly descriptor: Descriptor;
+  /** The index with that manifest alone, where the entry had to be one. */
+  readonly carrier?: Digest;
   /** Digest of the index that the manifest was chosen from. */
   readonly index?: Digest;
 }
@@ -42,22 +48,38 @@ export function formatEntries(entries: LayoutEntries): Uint8Array {
   return Buffer.from(`${JSON.stringify({ ...empty, manifests: entries }, undefined, 2)}\n`);
 }
 
-/** The entry of an image under one name. */
-export function makeEntry(
-  name: string,
+/** An entry for index.json, and the blob that has to stand beside it. */
+export interface LayoutEntry {
+  readonly entry: JsonObject;
+  readonly carrier?: ManifestDocument;
+}
+
+/**
+ * The entry of an image. In a layout skopeo and podman find nothing but OCI manifests and indexes by name, so a
+ * manifest of Docker's type is carried by an OCI index with it alone; its own bytes, and its digest, stay as they are.
+ */
+export function layoutEntry(
   document: ManifestDocument,
   platform: Platform | undefined,
-  index: Digest | undefined,
-): JsonObject {
+  annotations: Readonly<Record<string, string>>,
+): LayoutEntry {
   const { mediaType, digest, size } = document.descriptor;
-  const annotations = { [REF_NAME]: name, ...(index === undefined ? {} : { [INDEX_DIGEST]: index }) };
-  return descriptorJson({
-    mediaType,
-    digest,
-    size,
-    annotations,
-    ...(platform === undefined ? {} : { platform }),
-  });
+  const where = platform === undefined ? {} : { platform };
+  if (!isManifestType(mediaType) || mediaType === OCI_MANIFEST) {
+    return { entry: descriptorJson({ mediaType, digest, size, annotations, ...where }) };
+  }
+  const bytes = layoutIndex([{ mediaType, digest, size, ...where }]);
+  const descriptor = { mediaType: OCI_INDEX, digest: digestOf(bytes), size: bytes.length };
+  const carried = { [CARRIED]: `${mediaType} ${digest} ${size}` };
+  return {
+    entry: descriptorJson({ ...descriptor, annotations: { ...annotations, ...carried }, ...where }),
+    carrier: { descriptor, bytes },
+  };
+}
+
+/** Annotations of an entry of the store. @param index that the manifest was chosen from */
+export function storeAnnotations(name: string, index: Digest | undefined): Record<string, string> {
+  return { [REF_NAME]: name, ...(index === undefined ? {} : { [INDEX_DIGEST]: index }) };
 }
 
 /** With the entry, in place of the one of the same name and platform. */
@@ -86,14 +108,36 @@ export function descriptorOf(entry: JsonObject): Descriptor | undefined {
 
 /** Undefined for entries of other tools. */
 export function namedImage(entry: JsonObject): NamedImage | undefined {
-  const descriptor = descriptorOf(entry);
-  const name = descriptor?.annotations?.[REF_NAME];
-  if (descriptor === undefined || name === undefined) return undefined;
+  const outer = descriptorOf(entry);
+  const name = outer?.annotations?.[REF_NAME];
+  if (outer === undefined || name === undefined) return undefined;
+  const descriptor = carriedBy(outer);
+  const reference = referenceOf(name);
+  if (descriptor === undefined || reference === undefined) return undefined;
+  const index = outer.annotations?.[INDEX_DIGEST];
+  return {
+    name,
+    reference,
+    descriptor,
+    ...(descriptor === outer ? {} : { carrier: outer.digest }),
+    ...(index !== undefined && isDigest(index) ? { index } : {}),
+  };
+}
+
+function carriedBy(outer: Descriptor): Descriptor | undefined {
+  const carried = outer.annotations?.[CARRIED];
+  if (carried === undefined) return outer;
+  const [mediaType, digest, size] = carried.split(' ', 3);
+  const { platform } = outer;
+  const inner = descriptorOf({ mediaType, digest, size: Number(size) });
+  return inner === undefined || platform === undefined ? inner : { ...inner, platform };
+}
+
+/** Only full names are ours. */
+function referenceOf(name: string): ImageReference | undefined {
   try {
     const reference = parseImageReference(name);
-    if (formatReference(reference) !== name) return undefined;
-    const index = descriptor.annotations?.[INDEX_DIGEST];
-    return { name, reference, descriptor, ...(index !== undefined && isDigest(index) ? { index } : {}) };
+    return formatReference(reference) === name ? reference : undefined;
   } catch (error) {
     if (error instanceof QuayctlError) return undefined;
     throw error;
@@ -120,7 +164,7 @@ export async function writeIndex(paths: StorePaths, entries: LayoutEntries): Pro
   const { damaged } = await readIndex(paths);
   if (damaged) await rename(paths.index, paths.own(`index.json.damaged-${Date.now()}`));
   const bytes = formatEntries(entries);
-  await writeAtomically(paths.own('tmp'), paths.index, bytes);
+  await writeAtomically(paths.own('tmp'), paths.index, bytes, { durable: true });
   await writeAtomically(paths.own('tmp'), paths.indexCopy, bytes);
 }
 

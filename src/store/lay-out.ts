@@ -1,11 +1,11 @@
-import { mkdir, rename } from 'node:fs/promises';
+import { mkdir, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { checkLayoutFile, layoutFile } from '../image/layout.ts';
 import { formatEntries } from './index-file.ts';
-import { makePrivateDirectory, readBounded, writeAtomically } from './disk.ts';
+import { isAbsent, makePrivateDirectory, readBounded, writeAtomically } from './disk.ts';
 import { OWN_DIRECTORIES, type StorePaths } from './paths.ts';
-import { stat } from 'node:fs/promises';
+import { keepReserve } from './reserve.ts';
 
 /** Of what lies in `quayctl/`. */
 const VERSION = 1;
@@ -17,7 +17,7 @@ const MAX_LAYOUT_FILE_BYTES = 4096;
  * @throws QuayctlError `store` for one written by a future version, and for a directory that is something else
  */
 export async function layOut(paths: StorePaths): Promise<void> {
-  const version = await readBounded(paths.version, MAX_VERSION_BYTES);
+  const version = await readVersion(paths);
   checkVersion(paths, version);
   await checkLayout(paths);
   await mkdir(dirname(paths.root), { recursive: true, mode: 0o700 });
@@ -26,13 +26,20 @@ export async function layOut(paths: StorePaths): Promise<void> {
   for (const name of OWN_DIRECTORIES) await makePrivateDirectory(paths.own(name));
   await unlessThere(paths, paths.index, formatEntries([]));
   await unlessThere(paths, paths.layout, layoutFile());
-  if (version === undefined || version.length === 0) {
+  if (version === '') {
     await writeAtomically(paths.own('tmp'), paths.version, Buffer.from(`${VERSION}\n`));
   }
+  await keepReserve(paths);
 }
 
-function checkVersion(paths: StorePaths, bytes: Buffer | undefined): void {
-  const text = bytes?.toString('latin1').trim() ?? '';
+/** Empty where there is none, or one that a kill has left empty. */
+async function readVersion(paths: StorePaths): Promise<string> {
+  const bytes = await readBounded(paths.version, MAX_VERSION_BYTES);
+  if (bytes !== undefined) return bytes.toString('latin1').trim();
+  return (await isThere(paths.version)) ? 'too long' : '';
+}
+
+function checkVersion(paths: StorePaths, text: string): void {
   if (text === '' || text === String(VERSION)) return;
   const shown = /^\d{1,9}$/.test(text) ? `format ${text}` : 'a format that this version does not know';
   throw new QuayctlError('store', `the store ${paths.root} is in ${shown}, this quayctl knows ${VERSION}`, {
@@ -59,9 +66,16 @@ async function checkLayout(paths: StorePaths): Promise<void> {
 }
 
 async function unlessThere(paths: StorePaths, path: string, bytes: Uint8Array): Promise<void> {
+  if (await isThere(path)) return;
+  await writeAtomically(paths.own('tmp'), path, bytes, { durable: true });
+}
+
+async function isThere(path: string): Promise<boolean> {
   try {
     await stat(path);
-  } catch {
-    await writeAtomically(paths.own('tmp'), path, bytes);
+    return true;
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    throw error;
   }
 }

@@ -9,8 +9,13 @@ import { askKernel, parseOwner, type Owner } from './owner.ts';
 const HEARTBEAT_MS = 5_000;
 /** Not moved while somebody watched for so long: dead. Clocks of two hosts need not agree for that. */
 const SILENCE_MS = 30_000;
-/** Not moved for so long by our own clock: dead without a watch. */
+/**
+ * Not moved for so long by our own clock: its leases do not count, for a gc has no time to watch. Its locks do: of two
+ * containers on a machine that slept, the one that looks first must not take what the other still holds.
+ */
 const LONG_SILENCE_MS = 10 * 60_000;
+/** Nothing sleeps for so long and goes on. */
+const FORSAKEN_MS = 7 * 86_400_000;
 /** 60 bytes a blob: a node that seeds 100,000 of them. */
 const MAX_LEASE_BYTES = 16 * 1024 * 1024;
 const ID = /^[0-9a-f-]{36}$/;
@@ -51,7 +56,12 @@ export class Leases {
   /** Counted: a digest held twice is let go of twice. @throws QuayctlError `store`, `disk-full` */
   async hold(digests: readonly Digest[]): Promise<void> {
     const fresh = digests.filter((digest) => this.#count(digest, 1) === 1);
-    await this.#append('+', fresh);
+    try {
+      await this.#append('+', fresh);
+    } catch (error) {
+      for (const digest of digests) this.#count(digest, -1);
+      throw error;
+    }
   }
 
   async letGo(digests: readonly Digest[]): Promise<void> {
@@ -66,10 +76,12 @@ export class Leases {
     const digests = new Set<Digest>();
     let everything = false;
     for (const id of await this.#owners()) {
+      const silentMs = await this.#silence(id);
       if (!(await this.isAlive(id))) {
         await rm(join(this.#directory, id), { force: true });
         continue;
       }
+      if (silentMs > LONG_SILENCE_MS) continue;
       const bytes = await readBounded(join(this.#directory, id), MAX_LEASE_BYTES);
       everything ||= bytes === undefined;
       for (const digest of parseLease(bytes)) digests.add(digest);
@@ -79,18 +91,9 @@ export class Leases {
 
   /** Whether the process behind an owner's file lives. A process whose event loop is busy does. */
   async isAlive(id: string): Promise<boolean> {
-    if (id === this.id) return true;
-    const path = join(this.#directory, basename(id));
-    try {
-      const { mtimeMs } = await stat(path);
-      const bytes = await readBounded(path, MAX_LEASE_BYTES);
-      const owner = parseOwner((bytes ?? Buffer.alloc(0)).toString('latin1').split('\n', 1)[0] ?? '');
-      const verdict = owner === undefined ? 'unknown' : await askKernel(owner, this.#self);
-      return verdict === 'unknown' ? this.#beats(id, mtimeMs) : verdict === 'alive';
-    } catch (error) {
-      if (isAbsent(error)) return false;
-      throw error;
-    }
+    const file = await this.#read(id);
+    if (file === undefined) return false;
+    return file.verdict === 'unknown' ? this.#beats(id, file.mtimeMs) : file.verdict === 'alive';
   }
 
   /** Lets go of everything. */
@@ -104,12 +107,35 @@ export class Leases {
     await rm(join(this.#directory, this.id), { force: true }).catch(() => undefined);
   }
 
+  async #read(
+    id: string,
+  ): Promise<{ readonly mtimeMs: number; readonly verdict: 'alive' | 'dead' | 'unknown' } | undefined> {
+    if (id === this.id) return { mtimeMs: Date.now(), verdict: 'alive' };
+    const path = join(this.#directory, basename(id));
+    try {
+      const { mtimeMs } = await stat(path);
+      const bytes = await readBounded(path, MAX_LEASE_BYTES);
+      const owner = parseOwner((bytes ?? Buffer.alloc(0)).toString('latin1').split('\n', 1)[0] ?? '');
+      return { mtimeMs, verdict: owner === undefined ? 'unknown' : await askKernel(owner, this.#self) };
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
+  }
+
   #beats(id: string, mtimeMs: number): boolean {
-    if (Date.now() - mtimeMs > LONG_SILENCE_MS) return false;
+    if (Date.now() - mtimeMs > FORSAKEN_MS) return false;
     const seen = this.#watched.get(id);
     if (seen?.mtimeMs === mtimeMs) return performance.now() - seen.since < SILENCE_MS;
     this.#watched.set(id, { mtimeMs, since: performance.now() });
     return true;
+  }
+
+  /** Milliseconds since the heartbeat of an owner that the kernel knows nothing about; 0 for one that it knows. */
+  async #silence(id: string): Promise<number> {
+    const file = await this.#read(id);
+    if (file === undefined || file.verdict !== 'unknown') return 0;
+    return Date.now() - file.mtimeMs;
   }
 
   async #owners(): Promise<string[]> {
@@ -135,13 +161,18 @@ export class Leases {
   }
 
   #handle(): Promise<FileHandle> {
-    this.#file ??= onDisk('cannot write to the store', () => this.#create());
+    this.#file ??= onDisk('cannot write to the store', () => this.#create()).catch((error: unknown) => {
+      // Of a full disk, say: the next one who asks may find space.
+      this.#file = undefined;
+      throw error;
+    });
     return this.#file;
   }
 
   async #create(): Promise<FileHandle> {
     const path = join(this.#directory, this.id);
     await writeAtomically(this.#temporary, path, Buffer.from(`${JSON.stringify(this.#self)}\n`));
+    clearInterval(this.#heartbeat);
     this.#heartbeat = setInterval(() => {
       const now = new Date();
       utimes(path, now, now).catch(() => undefined);

@@ -29,6 +29,9 @@ export class StorePaths {
   get limit(): string {
     return this.own('limit');
   }
+  get reserve(): string {
+    return this.own('reserve');
+  }
 
   /** A file or directory in `quayctl/`. */
   own(...names: string[]): string {

@@ -21,6 +21,8 @@ export class PrefixHash {
   #position = 0;
   /** Counts resets, so that a read that was under way then is not hashed. */
   #generation = 0;
+  /** Where the read that is under way ends. */
+  #readingTo = 0;
   #running: Promise<void> | undefined;
   #failure: Error | undefined;
   #stopped = false;
@@ -55,7 +57,8 @@ export class PrefixHash {
 
   /** Must be called before bytes at or after `offset` that may be in the hash change. */
   reset(offset = 0): void {
-    this.#generation++;
+    // A read that ends before it is still good: else a fast download would never let the hash catch up.
+    if (offset < this.#readingTo) this.#generation++;
     if (this.#position <= offset) return;
     this.#hash = createHash('sha256');
     this.#position = 0;
@@ -89,6 +92,7 @@ export class PrefixHash {
       const generation = this.#generation;
       const position = this.#position;
       const wanted = Math.min(CHUNK_BYTES, this.#source.prefix - position);
+      this.#readingTo = position + wanted;
       const length = await this.#source.readInto(buffer.subarray(0, wanted), position);
       if (generation !== this.#generation) continue;
       if (length === 0) throw new Error('the partial blob is shorter than its record says');

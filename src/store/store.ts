@@ -19,6 +19,7 @@ import { thisProcess } from './owner.ts';
 import { openPartialFile } from './partial-file.ts';
 import { StorePaths } from './paths.ts';
 import { Records } from './records.ts';
+import { withReserve } from './reserve.ts';
 
 /** Held, blobs are not collected, by whatever process. */
 export interface Lease extends AsyncDisposable {
@@ -197,25 +198,14 @@ class LocalStore extends Records implements Store {
   }
 
   removeImage(reference: ImageReference): Promise<boolean> {
-    return this.#underIndexLock(async () => {
-      const reached = new Set<Digest>();
-      const removed = await this.#catalogue.forget((image) => {
-        if (!answersTo(image, reference) && image.name !== formatReference(reference)) return false;
-        reached.add(image.descriptor.digest);
-        if (image.index !== undefined) reached.add(image.index);
-        return true;
-      });
-      for (const digest of [...reached]) {
-        for (const part of await this.#catalogue.reach(digest, undefined)) reached.add(part);
-      }
-      await this.#collector.dropUnused(reached);
-      return removed;
-    });
+    return withReserve(this.#paths, () => this.#underIndexLock(() => this.#remove(reference)));
   }
 
-  async gc(limit?: number): Promise<GcResult> {
-    if (limit !== undefined) await this.#collector.remember(limit);
-    return this.#collector.collect(limit ?? (await this.#collector.limit()));
+  gc(limit?: number): Promise<GcResult> {
+    return withReserve(this.#paths, async () => {
+      if (limit !== undefined) await this.#collector.remember(limit);
+      return this.#collector.collect(limit ?? (await this.#collector.limit()));
+    });
   }
 
   usage(): Promise<Usage> {
@@ -246,6 +236,22 @@ class LocalStore extends Records implements Store {
       'verification',
       `${shortDigest(digest)} has ${found} bytes, not ${size} as was said`,
     );
+  }
+
+  async #remove(reference: ImageReference): Promise<boolean> {
+    const reached = new Set<Digest>();
+    const removed = await this.#catalogue.forget((image) => {
+      if (!answersTo(image, reference) && image.name !== formatReference(reference)) return false;
+      reached.add(image.descriptor.digest);
+      if (image.index !== undefined) reached.add(image.index);
+      if (image.carrier !== undefined) reached.add(image.carrier);
+      return true;
+    });
+    for (const digest of [...reached]) {
+      for (const part of await this.#catalogue.reach(digest, undefined)) reached.add(part);
+    }
+    await this.#collector.dropUnused(reached);
+    return removed;
   }
 
   /** For readers: a store on a read-only file system can be read, nobody collects there. */

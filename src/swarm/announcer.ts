@@ -81,6 +81,8 @@ class Round {
   readonly #options: AnnouncerOptions;
   readonly #signal: AbortSignal;
   #timer: NodeJS.Timeout | undefined;
+  /** `started` was sent; perhaps its answer never came. */
+  #told = false;
   #started = false;
   #failures = 0;
   #early = EARLY_FIRST_MS;
@@ -110,7 +112,7 @@ class Round {
   }
 
   async stopped(signal: AbortSignal): Promise<void> {
-    if (!this.#started) return;
+    if (!this.#told) return;
     try {
       await this.#options.gate.run(() => this.#send('stopped', signal), signal);
     } catch {
@@ -139,6 +141,7 @@ class Round {
 
   #send(event: TrackerEvent | undefined, signal: AbortSignal): Promise<TrackerAnswer> {
     const { identity, counts } = this.#options;
+    this.#told = true;
     const numwant = event === 'stopped' ? 0 : WANTED_PEERS;
     const announce = { ...identity, ...counts(), numwant, ...(event === undefined ? {} : { event }) };
     return announceTo(this.#tracker, announce, signal);

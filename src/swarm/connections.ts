@@ -16,7 +16,8 @@ export interface ConnectionEvents {
   readonly onJoined: (wire: Wire) => void;
   /** The bitfield is out: requests may be answered. */
   readonly onReady: (wire: Wire) => void;
-  readonly onLeft: (wire: Wire) => void;
+  /** `gone`: the peer, when it was its only connection. */
+  readonly onLeft: (wire: Wire, gone: string | undefined) => void;
   readonly onHave: (wire: Wire, index: number) => void;
   readonly onBlock: (wire: Wire, index: number, offset: number, length: number, asked: boolean) => void;
   readonly onStalled: (wire: Wire) => void;
@@ -184,10 +185,11 @@ export class Connections {
   }
 
   #left(wire: Wire): void {
-    if (!this.#connections.has(wire)) return;
-    this.#availability.remove(wire);
-    this.#events.onLeft(wire);
+    const connection = this.#connections.get(wire);
+    if (connection === undefined) return;
     this.#connections.delete(wire);
+    this.#availability.remove(wire);
+    this.#events.onLeft(wire, this.#find(connection.peerId) === undefined ? connection.peerId : undefined);
   }
 }
 

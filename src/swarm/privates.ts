@@ -24,24 +24,36 @@ let guarded = false;
 export function guardWires(): void {
   if (guarded) return;
   guarded = true;
-  const { _onMessageLength, _onMessage, _onExtended } = Wire.prototype;
+  // As a plain record: they are called with their wire below.
+  const original = guardedOf(Wire.prototype);
   Wire.prototype._onMessageLength = function (this: Wire, header) {
     const length = new DataView(header.buffer, header.byteOffset).getUint32(0);
     const ours = this.type === 'webSeed' || this.type === 'registry';
     if (length > (ours ? MAX_REGISTRY_MESSAGE : MAX_MESSAGE)) this.destroy();
-    else _onMessageLength.call(this, header);
+    else original._onMessageLength.call(this, header);
   };
   Wire.prototype._onMessage = function (this: Wire, message) {
     try {
-      _onMessage.call(this, message);
+      original._onMessage.call(this, message);
     } catch {
       this.destroy();
     }
   };
   Wire.prototype._onExtended = function (this: Wire, id, payload) {
     if (id === 0 && !isDecodable(payload)) return;
-    _onExtended.call(this, id, payload);
+    original._onExtended.call(this, id, payload);
   };
+}
+
+interface Guarded {
+  _onMessageLength: (this: Wire, header: Uint8Array) => void;
+  _onMessage: (this: Wire, message: Uint8Array) => void;
+  _onExtended: (this: Wire, id: number, payload: Uint8Array) => void;
+}
+
+function guardedOf(prototype: Guarded): Guarded {
+  const { _onMessageLength, _onMessage, _onExtended } = prototype;
+  return { _onMessageLength, _onMessage, _onExtended };
 }
 
 function isDecodable(payload: Uint8Array): boolean {
@@ -62,7 +74,7 @@ export function shareLimiters(
   client: WebTorrent,
   limiters: { readonly down: RateLimiter; readonly up: RateLimiter },
   closed: AbortSignal,
-): { exempt(work: () => void): void } {
+): { readonly exempt: (work: () => void) => void } {
   let off = false;
   for (const way of ['down', 'up'] as const) {
     const group = client.throttleGroups[way];

@@ -144,7 +144,10 @@ export class RegistrySeed {
           this.#learn(now - startedAt);
           await this.#handOver(index, bytes);
           startedAt = performance.now();
-          if (index < last && !this.#open.has(index + 1)) return;
+          // The rest of the range is not wanted where its next piece was let go; what lies behind it still is.
+          if (index < last && !this.#open.has(index + 1)) {
+            return this.#startRuns(run.filter((later) => later > index));
+          }
           this.#mark(index + 1);
         }
       }

@@ -1,3 +1,4 @@
+import type { Claimer } from './claims.ts';
 import { goesBefore } from './rendezvous.ts';
 
 /** A piece that this node has opened at its registry peer. */
@@ -20,7 +21,7 @@ export interface ShareView {
   /** Some connected peer has it and is not stalled. */
   readonly held: (index: number) => boolean;
   /** The connected peers that say they are fetching it. */
-  readonly claimers: (index: number, now: number) => readonly string[];
+  readonly claimers: (index: number, now: number) => readonly Claimer[];
   /** The registry failed at it a moment ago. */
   readonly resting: (index: number) => boolean;
   /** Connected peers that are not stalled. */
@@ -120,7 +121,8 @@ function toRelease(view: ShareView): number[] {
   for (const [index, { requested }] of view.open) {
     if (requested) continue;
     const rivals = view.claimers(index, view.now);
-    if (view.held(index) || rivals.some((rival) => goesBefore(index, rival, view.selfId))) release.add(index);
+    const loses = rivals.some(({ peer, fetching }) => fetching || goesBefore(index, peer, view.selfId));
+    if (view.held(index) || loses) release.add(index);
   }
   const kept = [...view.open.keys()].filter((index) => !release.has(index));
   // Bytes of requested pieces are on their way, so those stay even above the limit.

@@ -64,8 +64,11 @@ export class Shares {
       onReady: () => {
         // No longer alone: first let go of what was too much, then tell of the rest.
         this.decide();
-        const pieces = [...(registry?.open.keys() ?? [])];
-        if (pieces.length > 0) link.send({ kind: 'claim', pieces });
+        const open = [...(registry?.open ?? [])];
+        const which = (requested: boolean): number[] =>
+          open.filter(([, piece]) => piece.requested === requested).map(([index]) => index);
+        link.send({ kind: 'fetching', pieces: which(true) });
+        link.send({ kind: 'claim', pieces: which(false) });
       },
       onMessage: (message) => {
         this.#book.hear(peerIdOf(wire), message, performance.now(), claimLifetime(registry?.pieceMs));
@@ -75,9 +78,9 @@ export class Shares {
     this.#links.set(wire, link);
   }
 
-  left(wire: Wire): void {
+  left(wire: Wire, gone: string | undefined): void {
     this.#links.delete(wire);
-    this.#book.forget(this.#options.peerIdOf(wire));
+    if (gone !== undefined) this.#book.forget(gone);
   }
 
   hasPiece(wire: Wire, index: number): void {
@@ -120,7 +123,7 @@ export class Shares {
       has,
       open: registry.open,
       held: (index) => availability.of(index) > 0,
-      claimers: (index, now) => this.#book.claimers(index, now),
+      claimers: (index, at) => this.#book.claimers(index, at),
       resting: (index) => registry.isResting(index),
       peers,
       expecting: now < this.#expectingUntil,

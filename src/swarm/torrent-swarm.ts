@@ -152,7 +152,8 @@ export class TorrentSwarm implements Swarm {
   }
 
   async #leave(): Promise<void> {
-    this.#fail(new QuayctlError('interrupted', 'the swarm was left'));
+    // Without effect when it is done, or has failed.
+    this.#done.reject(new QuayctlError('interrupted', 'the swarm was left'));
     this.#quiet();
     const destroyed = new Promise<void>((resolve) => {
       if (this.#torrent.destroyed) resolve();
@@ -231,8 +232,8 @@ export class TorrentSwarm implements Swarm {
         serveBlocks(wire, metainfo.geometry, storage, (index) => this.#ledger.has(index));
         wire.unchoke();
       },
-      onLeft: (wire) => {
-        this.#shares.left(wire);
+      onLeft: (wire, gone) => {
+        this.#shares.left(wire, gone);
         this.#disown(wire);
         this.#picker.update();
       },

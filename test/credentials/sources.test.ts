@@ -29,7 +29,9 @@ test('the first store that has one wins; hosts are compared without regard to ca
 test('a store that fails is warned about, without secrets, and passed over', async () => {
   const failing = (error: Error): CredentialStore => ({
     name: 'the broken one',
-    find: () => Promise.reject(error),
+    find: async () => {
+      throw error;
+    },
   });
   const warnings: string[] = [];
   const stores = [

@@ -3,13 +3,14 @@ import { mkdir, open, truncate, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { after, afterEach, before, beforeEach, describe, test, type TestContext } from 'node:test';
+import { afterEach, before, beforeEach, describe, test, type TestContext } from 'node:test';
 import { startDockerd } from '../helpers/dockerd.ts';
 import { randomLayer, type BuiltImage } from '../helpers/images.ts';
 import { mustRun, type Output } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { pushManifest } from '../helpers/push.ts';
 import { quayctlNode, type QuayctlNode } from '../helpers/quayctl.ts';
+import { suiteScope } from '../helpers/suite-scope.ts';
 import { registryBlobPath } from '../helpers/registry.ts';
 import { openStage, receiptOf, verifiedBlobs, type FailureJson, type Stage } from '../helpers/stage.ts';
 
@@ -31,19 +32,20 @@ function assertFails(output: Output, exitCode: number, code: string): void {
 }
 
 describe('bad input, with a registry for everybody', { skip: skipWithout('docker-registry') }, () => {
+  const scope = suiteScope();
   let stage: Stage;
   let image: BuiltImage;
   let node: QuayctlNode;
 
   before(async () => {
-    stage = await openStage({ after });
+    stage = await openStage(scope);
     image = await stage.layout.addImage({
       layers: [randomLayer(LAYER_BYTES, 'a'), randomLayer(LAYER_BYTES, 'b')],
     });
     await stage.push(image.manifest, IMAGE);
   });
   beforeEach(async () => {
-    node = await quayctlNode({ after });
+    node = await quayctlNode(scope);
   });
   afterEach(async () => {
     stage.pipe.faults.length = 0;
@@ -104,7 +106,9 @@ describe('bad input, with a registry for everybody', { skip: skipWithout('docker
       stage.service.url,
     ]);
     const begun = stage.pipe.traffic.toClient;
+    const deadline = Date.now() + 30_000;
     while (stage.pipe.traffic.toClient - begun < LAYER_BYTES * 1.2) {
+      assert.ok(Date.now() < deadline, run.stderr());
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     await stage.pipe.down();
@@ -255,9 +259,10 @@ describe('bad input, with a registry for everybody', { skip: skipWithout('docker
 });
 
 describe('bad credentials', { skip: skipWithout('docker-registry', 'htpasswd') }, () => {
+  const scope = suiteScope();
   let stage: Stage;
   before(async () => {
-    stage = await openStage({ after }, { auth: { kind: 'htpasswd', username: 'ann', password: PASSWORD } });
+    stage = await openStage(scope, { auth: { kind: 'htpasswd', username: 'ann', password: PASSWORD } });
     const image = await stage.layout.addImage({ layers: [randomLayer(2_000_000, 'private')] });
     await stage.push(image.manifest, IMAGE, basic(PASSWORD));
   });

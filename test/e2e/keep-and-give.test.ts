@@ -1,23 +1,26 @@
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomLayer, type BuiltImage } from '../helpers/images.ts';
 import type { RunningProcess } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { quayctlNode, type QuayctlNode } from '../helpers/quayctl.ts';
+import { suiteScope } from '../helpers/suite-scope.ts';
 import { openStage, parseReceipt, receiptOf, verifiedBlobs, type Stage } from '../helpers/stage.ts';
 
 const IMAGE = 'team/app:1.0';
 const LAYER_BYTES = 8_000_000;
 const ASK_EVERY_MS = 25;
+const CROSSED_MS = 30_000;
 
 describe('what a node has it keeps, and gives', { skip: skipWithout('docker-registry') }, () => {
+  const scope = suiteScope();
   let stage: Stage;
   let image: BuiltImage;
   let size: number;
 
   before(async () => {
-    stage = await openStage({ after });
+    stage = await openStage(scope);
     image = await stage.layout.addImage({
       layers: [randomLayer(LAYER_BYTES, 'a'), randomLayer(LAYER_BYTES, 'b')],
     });
@@ -32,7 +35,14 @@ describe('what a node has it keeps, and gives', { skip: skipWithout('docker-regi
   const startPull = (node: QuayctlNode, ...more: string[]): RunningProcess =>
     node.start(['torrent', 'pull', stage.name(IMAGE), ...flags(), ...more]);
   const crossed = async (since: number, bytes: number): Promise<void> => {
-    while (stage.pipe.traffic.toClient - since < bytes) await sleep(ASK_EVERY_MS);
+    const deadline = Date.now() + CROSSED_MS;
+    while (stage.pipe.traffic.toClient - since < bytes) {
+      assert.ok(
+        Date.now() < deadline,
+        `only ${stage.pipe.traffic.toClient - since} of ${bytes} bytes crossed`,
+      );
+      await sleep(ASK_EVERY_MS);
+    }
   };
 
   test('a pull that is killed at 60 % moves less than 45 % more when it is run again', async (t) => {

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { startDockerd, type TestDockerd } from '../helpers/dockerd.ts';
 import { randomLayer, type ImageSpec } from '../helpers/images.ts';
 import type { LayerSpec } from '../helpers/layers.ts';
 import { mustRun } from '../helpers/processes.ts';
 import { programPath, skipWithout } from '../helpers/programs.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
+import { suiteScope } from '../helpers/suite-scope.ts';
 import { openStage, receiptOf, verifiedBlobs, type Stage } from '../helpers/stage.ts';
 
 const small = (seed: string): LayerSpec => randomLayer(20_000, seed);
@@ -92,11 +93,12 @@ describe(
   'odd images reach a real Docker and an OCI layout',
   { skip: skipWithout('root', 'dockerd', 'docker', 'docker-registry', 'skopeo') },
   () => {
+    const scope = suiteScope();
     let stage: Stage;
     let engine: TestDockerd;
     before(async () => {
-      stage = await openStage({ after });
-      engine = await startDockerd({ after });
+      stage = await openStage(scope);
+      engine = await startDockerd(scope);
     });
 
     for (const [at, { name, image, holds = [], lacks = [] }] of ODD.entries()) {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { TestLayout, randomLayer } from '../helpers/images.ts';
 import { mustRun, run } from '../helpers/processes.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
+import { suiteScope } from '../helpers/suite-scope.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../..');
@@ -12,11 +13,11 @@ const CHECKOUT = join(import.meta.dirname, '../..');
 const HELP_MS = 400;
 
 describe('the published package', () => {
+  const scope = suiteScope();
   let prefix: string;
   let program: string;
 
   before(async () => {
-    const scope = { after };
     const folder = await tempDirectory(scope, 'pack');
     prefix = join(folder, 'prefix');
     await mustRun('npm', ['pack', '--pack-destination', folder, '--loglevel', 'error'], { cwd: CHECKOUT });

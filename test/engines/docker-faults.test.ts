@@ -5,20 +5,28 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test, type TestContext } from 'node:test';
 import { isQuayctlError, QuayctlError } from '../../src/base/errors.ts';
-import type { Engine, LoadOptions } from '../../src/engines/engine.ts';
+import type { Engine } from '../../src/engines/engine.ts';
 import { openEngine } from '../../src/engines/engines.ts';
 import type { RunnableImage } from '../../src/image/manifest.ts';
 import { startDockerd, type TestDockerd } from '../helpers/dockerd.ts';
-import { randomLayer, TestLayout } from '../helpers/images.ts';
+import { randomLayer, type TestLayout } from '../helpers/images.ts';
 import { mustRun } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { pushImage } from '../helpers/push.ts';
 import { startRegistry } from '../helpers/registry.ts';
 import { tempDirectory } from '../helpers/temp.ts';
-import { runnable, TestFeed } from './engine-images.ts';
+import {
+  fourLayers,
+  layerDigests,
+  loadOptions,
+  MB,
+  NEVER,
+  newLayout,
+  runnable,
+  TestFeed,
+} from './engine-images.ts';
 
 const skip = skipWithout('root', 'dockerd', 'docker');
-const MB = 1_000_000;
 const LABEL = 'io.quayctl.temporary';
 const ends: (() => void | Promise<void>)[] = [];
 let dockerd: TestDockerd;
@@ -31,13 +39,13 @@ after(async () => {
 });
 
 test('a daemon killed and started again during the load only costs time', { skip }, async (t) => {
-  const { image, layout } = await fourLayers(t, 'killed');
-  const [, , third, last] = digests(image);
+  const { image, layout } = await prepare(t, 'killed');
+  const [, , third, last] = layerDigests(image);
   assert.ok(third && last);
   const feed = new TestFeed(layout, [third, last]);
-  const loading = (await open()).load(image, feed, options(image));
+  const loading = (await open()).load(image, feed, loadOptions(image));
   loading.catch(() => undefined);
-  await feed.whenStreamed(digests(image)[1] ?? third);
+  await feed.whenStreamed(layerDigests(image)[1] ?? third);
   await dockerd.kill();
   const back = dockerd.restart();
   feed.arrive(third);
@@ -49,11 +57,11 @@ test('a daemon killed and started again during the load only costs time', { skip
 });
 
 test('a daemon that does not come back ends the load', { skip, timeout: 60_000 }, async (t) => {
-  const { image, layout } = await fourLayers(t, 'gone');
-  const [, second, , last] = digests(image);
+  const { image, layout } = await prepare(t, 'gone');
+  const [, second, , last] = layerDigests(image);
   assert.ok(second && last);
   const feed = new TestFeed(layout, [last]);
-  const loading = (await open()).load(image, feed, options(image));
+  const loading = (await open()).load(image, feed, loadOptions(image));
   const taken = feed.whenStreamed(second);
   loading.catch(() => undefined);
   await taken;
@@ -66,8 +74,8 @@ test(
   'what a crashed run left saves sending, and goes with the next load of that image',
   { skip },
   async (t) => {
-    const { image, layout } = await fourLayers(t, 'crashed');
-    const [first] = digests(image);
+    const { image, layout } = await prepare(t, 'crashed');
+    const [first] = layerDigests(image);
     assert.ok(first);
     const leave = (of: string): Promise<string> =>
       mustRun('docker', [
@@ -82,11 +90,11 @@ test(
     const other = (await leave(`sha256:${'1'.repeat(64)}`)).trim();
 
     const engine = await open();
-    const presence = await engine.presence(image, new AbortController().signal);
+    const presence = await engine.presence(image, NEVER);
     assert.deepEqual(presence, { image: false, layers: [true, false, false, false] });
     const feed = new TestFeed(layout);
-    await engine.load(image, feed, options(image, { presence }));
-    assert.deepEqual(feed.streamed, digests(image).slice(1));
+    await engine.load(image, feed, loadOptions(image, { presence }));
+    assert.deepEqual(feed.streamed, layerDigests(image).slice(1));
     // Another image's may belong to a run that is under way.
     assert.deepEqual(await temporaryImages(), [other]);
     await dockerd.docker('rmi', other);
@@ -97,18 +105,42 @@ test(
   'layers pruned since they were seen are sent after all, or the error says what to do',
   { skip },
   async (t) => {
-    const { image, layout } = await fourLayers(t, 'pruned');
+    const { image, layout } = await prepare(t, 'pruned');
     const presence = { image: false, layers: [true, true, false, false] };
     const engine = await open();
     const lost = new TestFeed(layout);
-    lost.lose(digests(image)[0]);
+    lost.lose(layerDigests(image)[0]);
     await assert.rejects(
-      engine.load(image, lost, options(image, { presence })),
+      engine.load(image, lost, loadOptions(image, { presence })),
       (error) => isQuayctlError(error, 'engine') && error.hint === 'pull it again',
     );
     assert.deepEqual(await temporaryImages(), []);
-    await engine.load(image, new TestFeed(layout), options(image, { presence }));
+    await engine.load(image, new TestFeed(layout), loadOptions(image, { presence }));
     assert.equal(await idOf(image), image.manifest.config.digest);
+  },
+);
+
+test(
+  'a layer that is no zstd although its type says so is told, and nothing is left',
+  { skip },
+  async (t) => {
+    const layout = await newLayout(t);
+    for (const size of [1000, 9 * MB]) {
+      const layers = [randomLayer(size, `false-${size}`), randomLayer(5 * MB, 'more')];
+      const built = await layout.addImage({ layers });
+      const manifest = JSON.parse((await layout.blob(built.manifest.digest)).toString()) as {
+        layers: { mediaType: string }[];
+      };
+      for (const layer of manifest.layers) layer.mediaType = 'application/vnd.oci.image.layer.v1.tar+zstd';
+      const changed = await layout.addJson(built.manifest.mediaType, manifest);
+      const image = await runnable(layout, { manifest: changed }, `quay.example/faults/false:${size}`);
+      const loading = (await open()).load(image, new TestFeed(layout), loadOptions(image));
+      await assert.rejects(
+        loading,
+        (error) => isQuayctlError(error, 'verification') && /zstd/.test(error.message),
+      );
+      assert.deepEqual(await temporaryImages(), []);
+    }
   },
 );
 
@@ -120,10 +152,10 @@ test(
     await mkdir(disk);
     await mustRun('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk]);
     const small = await startDockerd(t, [`--data-root=${disk}`]);
-    const { image, layout } = await fourLayers(t, 'full');
+    const { image, layout } = await prepare(t, 'full');
     const engine = await openEngine('docker', { env: { DOCKER_HOST: small.dockerHost } });
     await assert.rejects(
-      engine.load(image, new TestFeed(layout), options(image)),
+      engine.load(image, new TestFeed(layout), loadOptions(image)),
       (error) =>
         isQuayctlError(error, 'engine') &&
         /disk is full/.test(error.message) &&
@@ -140,7 +172,7 @@ test(
   },
   async (t) => {
     const registry = await startRegistry(t);
-    const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+    const layout = await newLayout(t);
     const { index, images } = await layout.addIndex([
       { layers: [randomLayer(100_000, 'recorded')] },
       { layers: [randomLayer(1000, 'foreign')], architecture: 's390x' },
@@ -154,7 +186,7 @@ test(
       const wanted = name.includes('@') ? built.manifest.digest : index.digest;
       const loaded = await (
         await open()
-      ).load(image, new TestFeed(layout), options(image, { recordDigest: true }));
+      ).load(image, new TestFeed(layout), loadOptions(image, { recordDigest: true }));
       assert.equal(loaded.digestRecorded, true);
       const inspected = await dockerd.docker(
         'image',
@@ -173,7 +205,7 @@ test(
     const image = await runnable(layout, built, `${repository}:2`);
     const silent = await (
       await open()
-    ).load(image, new TestFeed(layout), options(image, { recordDigest: true }));
+    ).load(image, new TestFeed(layout), loadOptions(image, { recordDigest: true }));
     assert.equal(silent.digestRecorded, false);
   },
 );
@@ -188,7 +220,7 @@ test('no daemon, or something that is no Docker, is an engine error with a hint'
   for (const host of [`unix://${nothing}`, 'tcp://127.0.0.1:1', `tcp://127.0.0.1:${port}`]) {
     const engine = await openEngine('docker', { env: { DOCKER_HOST: host } });
     await assert.rejects(
-      engine.platform(new AbortController().signal),
+      engine.platform(NEVER),
       (error) => isQuayctlError(error, 'engine') && error.hint !== undefined,
       host,
     );
@@ -213,31 +245,9 @@ function open(): Promise<Engine> {
   return openEngine('docker', { env: { DOCKER_HOST: dockerd.dockerHost } });
 }
 
-async function fourLayers(
-  t: TestContext,
-  seed: string,
-): Promise<{ image: RunnableImage; layout: TestLayout }> {
-  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
-  const sizes = [9 * MB, 5 * MB, 5 * MB, 5 * MB];
-  const built = await layout.addImage({
-    layers: sizes.map((size, at) => randomLayer(size, `${seed}-${at}`)),
-  });
-  return { layout, image: await runnable(layout, built, `quay.example/faults/${seed}:1`) };
-}
-
-function options(image: RunnableImage, more: Partial<LoadOptions> = {}): LoadOptions {
-  const { registry, repository, tag, digest } = image.reference;
-  return {
-    names: [`${registry}/${repository}${tag === undefined ? `@${digest ?? ''}` : `:${tag}`}`],
-    recordDigest: false,
-    presence: { image: false, layers: image.manifest.layers.map(() => false) },
-    signal: new AbortController().signal,
-    ...more,
-  };
-}
-
-function digests(image: RunnableImage): RunnableImage['manifest']['config']['digest'][] {
-  return image.manifest.layers.map(({ digest }) => digest);
+async function prepare(t: TestContext, seed: string): Promise<{ image: RunnableImage; layout: TestLayout }> {
+  const layout = await newLayout(t);
+  return { layout, image: await fourLayers(layout, seed) };
 }
 
 async function idOf(image: RunnableImage): Promise<string> {

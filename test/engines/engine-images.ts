@@ -1,14 +1,21 @@
 import { execFileSync } from 'node:child_process';
 import { createReadStream, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
+import type { TestContext } from 'node:test';
 import { QuayctlError } from '../../src/base/errors.ts';
-import type { BlobFeed } from '../../src/engines/engine.ts';
+import type { BlobFeed, LoadOptions } from '../../src/engines/engine.ts';
 import { parseImageConfig } from '../../src/image/config.ts';
 import type { Digest } from '../../src/image/digest.ts';
 import { parseManifest, type ManifestDocument, type RunnableImage } from '../../src/image/manifest.ts';
 import { parseImageReference } from '../../src/image/reference.ts';
-import type { BuiltDescriptor, BuiltImage, TestLayout } from '../helpers/images.ts';
+import { randomLayer, TestLayout, type BuiltDescriptor, type BuiltImage } from '../helpers/images.ts';
 import type { LayerEntry, LayerSpec } from '../helpers/layers.ts';
+import { tempDirectory } from '../helpers/temp.ts';
+
+export const MB = 1_000_000;
+
+/** A signal for what nobody interrupts. */
+export const NEVER = new AbortController().signal;
 
 /** What an engine is given for an image of a layout. */
 export async function runnable(
@@ -92,4 +99,41 @@ export function shellLayer(): LayerSpec {
 
 export function file(name: string, content: NonNullable<LayerEntry['content']>): LayerEntry {
   return { name, mode: 0o755, content };
+}
+
+/** Four layers large enough that they are not simply sent in one piece. @param wrong the layer whose diff ID is another one */
+export async function fourLayers(layout: TestLayout, seed: string, wrong?: number): Promise<RunnableImage> {
+  const sizes = [9 * MB, 5 * MB, 5 * MB, 5 * MB];
+  const built = await layout.addImage({
+    layers: sizes.map((size, at) => randomLayer(size, `${seed}-${at}`)),
+  });
+  const name = `quay.example/team/${seed}:1`;
+  if (wrong === undefined) return runnable(layout, built, name);
+  const config = JSON.parse((await layout.blob(built.config.digest)).toString()) as {
+    rootfs: { diff_ids: string[] };
+  };
+  config.rootfs.diff_ids[wrong] = `sha256:${'0'.repeat(64)}`;
+  const manifest = JSON.parse((await layout.blob(built.manifest.digest)).toString()) as object;
+  const described = await layout.addJson(built.config.mediaType, config);
+  const changed = await layout.addJson(built.manifest.mediaType, { ...manifest, config: described });
+  return runnable(layout, { manifest: changed }, name);
+}
+
+export async function newLayout(t: TestContext): Promise<TestLayout> {
+  return TestLayout.create(await tempDirectory(t, 'layout'));
+}
+
+export function loadOptions(image: RunnableImage, more: Partial<LoadOptions> = {}): LoadOptions {
+  const { registry, repository, tag } = image.reference;
+  return {
+    names: tag === undefined ? [] : [`${registry}/${repository}:${tag}`],
+    recordDigest: false,
+    presence: { image: false, layers: image.manifest.layers.map(() => false) },
+    signal: NEVER,
+    ...more,
+  };
+}
+
+export function layerDigests(image: RunnableImage): Digest[] {
+  return image.manifest.layers.map(({ digest }) => digest);
 }

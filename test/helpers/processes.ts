@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 
-/** What a test gives to its helpers: a TestContext, or `{ after }` of node:test for a whole file. */
+/** What a test gives to its helpers: its TestContext, or `suiteScope()` for what a whole suite shares. */
 export interface Scope {
   after(end: () => void | Promise<void>): void;
 }

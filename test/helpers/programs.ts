@@ -5,7 +5,8 @@ import { delimiter, join } from 'node:path';
 /** Where a program comes from on Debian, for those who see a test skipped. */
 const PACKAGES: Readonly<Record<string, string>> = {
   aria2c: 'aria2',
-  'dbus-run-session': 'dbus',
+  'dbus-daemon': 'dbus',
+  'dbus-send': 'dbus',
   debootstrap: 'debootstrap',
   docker: 'docker.io',
   'docker-registry': 'docker-registry',

@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict';
+import { QuayctlError } from '../../src/base/errors.ts';
 import { Http } from '../../src/base/http.ts';
 import type { Credential } from '../../src/credentials/credential.ts';
 import type { RegistryAccess } from '../../src/registry/open-repository.ts';
@@ -12,11 +14,14 @@ export interface AccessOptions {
   readonly insecure?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   readonly certsDirectory?: string;
+  readonly stallTimeoutMs?: number;
 }
 
 /** What a repository is opened with; no proxies, no certificates of this machine. */
 export function accessTo(scope: Scope, registry: string, options: AccessOptions = {}): TestAccess {
-  const http = new Http({ env: options.env ?? {}, certsDirectory: options.certsDirectory ?? '/nonexistent' });
+  const { env = {}, certsDirectory = '/nonexistent', stallTimeoutMs } = options;
+  const stall = stallTimeoutMs === undefined ? {} : { stallTimeoutMs };
+  const http = new Http({ env, certsDirectory, ...stall });
   scope.after(() => http.close());
   const warnings: string[] = [];
   return {
@@ -34,4 +39,15 @@ export async function collect(bytes: AsyncIterable<Uint8Array>): Promise<Buffer>
   const chunks: Uint8Array[] = [];
   for await (const chunk of bytes) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+/** The QuayctlError that something must end with. */
+export async function failure(attempt: Promise<unknown>): Promise<QuayctlError> {
+  try {
+    await attempt;
+  } catch (error) {
+    assert.ok(error instanceof QuayctlError, String(error));
+    return error;
+  }
+  return assert.fail('it did not fail');
 }

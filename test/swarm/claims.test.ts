@@ -6,6 +6,7 @@ test('a message comes back as it was sent', () => {
   for (const message of [
     { kind: 'claim', pieces: [0, 7, 99] },
     { kind: 'drop', pieces: [3] },
+    { kind: 'fetching', pieces: [5, 6] },
   ] as const) {
     assert.deepEqual(decodeClaims(encodeClaims(message), 100), message);
   }
@@ -16,7 +17,7 @@ test('messages from strangers that are none are refused', () => {
     ['empty', new Uint8Array()],
     ['no pieces', Uint8Array.of(0)],
     ['a part of an index', Uint8Array.of(0, 0, 0, 1)],
-    ['an unknown kind', Uint8Array.of(2, 0, 0, 0, 1)],
+    ['an unknown kind', Uint8Array.of(3, 0, 0, 0, 1)],
     ['a piece that does not exist', Uint8Array.of(0, 0, 0, 0, 100)],
     ['a huge index', Uint8Array.of(0, 0xff, 0xff, 0xff, 0xff)],
     ['too many pieces', new Uint8Array(1 + 4 * 65)],
@@ -34,7 +35,7 @@ test('a claim ends with time, with the piece, when it is dropped, and with the c
   for (const end of ends) {
     const book = new ClaimBook();
     book.hear('peer', { kind: 'claim', pieces: [1] }, 0, 100);
-    assert.deepEqual(book.claimers(1, 50), ['peer']);
+    assert.deepEqual(book.claimers(1, 50), [{ peer: 'peer', fetching: false }]);
     end(book);
     assert.deepEqual(book.claimers(1, 50), []);
   }

@@ -115,7 +115,11 @@ export async function startTracker(
 ): Promise<{ url: string; server: Server }> {
   const server = new Server({ udp: false, ws: false, stats: false, ...options });
   server.on('warning', () => {});
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => {
+    // The UDP server binds both families, which one address cannot.
+    if (options.udp === true) server.listen(0, resolve);
+    else server.listen(0, '127.0.0.1', resolve);
+  });
   scope.after(() => new Promise<void>((resolve) => server.close(() => resolve())));
   const { port } = server.http.address() as AddressInfo;
   return { url: `http://127.0.0.1:${port}/announce`, server };

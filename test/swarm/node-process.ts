@@ -15,8 +15,8 @@ const file = await open(path, 'w+');
 const client = openSwarmClient({
   lowerPort: 0,
   upperPort: 0,
-  onWarning: (message) => console.error(message),
-  onDebug: (message) => console.error(message),
+  onWarning: (message) => process.stderr.write(`${message}\n`),
+  onDebug: (message) => process.stderr.write(`${message}\n`),
 });
 
 const fromHttp = (url: string): RangeSource =>
@@ -50,14 +50,15 @@ const swarm = await client.join({
 await swarm.done;
 const seconds = (performance.now() - startedAt) / 1000;
 const { user, system } = process.cpuUsage();
-console.log(
-  JSON.stringify({ ...swarm.stats(), seconds, cpu: (user + system) / 1e6, rss: peakRss, at: Date.now() }),
+process.stdout.write(
+  JSON.stringify({ ...swarm.stats(), seconds, cpu: (user + system) / 1e6, rss: peakRss, at: Date.now() }) +
+    '\n',
 );
 process.stdin.resume();
 process.stdin.once('end', () => {
   clearInterval(watch);
   void client.close().then(() => {
-    console.log(JSON.stringify({ uploaded: swarm.stats().uploaded }));
+    process.stdout.write(`${JSON.stringify({ uploaded: swarm.stats().uploaded })}\n`);
     return file.close();
   });
 });

@@ -69,10 +69,19 @@ test('what is here, held by a peer, claimed by a peer, or resting, is not opened
   const free = new Set([3, 4]);
   for (const taken of ['has', 'held', 'resting'] as const) {
     const decision = decideShares(view({ [taken]: (index: number) => !free.has(index), pieceMs: 1 }));
-    assert.deepEqual(decision.open.toSorted(), [3, 4], taken);
+    assert.deepEqual(
+      decision.open.toSorted((a, b) => a - b),
+      [3, 4],
+      taken,
+    );
   }
-  const claimed = decideShares(view({ claimers: (index) => (free.has(index) ? [] : ['other']), pieceMs: 1 }));
-  assert.deepEqual(claimed.open.toSorted(), [3, 4]);
+  const claimed = decideShares(
+    view({ claimers: (index) => (free.has(index) ? [] : [{ peer: 'other', fetching: false }]), pieceMs: 1 }),
+  );
+  assert.deepEqual(
+    claimed.open.toSorted((a, b) => a - b),
+    [3, 4],
+  );
 });
 
 test('the neighbour of an open piece goes first, so that requests are few', () => {
@@ -87,11 +96,20 @@ test('of two claims of one moment the better weight keeps the piece, unless its 
     for (const self of [better, worse]) {
       const rival = self === better ? worse : better;
       const { release } = decideShares(
-        view({ selfId: self, open: open([index], requested), claimers: (i) => (i === index ? [rival] : []) }),
+        view({
+          selfId: self,
+          open: open([index], requested),
+          claimers: (i) => (i === index ? [{ peer: rival, fetching: false }] : []),
+        }),
       );
       assert.deepEqual(release, self === worse && !requested ? [index] : [], `${self} ${requested}`);
     }
   }
+});
+
+test('a piece whose bytes are on their way to a peer is let go, whatever the weights', () => {
+  const claimers = (): { peer: string; fetching: boolean }[] => [{ peer: 'other', fetching: true }];
+  assert.deepEqual(decideShares(view({ open: open([1, 2], false), claimers })).release, [1, 2]);
 });
 
 test('a node that is no longer alone lets its long run go, but for its first pieces', () => {

@@ -1,9 +1,10 @@
+import { QuayctlError } from '../../base/errors.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
 import { formatReference } from '../../image/reference.ts';
 import type { Platform } from '../../image/platform.ts';
 import type { BlobFeed, Engine, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
 import { DockerClient } from './client.ts';
-import { dockerEndpoint, type DockerEndpoint } from './endpoint.ts';
+import { dockerEndpoint, formatEndpoint, type DockerEndpoint } from './endpoint.ts';
 import { askFacts, type EngineFacts } from './facts.ts';
 import { explain } from './failures.ts';
 import { loadIntoGraph } from './graph-load.ts';
@@ -19,7 +20,16 @@ import { temporaryLabel } from './temporary-images.ts';
  * @throws QuayctlError `engine` where DOCKER_HOST or the context cannot be used
  */
 export async function openDocker(env: Readonly<Record<string, string | undefined>>): Promise<Engine> {
-  return new DockerEngine(await dockerEndpoint(env));
+  const endpoint = await dockerEndpoint(env);
+  try {
+    return new DockerEngine(endpoint);
+  } catch (error) {
+    // docker-modem looks into the process's own environment before it takes what it is given.
+    throw new QuayctlError('engine', `Docker: the settings for ${formatEndpoint(endpoint)} cannot be used`, {
+      cause: error,
+      hint: 'check DOCKER_HOST and DOCKER_CERT_PATH',
+    });
+  }
 }
 
 class DockerEngine implements Engine {

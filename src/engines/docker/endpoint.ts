@@ -67,7 +67,7 @@ async function endpointOf(
     case 'ssh':
       // ssh2, which dockerode brings, takes any host key; `docker` itself runs ssh, which checks them.
       throw new QuayctlError('engine', `${source}: ssh is not supported`, {
-        hint: 'forward the socket: ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST, then DOCKER_HOST=unix:///tmp/docker.sock',
+        hint: 'forward its socket: ssh -nNT -L "$XDG_RUNTIME_DIR/docker.sock:/var/run/docker.sock" HOST, then DOCKER_HOST="unix://$XDG_RUNTIME_DIR/docker.sock"',
       });
     default:
       throw new QuayctlError(

@@ -52,8 +52,21 @@ export async function loadIntoGraph(
   names: readonly string[],
   readsZstd: boolean,
 ): Promise<void> {
-  await using temporary = new TemporaryImages(client, image.manifest.config.digest);
-  const load: GraphLoad = { client, image, feed, options, readsZstd, temporary, imports: true };
+  const temporary = new TemporaryImages(client, image.manifest.config.digest);
+  try {
+    await loadInto(temporary, { client, image, feed, options, readsZstd, temporary, imports: true }, names);
+  } finally {
+    await temporary.remove();
+  }
+}
+
+/** Starts anew from what Docker has, once each, when somebody pruned meanwhile or the daemon was lost. */
+async function loadInto(
+  temporary: TemporaryImages,
+  load: GraphLoad,
+  names: readonly string[],
+): Promise<void> {
+  const { client, image, options } = load;
   let from = firstMissing(options.presence);
   let pruned = false;
   let lost = false;

@@ -1,6 +1,6 @@
-import { pipeline, type Readable, type Transform } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
 import { createZstdDecompress } from 'node:zlib';
-import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import { isQuayctlError, QuayctlError, type ErrorCode } from '../../base/errors.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { shortDigest } from '../../image/digest.ts';
 import { layerCompression } from '../../image/media-types.ts';
@@ -36,13 +36,15 @@ export async function layerFile(
 export async function layerStream(layer: Descriptor, feed: BlobFeed, readsZstd: boolean): Promise<Readable> {
   const blob = await blobOf(layer, feed);
   if (readsZstd || layerCompression(layer.mediaType) !== 'zstd') return blob;
-  return through(blob, createZstdDecompress());
+  const plain = pipeline(blob, createZstdDecompress(), () => undefined);
+  return told(plain, 'verification', `layer ${shortDigest(layer.digest)} is not what its type says: zstd`);
 }
 
 /** A layer that was in the engine at first has not been downloaded; when it is gone there, nobody has it. */
 async function blobOf(layer: Descriptor, feed: BlobFeed): Promise<Readable> {
   try {
-    return await feed.stream(layer.digest);
+    const blob = await feed.stream(layer.digest);
+    return told(blob, 'store', `layer ${shortDigest(layer.digest)} cannot be read`);
   } catch (error) {
     if (!isQuayctlError(error, 'not-found')) throw error;
     const what = `layer ${shortDigest(layer.digest)} was removed from the engine while the image was pulled`;
@@ -50,7 +52,15 @@ async function blobOf(layer: Descriptor, feed: BlobFeed): Promise<Readable> {
   }
 }
 
-/** Either end that fails takes the other with it; who reads sees the error. */
-function through(source: Readable, transform: Transform): Readable {
-  return pipeline(source, transform, () => undefined);
+/** Errors of our own side must not look like those of the connection to the daemon. */
+function told(source: Readable, code: ErrorCode, message: string): Readable {
+  const chunks = async function* (): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of source) yield chunk as Uint8Array;
+    } catch (error) {
+      throw isQuayctlError(error) ? error : new QuayctlError(code, message, { cause: error });
+    }
+  };
+  // Where nobody begins to read, the generator does not begin either, and would leave the file open.
+  return Readable.from(chunks(), { objectMode: false }).once('close', () => source.destroy());
 }

@@ -9,7 +9,7 @@ const CLEANUP_MS = 5000;
 const STALE_SECONDS = 24 * 60 * 60;
 
 /** The images without a name that one run makes, and their end: whatever happens, they are removed. */
-export class TemporaryImages implements AsyncDisposable {
+export class TemporaryImages {
   /** `CONFIG-DIGEST/RUN` */
   readonly label: string;
   readonly #client: DockerClient;
@@ -43,7 +43,7 @@ export class TemporaryImages implements AsyncDisposable {
     this.#succeeded = true;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  async remove(): Promise<void> {
     const signal = AbortSignal.timeout(CLEANUP_MS);
     const others = this.#succeeded ? (await this.#before).filter((image) => this.#isLeftover(image)) : [];
     // After a failure one may be there of which the ID was never told.

@@ -57,9 +57,9 @@ declare module 'bittorrent-protocol' {
     destroy(): void;
     readonly _ext: Record<string, Extension>;
     readonly _readableState: { readonly buffered: number };
-    _onMessageLength(header: Uint8Array): void;
-    _onMessage(message: Uint8Array): void;
-    _onExtended(id: number, payload: Uint8Array): void;
+    _onMessageLength: (this: Wire, header: Uint8Array) => void;
+    _onMessage: (this: Wire, message: Uint8Array) => void;
+    _onExtended: (this: Wire, id: number, payload: Uint8Array) => void;
     _onHave(index: number): void;
     _onPiece(index: number, offset: number, block: Uint8Array): void;
   }

@@ -36,7 +36,8 @@ declare module 'bittorrent-tracker' {
     });
     readonly http: HttpServer;
     readonly udp: Socket;
-    listen(ports: number | { http?: number; udp?: number }, host: string, done: () => void): void;
+    listen(port: number, onListening: () => void): void;
+    listen(port: number, host: string, onListening: () => void): void;
     close(done?: () => void): void;
   }
 }
