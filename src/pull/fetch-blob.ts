@@ -147,13 +147,14 @@ async function swarmThenRegistry(download: Download, metainfo: Metainfo): Promis
 }
 
 async function join({ blob, partial, ledger, tools, signal }: Download, metainfo: Metainfo): Promise<void> {
-  const { world, rules } = tools;
+  const { world, rules, finder } = tools;
   const client = await world.swarm();
   const swarm = await client.join({
     metainfo,
     storage: partial,
     signal,
     waitForPeersMs: rules.waitForPeersMs,
+    renewTrackers: (abort) => finder.renewTrackers(blob, metainfo, abort),
     ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
     ...(rules.skipWebSeed
       ? {}

@@ -56,6 +56,7 @@ async function seedBlob(
       metainfo,
       storage,
       signal,
+      renewTrackers: (abort) => finder.renewTrackers(blob, metainfo, abort),
       ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
     });
     seeds.add({ digest: blob.digest, swarm, close: () => reader.close() });

@@ -48,6 +48,23 @@ export class TorrentFinder {
     return this.#plan(descriptor, answer);
   }
 
+  /**
+   * The trackers of a torrent that was found before, with fresh announce tokens: the torrent is asked for again.
+   * @throws QuayctlError as the service, `protocol` where the blob has another torrent now; the signal's reason
+   */
+  async renewTrackers(
+    descriptor: Descriptor,
+    { infoHash }: Metainfo,
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
+    const what = `the torrent of ${shortDigest(descriptor.digest)}`;
+    const answer = await this.#world.torrents.torrent(descriptor, 0, signal);
+    if (answer.kind !== 'torrent') throw new QuayctlError('no-torrent', `${what} is not to be had now`);
+    const renewed = decodeTorrent(answer.bytes);
+    if (renewed.infoHash === infoHash) return renewed.announce;
+    throw new QuayctlError('protocol', `${what} is another one now`);
+  }
+
   async #waitForHashes(descriptor: Descriptor, signal: AbortSignal): Promise<Metainfo | undefined> {
     for (;;) {
       const answer = await this.#ask(descriptor, LONGEST_WAIT_SECONDS, signal);

@@ -1,5 +1,6 @@
-import { isQuayctlError } from '../base/errors.ts';
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import type { AnnounceGate } from './announce-gate.ts';
+import type { TrackerTokens } from './tracker-tokens.ts';
 import { announceTo, trackerName, type Announce, type TrackerAnswer, type TrackerEvent } from './tracker.ts';
 
 /** While few peers are known: soon, then less and less often. Milliseconds. */
@@ -18,7 +19,8 @@ const STOPPED_TIMEOUT_MS = 2000;
 const WANTED_PEERS = 50;
 
 export interface AnnouncerOptions {
-  readonly trackers: readonly string[];
+  /** The trackers' URLs, kept fresh. */
+  readonly tokens: TrackerTokens;
   /** What stays the same in every announce. */
   readonly identity: Pick<Announce, 'infoHash' | 'peerId' | 'port' | 'ip'>;
   readonly counts: () => Pick<Announce, 'uploaded' | 'downloaded' | 'left'>;
@@ -37,7 +39,8 @@ export class Announcer {
   #unanswered: number;
 
   constructor(options: AnnouncerOptions) {
-    this.#rounds = options.trackers.map((tracker) => new Round(tracker, options, this.#stop.signal));
+    const { places } = options.tokens;
+    this.#rounds = places.map((place) => new Round(place, options, this.#stop.signal));
     this.#unanswered = this.#rounds.length;
     if (this.#unanswered === 0) this.#firstAnswer.resolve(0);
   }
@@ -77,7 +80,8 @@ export class Announcer {
 
 /** One tracker's turn, again and again. */
 class Round {
-  readonly #tracker: string;
+  /** Which of the torrent's trackers. */
+  readonly #place: string;
   readonly #options: AnnouncerOptions;
   readonly #signal: AbortSignal;
   #timer: NodeJS.Timeout | undefined;
@@ -91,8 +95,8 @@ class Round {
   #minIntervalMs = EARLY_FIRST_MS;
   #lastWarning: string | undefined;
 
-  constructor(tracker: string, options: AnnouncerOptions, signal: AbortSignal) {
-    this.#tracker = tracker;
+  constructor(place: string, options: AnnouncerOptions, signal: AbortSignal) {
+    this.#place = place;
     this.#options = options;
     this.#signal = signal;
     signal.addEventListener('abort', () => clearTimeout(this.#timer), { once: true });
@@ -114,7 +118,8 @@ class Round {
   async stopped(signal: AbortSignal): Promise<void> {
     if (!this.#told) return;
     try {
-      await this.#options.gate.run(() => this.#send('stopped', signal), signal);
+      const { gate, tokens } = this.#options;
+      await gate.run(() => this.#send(tokens.urlOf(this.#place), 'stopped', signal), signal);
     } catch {
       // The tracker forgets us by itself; leaving must not fail.
     }
@@ -125,10 +130,7 @@ class Round {
     if (this.#signal.aborted) return undefined;
     this.#busy = true;
     try {
-      const answer = await this.#options.gate.run(() => {
-        const timeout = AbortSignal.any([this.#signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]);
-        return this.#send(event ?? (this.#started ? undefined : 'started'), timeout);
-      }, this.#signal);
+      const answer = await this.#options.gate.run(() => this.#announce(event), this.#signal);
       this.#answered(answer);
       return answer;
     } catch (error) {
@@ -139,12 +141,33 @@ class Round {
     }
   }
 
-  #send(event: TrackerEvent | undefined, signal: AbortSignal): Promise<TrackerAnswer> {
+  /** With a token that is good for a while yet; a refused one is renewed, once. */
+  async #announce(event: TrackerEvent | undefined): Promise<TrackerAnswer> {
+    const { tokens } = this.#options;
+    const url = await tokens.fresh(this.#place, this.#signal);
+    const send = (to: string): Promise<TrackerAnswer> => {
+      const timeout = AbortSignal.any([this.#signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]);
+      return this.#send(to, event ?? (this.#started ? undefined : 'started'), timeout);
+    };
+    try {
+      return await send(url);
+    } catch (error) {
+      const renewed = isTokenRefusal(error)
+        ? await tokens.replaced(url, this.#place, this.#signal)
+        : undefined;
+      if (renewed === undefined) throw error;
+      return await send(renewed).catch((again: unknown) => {
+        throw isTokenRefusal(again) ? freshTokenRefused(again) : again;
+      });
+    }
+  }
+
+  #send(tracker: string, event: TrackerEvent | undefined, signal: AbortSignal): Promise<TrackerAnswer> {
     const { identity, counts } = this.#options;
     this.#told = true;
     const numwant = event === 'stopped' ? 0 : WANTED_PEERS;
     const announce = { ...identity, ...counts(), numwant, ...(event === undefined ? {} : { event }) };
-    return announceTo(this.#tracker, announce, signal);
+    return announceTo(tracker, announce, signal);
   }
 
   #answered(answer: TrackerAnswer): void {
@@ -186,11 +209,24 @@ class Round {
   #warn(message: string): void {
     if (message === this.#lastWarning) return;
     this.#lastWarning = message;
-    this.#options.onWarning(`tracker ${trackerName(this.#tracker)}: ${message}`);
+    this.#options.onWarning(`tracker ${trackerName(this.#place)}: ${message}`);
   }
 }
 
 /** Peers besides ourselves, who are counted, and often named. */
 function othersIn({ peers, swarmSize }: TrackerAnswer): number {
   return swarmSize === undefined ? peers.length : Math.min(peers.length, Math.max(0, swarmSize - 1));
+}
+
+/** Chihaya's texts, and quayctl serve's (protocol.md). */
+function isTokenRefusal(error: unknown): boolean {
+  return (
+    isQuayctlError(error, 'protocol') && /^unapproved request: (?:missing|invalid) jwt/.test(error.message)
+  );
+}
+
+function freshTokenRefused(cause: unknown): QuayctlError {
+  const message =
+    "refuses a token that was made just now: its clock and the torrent service's differ, or it does not have the service's keys";
+  return new QuayctlError('protocol', message, { cause });
 }

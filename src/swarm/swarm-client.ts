@@ -37,6 +37,11 @@ export interface JoinOptions {
   readonly registry?: RangeSource;
   /** Replaces the torrent's own trackers (`--tracker`); no token is ever sent to these. */
   readonly trackers?: readonly string[];
+  /**
+   * Asks for the torrent's trackers again, with fresh announce tokens. Called some time before a token expires, and
+   * when a tracker refuses one; absent where nobody can be asked.
+   */
+  readonly renewTrackers?: (signal: AbortSignal) => Promise<readonly string[]>;
   /** Without a registry: how long a piece that nobody has is waited for, milliseconds. */
   readonly waitForPeersMs?: number;
   readonly signal: AbortSignal;

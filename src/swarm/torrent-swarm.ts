@@ -24,6 +24,7 @@ import { RegistrySeed } from './registry-seed.ts';
 import { RegistryWire } from './registry-wire.ts';
 import { Shares } from './shares.ts';
 import type { JoinOptions, Swarm, SwarmStats } from './swarm-client.ts';
+import { TrackerTokens } from './tracker-tokens.ts';
 import { isSupportedTracker } from './tracker.ts';
 import { serveBlocks } from './uploads.ts';
 
@@ -253,10 +254,12 @@ export class TorrentSwarm implements Swarm {
   }
 
   #makeAnnouncer(): Announcer {
-    const { metainfo, trackers } = this.#options;
+    const { metainfo, trackers, renewTrackers } = this.#options;
     const { client, gate, announceIp, onWarning } = this.#context;
+    // A `--tracker` override is shown no token, so there is none to renew.
+    const renew = trackers === undefined ? renewTrackers : undefined;
     return new Announcer({
-      trackers: (trackers ?? metainfo.announce).filter(isSupportedTracker),
+      tokens: new TrackerTokens((trackers ?? metainfo.announce).filter(isSupportedTracker), renew),
       identity: {
         infoHash: this.infoHash,
         peerId: client.peerId,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createPublicKey } from 'node:crypto';
+import { createPublicKey, type JsonWebKeyInput } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -102,7 +102,7 @@ test('a token says what the protocol says, and no more', async (t) => {
 
 test('the tracker takes a token that is good, for its swarm, and nothing else', async (t) => {
   const here = await swarm(t);
-  const { service, token, infoHash, key } = here;
+  const { service, token, key } = here;
   assert.equal(await announce(here, token), 'none');
   assert.equal(await announce(here, undefined), MISSING);
   assert.equal(await announce(here, ''), MISSING);
@@ -110,8 +110,10 @@ test('the tracker takes a token that is good, for its swarm, and nothing else', 
   const now = Math.floor(Date.now() / 1000);
   const claims = { ...decodeJwt(token) };
   const privateKey = await importJWK(key.jwk, 'RS256');
-  const signed = (changes: JWTPayload, kid = key.kid): Promise<string> =>
-    new SignJWT({ ...claims, ...changes }).setProtectedHeader({ alg: 'RS256', kid }).sign(privateKey);
+  const signed = (changes: Record<string, unknown>, kid = key.kid): Promise<string> =>
+    new SignJWT({ ...claims, ...changes } as JWTPayload)
+      .setProtectedHeader({ alg: 'RS256', kid })
+      .sign(privateKey);
   const raw = (header: object, payload: object = claims, signature = ''): string =>
     [header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.') +
     `.${signature}`;
@@ -119,7 +121,7 @@ test('the tracker takes a token that is good, for its swarm, and nothing else', 
   const foreign = await new SignJWT(claims)
     .setProtectedHeader({ alg: 'RS256', kid: key.kid })
     .sign(await importJWK(stranger.jwk, 'RS256'));
-  const pem = createPublicKey({ key: key.jwk as JsonWebKey, format: 'jwk' }).export({
+  const pem = createPublicKey({ key: key.jwk as JsonWebKeyInput['key'], format: 'jwk' }).export({
     type: 'spki',
     format: 'pem',
   });
