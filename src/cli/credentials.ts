@@ -7,6 +7,8 @@ import {
 } from '../credentials/sources.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import type { ImageReference } from '../image/reference.ts';
+import { DockerConfig } from '../credentials/docker-config.ts';
+import type { OwnCredential } from '../serve/upstream/own-reader.ts';
 import type { Session } from './session.ts';
 
 /** The credential that this user has for an image's registry; undefined means anonymous. */
@@ -21,6 +23,21 @@ export function credentialFor(
 /** Where `login` keeps and `logout` removes. */
 export function sessionKeychain(session: Session): Keychain {
   return openKeychain(places(session));
+}
+
+/**
+ * The torrent service's own pull credential, for whatever repository it has to read.
+ * @param file `--upstream-auth`, in the form of Docker's config.json: then nothing else is looked at
+ */
+export function serviceCredential(
+  file: string | undefined,
+  session: Session,
+  onWarning: (message: string) => void,
+): OwnCredential {
+  const stores =
+    file === undefined ? credentialStores(places(session)) : [new DockerConfig(file, session.env)];
+  return (registry, repository, signal) =>
+    findCredential(registry, repository === '' ? undefined : repository, stores, onWarning, signal);
 }
 
 function places({ env, home }: Session): CredentialPlaces {

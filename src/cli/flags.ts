@@ -221,6 +221,7 @@ function encryptionMode(value: string): 0 | 1 | 2 {
   );
 }
 
-function collect(value: string, before: readonly string[] = []): readonly string[] {
+/** Of a flag that is repeatable and comma-separated. */
+export function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, ...value.split(',').filter((part) => part !== '')];
 }

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { declareOutputFlags, declareTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import { collect, declareOutputFlags, declareTorrentFlags, type RawTorrentFlags } from './flags.ts';
 import type { RawServeFlags } from './serve.ts';
 import type { Session } from './session.ts';
 
@@ -72,26 +72,51 @@ function addServe(program: Command, session: Session): void {
     .description(
       'the torrent service: makes any OCI registry, or an OCI layout on disk, pullable over BitTorrent',
     )
-    .requiredOption('--upstream <url>', 'URL of the registry, or oci:DIR for an OCI layout')
+    .option('--upstream <url>', 'URL of the registry, or oci:DIR for an OCI layout (required)')
     .option('--listen <host:port>', 'where it listens', '127.0.0.1:7070')
     .option('--public-url <url>', 'how clients reach it (default: from --listen)')
     .option('--announce <url>', 'use an external tracker instead of its own')
     .option('--tls-cert <file>', 'serve HTTPS with this certificate')
     .option('--tls-key <file>', 'and this key')
     .option('--data <dir>', 'piece hashes and keys (default: $XDG_DATA_HOME/quayctl)')
-    .option('--token-ttl <duration>', 'life of signed web seed URLs', '1h')
-    .option('--insecure', 'plain HTTP towards the upstream')
-    .option('--secret-file <file>', 'the secret of the info hashes (default: in --data)')
+    .option('--token-ttl <duration>', 'life of announce tokens and signed web seed URLs', '1h')
     .option(
-      '--alias <host>',
-      'a further name of the upstream; repeatable',
-      (host: string, before: string[] = []) => [...before, host],
+      '--upstream-auth <file>',
+      "the service's own pull credential, in the form of Docker's config.json (default: that of this user)",
     )
+    .option(
+      '--permission-grace <duration>',
+      'how long a granted permission serves while the upstream does not answer',
+      '10m',
+    )
+    .option(
+      '--trusted-proxy <cidr>',
+      'whose X-Forwarded-For is believed; repeatable and comma-separated',
+      collect,
+    )
+    .option('--insecure', 'plain HTTP towards the upstream')
+    .option('--secret-file <file>', 'the secrets that replicas share (default: in --data)')
+    .option('--alias <host>', 'a further name of the upstream; repeatable', collect)
     .option('--debug', 'stack traces and every request on stderr');
   serve.action(async (flags: RawServeFlags) => {
     const { runServe } = await import('./serve.ts');
     await runServe(flags, session);
   });
+  serve
+    .command('prepare')
+    .description('make the torrents of images ahead of time, for a service with the same --data')
+    .argument('<image...>', '[HOST/]name[:tag][@digest], of the upstream')
+    .action(async (images: string[], _flags: object, command: Command) => {
+      const { runPrepare } = await import('./serve.ts');
+      await runPrepare(images, command.optsWithGlobals<RawServeFlags>(), session);
+    });
+  serve
+    .command('rotate-key')
+    .description('a new key for announce tokens; it signs in an hour')
+    .action(async (_flags: object, command: Command) => {
+      const { runRotateKey } = await import('./serve.ts');
+      await runRotateKey(command.optsWithGlobals<RawServeFlags>(), session);
+    });
 }
 
 function addLogin(program: Command, session: Session): void {

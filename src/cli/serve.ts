@@ -1,9 +1,14 @@
-import { readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 import { Http } from '../base/http.ts';
-import { parseDuration } from '../base/units.ts';
+import { formatBytes, parseDuration } from '../base/units.ts';
 import { startTorrentService, type ServeEvent } from '../serve/torrent-service.ts';
+import { defaultSecretFile } from '../serve/options.ts';
+import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
+import { rotateKey } from '../serve/tokens/secret-file.ts';
+import type { OwnCredential } from '../serve/upstream/own-reader.ts';
+import { serviceCredential } from './credentials.ts';
 import { named } from './flags.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import { serveLine } from './serve-log.ts';
@@ -11,7 +16,7 @@ import { xdgDirectory, type Session } from './session.ts';
 
 /** `quayctl serve`'s flags as commander hands them over. */
 export interface RawServeFlags {
-  readonly upstream: string;
+  readonly upstream?: string;
   readonly listen: string;
   readonly publicUrl?: string;
   readonly announce?: string;
@@ -20,6 +25,9 @@ export interface RawServeFlags {
   readonly data?: string;
   readonly tokenTtl: string;
   readonly insecure?: boolean;
+  readonly upstreamAuth?: string;
+  readonly permissionGrace: string;
+  readonly trustedProxy?: readonly string[];
   readonly secretFile?: string;
   readonly alias?: readonly string[];
   readonly debug?: boolean;
@@ -28,25 +36,17 @@ export interface RawServeFlags {
 /** Serves until a signal ends it; that is its good end. @throws QuayctlError `usage`, `port`, `store`, ... */
 export async function runServe(flags: RawServeFlags, session: Session): Promise<void> {
   const { terminal, signal } = session;
-  const http = new Http({ env: session.env, certsDirectory: CERTS_DIRECTORY });
-  const listener = (event: ServeEvent): void => {
-    const line = serveLine(event, flags.debug ?? false);
-    if (line !== undefined) terminal.err(`${line}\n`);
-  };
-  try {
+  await withUpstream(flags, session, async (upstream) => {
     const service = await startTorrentService({
-      upstream: flags.upstream,
+      ...upstream,
       listen: hostAndPort(flags.listen),
       publicUrl: flags.publicUrl,
       announce: flags.announce,
       tls: await keyPair(flags),
-      dataDirectory: resolve(flags.data ?? xdgDirectory(session, 'XDG_DATA_HOME', '.local/share')),
-      secretFile: flags.secretFile === undefined ? undefined : resolve(flags.secretFile),
+      secretFile: secretPath(flags),
       tokenTtlSeconds: named('--token-ttl', flags.tokenTtl, parseDuration) / 1000,
-      insecure: flags.insecure,
-      aliases: flags.alias,
-      listener,
-      http,
+      permissionGraceMs: named('--permission-grace', flags.permissionGrace, parseDuration),
+      trustedProxies: flags.trustedProxy,
     });
     terminal.out(`${service.publicUrl}\n`);
     if (!signal.aborted) {
@@ -55,9 +55,81 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       });
     }
     await service.close();
+  });
+}
+
+/** `serve prepare`: torrents ahead of time. @throws QuayctlError `usage`, `not-found`, `unauthorized`, ... */
+export async function runPrepare(
+  images: readonly string[],
+  flags: RawServeFlags,
+  session: Session,
+): Promise<void> {
+  await withUpstream(flags, session, async (upstream) => {
+    for (const { image, blobs, bytes } of await prepareTorrents(images, upstream, session.signal)) {
+      session.terminal.out(`${image}: ${blobs} blobs, ${formatBytes(bytes)}\n`);
+    }
+  });
+}
+
+/** `serve rotate-key`: running services take the key up by themselves. @throws QuayctlError `store` */
+export async function runRotateKey(flags: RawServeFlags, session: Session): Promise<void> {
+  const path = secretPath(flags) ?? defaultSecretFile(dataDirectory(flags, session));
+  const { kid } = await rotateKey(path);
+  session.terminal.out(`${kid}\n`);
+  session.terminal.err(
+    'The new key is in the key set now and signs in an hour, once trackers have fetched it.\n',
+  );
+}
+
+async function withUpstream(
+  flags: RawServeFlags,
+  session: Session,
+  work: (options: PrepareOptions) => Promise<void>,
+): Promise<void> {
+  if (flags.upstream === undefined) {
+    throw new QuayctlError('usage', '--upstream URL or --upstream oci:DIR is missing');
+  }
+  const listener = (event: ServeEvent): void => {
+    const line = serveLine(event, flags.debug ?? false);
+    if (line !== undefined) session.terminal.err(`${line}\n`);
+  };
+  const http = new Http({ env: session.env, certsDirectory: CERTS_DIRECTORY });
+  try {
+    await work({
+      upstream: flags.upstream,
+      insecure: flags.insecure,
+      aliases: flags.alias,
+      ownCredential: await ownCredential(flags, session, (message) => listener({ kind: 'warning', message })),
+      dataDirectory: dataDirectory(flags, session),
+      http,
+      listener,
+    });
   } finally {
     await http.close();
   }
+}
+
+async function ownCredential(
+  { upstreamAuth }: RawServeFlags,
+  session: Session,
+  onWarning: (message: string) => void,
+): Promise<OwnCredential> {
+  const file = upstreamAuth === undefined ? undefined : resolve(upstreamAuth);
+  // A name that is spelled wrong would make a service that reads nothing, and says so only at the first pull.
+  if (file !== undefined) {
+    await access(file).catch((cause: unknown) => {
+      throw new QuayctlError('usage', `--upstream-auth: cannot read ${file}`, { cause });
+    });
+  }
+  return serviceCredential(file, session, onWarning);
+}
+
+function dataDirectory({ data }: RawServeFlags, session: Session): string {
+  return resolve(data ?? xdgDirectory(session, 'XDG_DATA_HOME', '.local/share'));
+}
+
+function secretPath({ secretFile }: RawServeFlags): string | undefined {
+  return secretFile === undefined ? undefined : resolve(secretFile);
 }
 
 function hostAndPort(listen: string): { host: string; port: number } {

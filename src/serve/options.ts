@@ -108,7 +108,11 @@ export function tokenTtlSeconds({ tokenTtlSeconds: given }: TorrentServiceOption
 }
 
 export function secretFile({ secretFile: given, dataDirectory }: TorrentServiceOptions): string {
-  return given ?? join(dataDirectory, SECRET_FILE);
+  return given ?? defaultSecretFile(dataDirectory);
+}
+
+export function defaultSecretFile(dataDirectory: string): string {
+  return join(dataDirectory, SECRET_FILE);
 }
 
 function webUrl(flag: string, text: string, protocols: readonly string[] = ['http:', 'https:']): string {

@@ -12,6 +12,8 @@ import {
   type TorrentServiceOptions,
 } from './options.ts';
 import { namesOf } from './names.ts';
+import type { ServeListener } from './events.ts';
+import { Metrics } from './metrics.ts';
 import { Permission } from './permission.ts';
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
@@ -52,12 +54,19 @@ export interface TorrentService {
  *   upstream that is no registry
  */
 export async function startTorrentService(options: TorrentServiceOptions): Promise<TorrentService> {
-  const { listener, signal } = options;
+  const { signal } = options;
   signal?.throwIfAborted();
   const given = { publicUrl: publicUrl(options), announce: announceUrl(options) };
   const clientOf = clientAddressOf(options.trustedProxies ?? []);
   const ttlSeconds = tokenTtlSeconds(options);
-  const { upstream, own } = openUpstream(options);
+  let tracker: Tracker | undefined;
+  const sources = { tracker: () => tracker?.counts, hashing: () => hashing.running };
+  const metrics = new Metrics(sources);
+  const listener: ServeListener = (event) => {
+    metrics.listener(event);
+    options.listener(event);
+  };
+  const { upstream, own } = openUpstream({ ...options, listener });
   const closing = new AbortController();
   await checkUpstream(options, upstream);
   const { secret, keys } = await loadSecrets(secretFile(options));
@@ -67,7 +76,6 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const permission = new Permission({ upstream, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs });
   const hashing = new Hashing({ upstream, own, store, listener });
-  let tracker: Tracker | undefined;
   const server = await listen({ ...options.listen, tls: options.tls }, (url) => {
     const base = given.publicUrl ?? url;
     const announce = given.announce ?? `${base}/announce`;
@@ -80,6 +88,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       ['c1', torrentRoute({ permission, own: ownPermission, hashing, secret, tokens, webSeed, isUpstream })],
       ['ws', webSeedRoute({ own, permission: ownPermission, secret, store })],
       ['.well-known', keySetRoute(tokens)],
+      ['metrics', metrics.route],
       ['healthz', healthRoute],
       ['readyz', readyRoute(upstream)],
     ];

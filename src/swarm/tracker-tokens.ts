@@ -42,14 +42,14 @@ export class TrackerTokens {
 
   /** With a token that has a while to live, where one is to be had. @throws the signal's reason */
   async fresh(place: string, signal: AbortSignal): Promise<string> {
-    if (performance.now() >= this.#dueAt) await this.#renewAll(signal);
+    if (this.#renewing !== undefined || performance.now() >= this.#dueAt) await this.#renewAll(signal);
     return this.urlOf(place);
   }
 
   /** Another token in the place of a refused one; undefined where there is none. @throws the signal's reason */
   async replaced(refused: string, place: string, signal: AbortSignal): Promise<string | undefined> {
     const isTime = performance.now() - this.#replacedAt >= REPLACE_AT_MOST_EVERY_MS;
-    if (this.urlOf(place) === refused && isTime) {
+    if (this.urlOf(place) === refused && (isTime || this.#renewing !== undefined)) {
       this.#replacedAt = performance.now();
       await this.#renewAll(signal);
     }

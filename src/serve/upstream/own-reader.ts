@@ -5,8 +5,12 @@ import type { Credential } from '../../credentials/credential.ts';
 import { Authorizer } from '../../registry/authorizer.ts';
 import { discard, headerOf, type Upstream, type UpstreamAnswer, type UpstreamRequest } from './upstream.ts';
 
-/** The service's own pull credential for a repository; undefined for none. */
-export type OwnCredential = (repository: string, signal: AbortSignal) => Promise<Credential | undefined>;
+/** The service's own pull credential for a repository of a registry; undefined for none. */
+export type OwnCredential = (
+  registry: string,
+  repository: string,
+  signal: AbortSignal,
+) => Promise<Credential | undefined>;
 
 export interface OwnReaderOptions {
   readonly upstream: Upstream;
@@ -61,7 +65,7 @@ export class OwnReader implements Upstream {
     const known = this.#authorizers.get(repository);
     if (known !== undefined) return known;
     const { credential: find, ...rest } = this.#options;
-    const credential = await find(repository, signal);
+    const credential = await find(rest.registry, repository, signal);
     const scope = repository === '' ? undefined : `repository:${repository}:pull`;
     const authorizer = new Authorizer({ ...rest, scope, credential });
     if (this.#authorizers.size >= MAX_REPOSITORIES) this.#authorizers.clear();

@@ -1,0 +1,104 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { ServeEvent, ServeListener } from './events.ts';
+import { send, type Exchange, type Route } from './http/exchange.ts';
+
+const PREFIX = 'quayctl_';
+/** Torrents come within milliseconds, unless they are waited for; layers take minutes. Seconds. */
+const REQUEST_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600];
+/** Where the bytes that went out came from. */
+const SOURCES: Readonly<Record<string, string>> = {
+  v2: 'registry',
+  ws: 'web_seed',
+  c1: 'torrent',
+  announce: 'tracker',
+};
+
+/** What is looked up when Prometheus asks. */
+export interface MetricSources {
+  /** Undefined with an external tracker. */
+  readonly tracker: () => { readonly swarms: number; readonly peers: number } | undefined;
+  /** Passes that run or wait. */
+  readonly hashing: () => number;
+}
+
+/** Counts events for Prometheus. No label holds a name, an address or a path: their number is bounded. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #requests = this.#counter('requests_total', 'Requests answered', 'route', 'method', 'status');
+  readonly #sent = this.#counter(
+    'sent_bytes_total',
+    'Bytes of answers, by where they came from',
+    'source',
+  );
+  readonly #seconds = new Histogram({
+    name: `${PREFIX}request_seconds`,
+    help: 'Time from a request to the end of its answer',
+    labelNames: ['route'],
+    buckets: REQUEST_BUCKETS,
+    registers: [this.#registry],
+  });
+  readonly #hashed = this.#counter('hashed_blobs_total', 'Blobs whose piece hashes were made');
+  readonly #hashedBytes = this.#counter(
+    'hashed_bytes_total',
+    'Bytes read from the upstream for piece hashes',
+  );
+  readonly #hashingSeconds = this.#counter('hashing_seconds_total', 'Time that these readings took');
+  readonly #hashingFailures = this.#counter(
+    'hashing_failures_total',
+    'Readings for piece hashes that failed',
+  );
+  readonly #announces = this.#counter('announces_total', 'Announces to the embedded tracker', 'outcome');
+
+  constructor({ tracker, hashing }: MetricSources) {
+    collectDefaultMetrics({ register: this.#registry });
+    this.#gauge('hashing_passes', 'Blobs that are hashed now, or wait for it', hashing);
+    this.#gauge('swarms', 'Swarms with at least one peer', () => tracker()?.swarms ?? 0);
+    this.#gauge('peers', 'Peers over all swarms', () => tracker()?.peers ?? 0);
+  }
+
+  readonly listener: ServeListener = (event) => this.#count(event);
+
+  /** `/metrics`, in Prometheus' text format. */
+  readonly route: Route = async (exchange: Exchange): Promise<void> => {
+    const headers = { 'content-type': this.#registry.contentType, 'cache-control': 'no-store' };
+    send(exchange, 200, headers, await this.#registry.metrics());
+  };
+
+  #count(event: ServeEvent): void {
+    switch (event.kind) {
+      case 'request': {
+        const { route, status, bytes, milliseconds } = event;
+        const method = ['GET', 'HEAD'].includes(event.method) ? event.method : 'other';
+        this.#requests.inc({ route, method, status: String(status) });
+        this.#sent.inc({ source: SOURCES[route] ?? 'other' }, bytes);
+        this.#seconds.observe({ route }, milliseconds / 1000);
+        break;
+      }
+      case 'hashed':
+        this.#hashed.inc();
+        this.#hashedBytes.inc(event.size);
+        this.#hashingSeconds.inc(event.seconds);
+        break;
+      case 'hashing-failed':
+        this.#hashingFailures.inc();
+        break;
+      case 'announced':
+        this.#announces.inc({ outcome: event.outcome });
+        break;
+      default:
+    }
+  }
+
+  #counter(name: string, help: string, ...labelNames: string[]): Counter {
+    return new Counter({ name: PREFIX + name, help, labelNames, registers: [this.#registry] });
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    const gauge: Gauge = new Gauge({
+      name: PREFIX + name,
+      help,
+      registers: [this.#registry],
+      collect: () => gauge.set(read()),
+    });
+  }
+}

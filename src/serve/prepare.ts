@@ -1,0 +1,152 @@
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import { digestOf, isDigest, type Digest } from '../image/digest.ts';
+import { MAX_MANIFEST_BYTES, parseManifest } from '../image/manifest.ts';
+import { MANIFEST_TYPES } from '../image/media-types.ts';
+import { parseImageReference } from '../image/reference.ts';
+import type { TorrentServiceOptions } from './options.ts';
+import { HashStore } from './torrents/hash-store.ts';
+import { Hashing } from './torrents/hashing.ts';
+import { openUpstream } from './upstream/open-upstream.ts';
+import { discard, headerOf, isSuccess, type Upstream, type UpstreamAnswer } from './upstream/upstream.ts';
+
+/** `quayctl serve prepare`: the part of the service's options that it needs. */
+export type PrepareOptions = Pick<
+  TorrentServiceOptions,
+  'upstream' | 'insecure' | 'aliases' | 'ownCredential' | 'dataDirectory' | 'http' | 'listener'
+>;
+
+export interface Prepared {
+  readonly image: string;
+  /** Blobs with piece hashes now, made or found. */
+  readonly blobs: number;
+  /** Of these blobs. */
+  readonly bytes: number;
+}
+
+/** An index of an index of manifests, as buildkit makes them, and one level to spare. */
+const MAX_DEPTH = 4;
+/** Only completes a reference that names a repository of the upstream. */
+const SOME_REGISTRY = 'registry.invalid';
+
+/**
+ * Makes the piece hashes of an image's blobs ahead of time, for all of its platforms; a service with the same data
+ * directory finds them there.
+ * @param images `HOST/REPOSITORY[:TAG][@DIGEST]` with one of the upstream's names, or without a host
+ * @throws QuayctlError `usage`, `not-found`, `unauthorized`, `unreachable`, `verification`, ...
+ */
+export async function prepareTorrents(
+  images: readonly string[],
+  options: PrepareOptions,
+  signal: AbortSignal,
+): Promise<readonly Prepared[]> {
+  const { upstream, own } = openUpstream(options);
+  const names = [...upstream.hosts, ...(options.aliases ?? [])];
+  const places = images.map((image) => ({ image, ...placeOf(image, names) }));
+  const store = new HashStore(options.dataDirectory);
+  const hashing = new Hashing({ upstream, own, store, listener: options.listener });
+  signal.addEventListener('abort', () => hashing.close(), { once: true });
+  const prepared: Prepared[] = [];
+  for (const { image, repository, selector } of places) {
+    const blobs = await blobsOf(own, repository, selector, signal);
+    const made = [...blobs.values()].map(async ({ digest, size }) => {
+      const found = await hashing.hashes({ repository, digest }, size, undefined);
+      return 'done' in found ? found.done : found;
+    });
+    for (const { status, reason } of (await Promise.allSettled(made)) as {
+      status: string;
+      reason?: unknown;
+    }[]) {
+      signal.throwIfAborted();
+      if (status === 'rejected') throw reason;
+    }
+    const bytes = [...blobs.values()].reduce((sum, { size }) => sum + size, 0);
+    prepared.push({ image, blobs: blobs.size, bytes });
+  }
+  return prepared;
+}
+
+function placeOf(image: string, names: readonly string[]): { repository: string; selector: string } {
+  const name = names.find((host) => image.startsWith(`${host}/`));
+  const rest = name === undefined ? image : image.slice(name.length + 1);
+  const { repository, tag, digest } = parseImageReference(`${SOME_REGISTRY}/${rest}`);
+  const [first = ''] = rest.split('/', 1);
+  if (name === undefined && rest.includes('/') && /[.:]|^localhost$/.test(first)) {
+    throw new QuayctlError('usage', `${image} is of another registry`, {
+      hint: `of this one: ${names[0] ?? ''}/REPOSITORY:TAG, or REPOSITORY:TAG alone`,
+    });
+  }
+  return { repository, selector: digest ?? tag ?? 'latest' };
+}
+
+/** Every blob that a pull of the image may ask for, once each. */
+async function blobsOf(
+  own: Upstream,
+  repository: string,
+  selector: string,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<Digest, Descriptor>> {
+  const blobs = new Map<Digest, Descriptor>();
+  let level: readonly string[] = [selector];
+  for (let depth = 0; level.length > 0 && depth < MAX_DEPTH; depth++) {
+    const next: string[] = [];
+    for (const each of level) {
+      const manifest = await manifestOf(own, repository, each, signal);
+      if (manifest.kind === 'index') next.push(...manifest.manifests.map(({ digest }) => digest));
+      else {
+        const parts = [manifest.config, ...manifest.layers].filter(({ size }) => size > 0);
+        for (const part of parts) blobs.set(part.digest, part);
+      }
+    }
+    level = next;
+  }
+  return blobs;
+}
+
+async function manifestOf(
+  own: Upstream,
+  repository: string,
+  selector: string,
+  signal: AbortSignal,
+): Promise<ReturnType<typeof parseManifest>> {
+  const what = `${repository}${isDigest(selector) ? '@' : ':'}${selector}`;
+  const resource = { kind: 'manifest', repository, selector } as const;
+  const accept = MANIFEST_TYPES.join(', ');
+  const answer = await own.ask({ method: 'GET', resource, accept, follow: true }, signal);
+  if (!isSuccess(answer.status)) {
+    discard(answer);
+    throw refusal(answer.status, what);
+  }
+  const bytes = await bodyOf(answer, what);
+  if (isDigest(selector) && digestOf(bytes) !== selector)
+    throw new QuayctlError('verification', `upstream: the content of ${what} has another digest`);
+  const [type] = (headerOf(answer, 'content-type') ?? '').split(';');
+  return parseManifest(bytes, type?.trim());
+}
+
+function refusal(status: number, what: string): QuayctlError {
+  if (status === 404) return new QuayctlError('not-found', `${what}: no such image`);
+  if (status === 401 || status === 403) {
+    return new QuayctlError('unauthorized', `not authorised for ${what}`, {
+      hint: 'give the service a pull credential: --upstream-auth FILE, or `quayctl login`',
+    });
+  }
+  return new QuayctlError('unreachable', `upstream: status ${status} for ${what}`);
+}
+
+async function bodyOf({ body }: UpstreamAnswer, what: string): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      length += chunk.length;
+      if (length > MAX_MANIFEST_BYTES) throw new QuayctlError('limit', `the manifest of ${what} is too long`);
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw isQuayctlError(error)
+      ? error
+      : new QuayctlError('unreachable', `${what} broke off`, { cause: error });
+  }
+  return Buffer.concat(chunks, length);
+}
