@@ -85,7 +85,7 @@ function addServe(program: Command, session: Session): void {
     .option(
       '--alias <host>',
       'a further name of the upstream; repeatable',
-      (host: string, before: string[] = []) => [...before, host],
+      (host: string, before?: readonly string[]) => [...(before ?? []), host],
     )
     .option('--debug', 'stack traces and every request on stderr');
   serve.action(async (flags: RawServeFlags) => {
