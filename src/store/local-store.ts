@@ -21,7 +21,8 @@ import type { Lease, Store } from './store.ts';
 
 /** The lock under which images are recorded and removed, leases taken, blobs collected. */
 const INDEX_LOCK = 'index';
-const NEVER = new AbortController().signal;
+/** Held for milliseconds; by a gc that removes many large files for seconds; by a stopped process for ever. */
+const INDEX_PATIENCE_MS = 120_000;
 
 /** The store in a directory of this machine. */
 export class LocalStore extends Records implements Store {
@@ -218,8 +219,20 @@ export class LocalStore extends Records implements Store {
     return { close, [Symbol.asyncDispose]: close };
   }
 
+  async #lockIndex(): Promise<Lock> {
+    const patience = AbortSignal.timeout(INDEX_PATIENCE_MS);
+    try {
+      return await this.#locks.acquire(INDEX_LOCK, patience);
+    } catch (error) {
+      if (!patience.aborted) throw error;
+      throw new QuayctlError('store', `the index of the store ${this.path} is held by another process`, {
+        hint: 'is there a quayctl that was stopped (Ctrl-Z)? continue or end it',
+      });
+    }
+  }
+
   async #underIndexLock<T>(work: () => Promise<T>): Promise<T> {
-    const lock: Lock = await this.#locks.acquire(INDEX_LOCK, NEVER);
+    const lock = await this.#lockIndex();
     try {
       return await onDisk('cannot write to the store', work);
     } finally {
