@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { Option, type Command } from 'commander';
 import { QuayctlError } from '../base/errors.ts';
-import { parseDuration, parseSize } from '../base/units.ts';
+import { parseDuration } from '../base/units.ts';
 import { parsePlatform, type Platform } from '../image/platform.ts';
 
 /** A torrent command's flags as commander hands them over: strings, unread. */
@@ -164,13 +164,8 @@ export function named<T>(flag: string, value: string, parse: (text: string) => T
   }
 }
 
-/** @throws QuayctlError `usage` */
-export function sizeFlag(flag: string, value: string): number {
-  return named(flag, value, parseSize);
-}
-
 /** An http or https URL without query, fragment or password. @throws QuayctlError `usage` */
-export function httpUrl(flag: string, value: string): URL {
+function httpUrl(flag: string, value: string): URL {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw new QuayctlError('usage', `${flag}: not an http or https URL: ${JSON.stringify(value)}`);

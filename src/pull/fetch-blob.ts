@@ -71,6 +71,7 @@ async function obtain(download: Download): Promise<void> {
   if (tools.rules.skipWebSeed) {
     const metainfo = plan.kind === 'torrent' ? plan.metainfo : await laterOrNever(plan, signal);
     if (metainfo !== undefined) return join(download, metainfo);
+    if (plan.kind === 'none' && plan.refused !== undefined) throw plan.refused;
     throw new QuayctlError(
       'no-torrent',
       `no torrent of ${shortDigest(blob.digest)}${plan.kind === 'none' ? `: ${plan.reason}` : ''}`,

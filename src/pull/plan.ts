@@ -73,7 +73,7 @@ async function withConfig(
 }
 
 /** For an engine: only what it does not have. */
-export function planForEngine(image: RunnableImage, presence: EnginePresence): PullPlan {
+function planForEngine(image: RunnableImage, presence: EnginePresence): PullPlan {
   const missing = image.manifest.layers.filter((_, at) => !presence.image && presence.layers[at] !== true);
   // A layer that stands twice may be present at one place of the chain and missing at the other: it is needed.
   const needed = new Set(missing.map(({ digest }) => digest));

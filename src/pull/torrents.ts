@@ -17,7 +17,8 @@ export type TorrentPlan =
   | { readonly kind: 'torrent'; readonly metainfo: Metainfo }
   /** Piece hashes are still being made: begin without, join when it comes. */
   | { readonly kind: 'later'; readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined> }
-  | { readonly kind: 'none'; readonly reason: string };
+  /** `refused`: the service did not let us have it (401, 403). */
+  | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
 type FinderWorld = Pick<World, 'store' | 'listener'> & { readonly torrents: TorrentService };
 
@@ -26,6 +27,7 @@ export class TorrentFinder {
   readonly #world: FinderWorld;
   #first: Promise<TorrentAnswer> | undefined;
   #silent: string | undefined;
+  #refused: QuayctlError | undefined;
 
   constructor(world: FinderWorld) {
     this.#world = world;
@@ -90,10 +92,18 @@ export class TorrentFinder {
     } catch (error) {
       signal.throwIfAborted();
       if (!isQuayctlError(error)) throw error;
+      if (error.code === 'unauthorized') this.#warnOnce(error);
       // A service that is down stays down for the rest of this run: its time-out is paid once.
       if (error.code === 'unreachable') this.#silent = error.message;
       return { kind: 'none', reason: error.message };
     }
+  }
+
+  #warnOnce(refusal: QuayctlError): void {
+    if (this.#refused !== undefined) return;
+    this.#refused = refusal;
+    const advice = refusal.hint === undefined ? '' : ` (${refusal.hint})`;
+    this.#world.listener({ kind: 'warning', message: `${refusal.message}${advice}` });
   }
 
   async #plan(descriptor: Descriptor, answer: TorrentAnswer): Promise<TorrentPlan> {
@@ -111,7 +121,8 @@ export class TorrentFinder {
       const parsed = this.#parse(descriptor, kept);
       if (parsed.kind === 'torrent') return parsed;
     }
-    return { kind: 'none', reason: answer.kind === 'none' ? answer.reason : 'still being hashed' };
+    const reason = answer.kind === 'none' ? answer.reason : 'still being hashed';
+    return { kind: 'none', reason, ...(this.#refused === undefined ? {} : { refused: this.#refused }) };
   }
 
   /** A torrent of other bytes is told before a byte of it is fetched, as far as it can be told by then. */

@@ -25,11 +25,7 @@ export interface MetricSources {
 export class Metrics {
   readonly #registry = new Registry();
   readonly #requests = this.#counter('requests_total', 'Requests answered', 'route', 'method', 'status');
-  readonly #sent = this.#counter(
-    'sent_bytes_total',
-    'Bytes of answers, by where they came from',
-    'source',
-  );
+  readonly #sent = this.#counter('sent_bytes_total', 'Bytes of answers, by where they came from', 'source');
   readonly #seconds = new Histogram({
     name: `${PREFIX}request_seconds`,
     help: 'Time from a request to the end of its answer',

@@ -126,6 +126,6 @@ function isWildcard(host: string): boolean {
   return host === '' || host === '0.0.0.0' || (isIP(host) === 6 && /^[0:]+$/.test(host));
 }
 
-export function usage(message: string, hint?: string): QuayctlError {
+function usage(message: string, hint?: string): QuayctlError {
   return new QuayctlError('usage', message, { hint });
 }

@@ -40,7 +40,12 @@ export interface PartialBlob extends BlobReader {
   close(): Promise<void>;
 }
 
-/** Verified bytes on this disk: an OCI image layout (`blobs/sha256/…`), shared by all quayctl processes. */
+/**
+ * Verified bytes on this disk: an OCI image layout (`blobs/sha256/…`), shared by all quayctl processes. A blob is
+ * hashed once, at its commit. `stat`, `open` and `stream` believe the disk from then on; what a later damage changed
+ * is found by `Store.verify`, by an export (which hashes what it writes), by peers and engines, and, where the size
+ * changed, by `begin`.
+ */
 export interface BlobStore {
   /** Size in bytes of a committed blob, or undefined. Counts as a use for `gc`. */
   stat(digest: Digest): Promise<number | undefined>;
@@ -49,8 +54,11 @@ export interface BlobStore {
   /** A committed blob from its beginning, for engines and archives. @throws QuayctlError `not-found` */
   stream(digest: Digest): Promise<Readable>;
   /**
-   * The right to write a blob. Waits while another process (or caller) downloads the same one.
+   * The right to write a blob. Waits while another process (or caller) downloads the same one, and goes on where a
+   * former one ended, at once when that was killed. A committed blob of another size is hashed: damaged it is removed
+   * and begun anew.
    * @returns 'present' when it is (or meanwhile became) committed
+   * @throws QuayctlError `verification` when the descriptor's size is wrong, `store`, `disk-full`; the signal's reason
    */
   begin(descriptor: Descriptor, signal: AbortSignal): Promise<PartialBlob | 'present'>;
 }

@@ -65,10 +65,9 @@ export class Leases {
   }
 
   async letGo(digests: readonly Digest[]): Promise<void> {
-    await this.#append(
-      '-',
-      digests.filter((digest) => this.#count(digest, -1) === 0),
-    );
+    const last = digests.filter((digest) => this.#count(digest, -1) === 0);
+    // After the close nothing is held, and no file is to be made to say so.
+    if (this.#file !== undefined) await this.#append('-', last);
   }
 
   /** What live owners hold, this one included; files of dead ones are removed. */

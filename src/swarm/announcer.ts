@@ -156,7 +156,7 @@ class Round {
         ? await tokens.replaced(url, this.#place, this.#signal)
         : undefined;
       if (renewed === undefined) throw error;
-      return await send(renewed).catch((again: unknown) => {
+      return send(renewed).catch((again: unknown) => {
         throw isTokenRefusal(again) ? freshTokenRefused(again) : again;
       });
     }

@@ -72,9 +72,9 @@ class WebtorrentSwarmClient implements SwarmClient {
 
   async close(): Promise<void> {
     if (this.#closed.signal.aborted) return;
+    this.#closed.abort(new QuayctlError('interrupted', 'the swarm client was closed'));
     const swarms = [...this.#swarms.values()].filter((swarm) => swarm !== undefined);
     await Promise.all(swarms.map((swarm) => swarm.leave()));
-    this.#closed.abort(new QuayctlError('interrupted', 'the swarm client was closed'));
     const context = await this.#opening?.catch(() => undefined);
     if (context === undefined || context.client.destroyed) return;
     await new Promise<void>((resolve) => context.client.destroy(() => resolve()));

@@ -12,6 +12,8 @@ const MAX_FAILURES = 4;
 const REST_FIRST_MS = 500;
 /** Wrong bytes may be a broken transfer once; then the torrent and the registry mean different content. */
 const MAX_BAD_PIECES = 2;
+/** Buffers kept for the next pieces. */
+const MAX_SPARE = 4;
 
 interface Open extends OpenPiece {
   requested: boolean;
@@ -40,6 +42,7 @@ export class RegistrySeed {
   readonly #end = new AbortController();
   /** Handed over, not settled: bytes. */
   #unverified = 0;
+  readonly #spare: Uint8Array[] = [];
   #onSettled = Promise.withResolvers<void>();
   #failures = 0;
   #badPieces = 0;
@@ -131,7 +134,7 @@ export class RegistrySeed {
     const { end } = pieceSpan(geometry, last);
     const stop = new AbortController();
     const signal = AbortSignal.any([this.#end.signal, stop.signal]);
-    const assembly = new Assembly(geometry, first);
+    const assembly = new Assembly(geometry, first, this.#spare);
     this.#mark(first);
     let startedAt = performance.now();
     try {
@@ -176,6 +179,10 @@ export class RegistrySeed {
     this.#options.onPiece(index, bytes);
     void this.#untilSettled(index).then(() => {
       this.#unverified -= bytes.length;
+      // Nobody looks at it any more; new ones for every piece would wait for the garbage collector.
+      if (bytes.length === this.#options.geometry.pieceLength && this.#spare.length < MAX_SPARE) {
+        this.#spare.push(bytes);
+      }
     });
     while (this.#unverified >= UNVERIFIED_BYTES && !this.#end.signal.aborted) await this.#onSettled.promise;
   }
@@ -212,13 +219,15 @@ export class RegistrySeed {
 /** Puts chunks of a run together into pieces. */
 class Assembly {
   readonly #geometry: PieceGeometry;
+  readonly #spare: Uint8Array[];
   /** The piece that is being put together. */
   next: number;
   #piece: Uint8Array | undefined;
   #filled = 0;
 
-  constructor(geometry: PieceGeometry, first: number) {
+  constructor(geometry: PieceGeometry, first: number, spare: Uint8Array[]) {
     this.#geometry = geometry;
+    this.#spare = spare;
     this.next = first;
   }
 
@@ -245,6 +254,7 @@ class Assembly {
 
   #empty(): Uint8Array {
     const { start, end } = pieceSpan(this.#geometry, this.next);
-    return Buffer.allocUnsafeSlow(end - start);
+    const whole = end - start === this.#geometry.pieceLength;
+    return (whole ? this.#spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(end - start);
   }
 }

@@ -3,7 +3,7 @@
  * registry. Every node computes the same weights for everybody, so ties are broken alike without talking.
  * @returns 0 to 2^32 - 1
  */
-export function weight(index: number, peerId: string): number {
+function weight(index: number, peerId: string): number {
   // FNV-1a over the peer id, then the finalizer of MurmurHash3, which spreads neighbouring indexes.
   let hash = 0x811c9dc5 ^ index;
   for (let at = 0; at < peerId.length; at++) hash = Math.imul(hash ^ peerId.charCodeAt(at), 0x01000193);

@@ -52,12 +52,16 @@ const MIN_OPEN = 2;
 const MAX_OPEN = 16;
 /** Of the registry's work is opened at once: hides the registry's delay where pieces are quick. */
 const OPEN_AHEAD_MS = 1000;
-/** Alone nobody needs to be told, and one long request is the fastest. */
-const ALONE_BYTES = 256 * 1024 * 1024;
+/**
+ * Alone nobody needs to be told, and one long request is the fastest; but who was alone a moment ago throws away
+ * what is under way, so the first run is short and each is as long as all before it.
+ */
+const FIRST_ALONE_BYTES = 8 * 1024 * 1024;
+const MAX_ALONE_BYTES = 256 * 1024 * 1024;
 /** Memory does not grow with it, claims do. */
 const OPEN_BYTES = 32 * 1024 * 1024;
 /** So long a backlog of what peers have is left to them, whatever the registry could do. */
-const PATIENCE_MS = 8000;
+const PATIENCE_MS = 20_000;
 /** Before a rate of peers means anything. */
 const LEARN_MS = 4000;
 /** Peers are clearly slower when the registry is so many times faster. */
@@ -96,7 +100,9 @@ function decideAlone(view: ShareView): ShareDecision {
   const begun = candidates.length < view.pieceCount;
   const first = begun ? candidates.toSorted((a, b) => a - b)[0] : candidates[0];
   if (first === undefined) return { open: [], release: [] };
-  const most = Math.max(1, Math.floor(ALONE_BYTES / view.pieceLength));
+  const done = (view.pieceCount - candidates.length) * view.pieceLength;
+  const bytes = Math.min(Math.max(done, FIRST_ALONE_BYTES), MAX_ALONE_BYTES);
+  const most = Math.max(1, Math.floor(bytes / view.pieceLength));
   const open = [first];
   for (let next = first + 1; open.length < most && isCandidate(view, next); next++) open.push(next);
   return { open, release: [] };

@@ -77,6 +77,7 @@ export class TorrentSwarm implements Swarm {
   #peerBytes = 0;
   #movedAt = performance.now();
   #complete = false;
+  #left = false;
   #leaving: Promise<void> | undefined;
 
   /** @param stored pieces that are in the storage and have verified */
@@ -153,6 +154,7 @@ export class TorrentSwarm implements Swarm {
   }
 
   async #leave(): Promise<void> {
+    this.#left = true;
     // Without effect when it is done, or has failed.
     this.#done.reject(new QuayctlError('interrupted', 'the swarm was left'));
     this.#quiet();
@@ -212,6 +214,9 @@ export class TorrentSwarm implements Swarm {
     });
     torrent.on('done', () => this.#finished());
     torrent.on('error', (error: unknown) => this.#fail(error));
+    torrent.once('close', () => {
+      if (!this.#left) this.#fail(new QuayctlError('internal', 'the peer port was lost'));
+    });
   }
 
   #finished(): void {

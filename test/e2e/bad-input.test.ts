@@ -50,7 +50,7 @@ describe('bad input, with a registry for everybody', { skip: skipWithout('docker
   afterEach(async () => {
     stage.pipe.faults.length = 0;
     stage.pipe.link.bytesPerSecond = Infinity;
-    await Promise.allSettled([stage.pipe.up(), stage.service.up()]);
+    await Promise.all([stage.pipe.up(), stage.service.up()]);
   });
   const pull = (name: string, ...flags: string[]): Promise<Output> =>
     node.run([
@@ -94,6 +94,7 @@ describe('bad input, with a registry for everybody', { skip: skipWithout('docker
     receiptOf(await pull(IMAGE));
   });
 
+  // the registry is given a minute to come back
   test('a registry that goes down in the middle ends with 1, and nothing that came is lost', async () => {
     const slow = 2_000_000;
     stage.pipe.link.bytesPerSecond = slow;

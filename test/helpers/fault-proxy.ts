@@ -226,5 +226,8 @@ async function listening(
   scope.after(async () => {
     if (server.listening) await down();
   });
-  return { port, host: `127.0.0.1:${port}`, cutAll, down, up: () => listen(port) };
+  const up = async (): Promise<void> => {
+    if (!server.listening) await listen(port);
+  };
+  return { port, host: `127.0.0.1:${port}`, cutAll, down, up };
 }

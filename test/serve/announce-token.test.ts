@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { createPublicKey, type JsonWebKeyInput } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { decodeJwt, decodeProtectedHeader, importJWK, SignJWT, type JWK, type JWTPayload } from 'jose';
+import { decodeJwt, decodeProtectedHeader, importJWK, SignJWT, type JWK } from 'jose';
 import { decodeBencode, isDictionary } from '../../src/metainfo/bencode.ts';
 import { decodeTorrent, type InfoHash } from '../../src/metainfo/metainfo.ts';
 import { rotateKey } from '../../src/serve/tokens/secret-file.ts';
@@ -50,8 +50,9 @@ async function join_(
     digest,
     authorization === undefined ? {} : { authorization },
   );
-  const { infoHash, announce } = decodeTorrent(Buffer.from(await answer.arrayBuffer()));
-  const url = new URL(announce[0] ?? '');
+  const torrent = decodeTorrent(Buffer.from(await answer.arrayBuffer()));
+  const { infoHash } = torrent;
+  const url = new URL(torrent.announce[0] ?? '');
   return { infoHash, token: url.searchParams.get('jwt') ?? '' };
 }
 
@@ -111,9 +112,7 @@ test('the tracker takes a token that is good, for its swarm, and nothing else', 
   const claims = { ...decodeJwt(token) };
   const privateKey = await importJWK(key.jwk, 'RS256');
   const signed = (changes: Record<string, unknown>, kid = key.kid): Promise<string> =>
-    new SignJWT({ ...claims, ...changes } as JWTPayload)
-      .setProtectedHeader({ alg: 'RS256', kid })
-      .sign(privateKey);
+    new SignJWT({ ...claims, ...changes }).setProtectedHeader({ alg: 'RS256', kid }).sign(privateKey);
   const raw = (header: object, payload: object = claims, signature = ''): string =>
     [header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.') +
     `.${signature}`;
@@ -121,7 +120,7 @@ test('the tracker takes a token that is good, for its swarm, and nothing else', 
   const foreign = await new SignJWT(claims)
     .setProtectedHeader({ alg: 'RS256', kid: key.kid })
     .sign(await importJWK(stranger.jwk, 'RS256'));
-  const pem = createPublicKey({ key: key.jwk as JsonWebKeyInput['key'], format: 'jwk' }).export({
+  const pem = createPublicKey({ key: key.jwk, format: 'jwk' }).export({
     type: 'spki',
     format: 'pem',
   });

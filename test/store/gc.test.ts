@@ -116,6 +116,17 @@ test('a lease on what is not here yet protects it once it is', async (t) => {
   assert.equal(await store.stat(blob.descriptor.digest), KB);
 });
 
+test('a reader that outlives its store leaves no lease behind', async (t) => {
+  const { store, directory } = await newStore(t);
+  const blob = randomBlob(KB);
+  await commitInto(store, blob);
+  const reader = await store.open(blob.descriptor.digest);
+  await store.close();
+  assert.deepEqual(Buffer.from(await reader.read(0, KB)), blob.bytes);
+  await reader.close();
+  assert.deepEqual(await readdir(join(directory, 'quayctl', 'leases')), []);
+});
+
 test('the gc at the end of a pull does not take what was pulled', async (t) => {
   const { store } = await newStore(t);
   const image = imageOf('example.com/app:1', [randomBlob(10 * KB)]);

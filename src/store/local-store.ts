@@ -1,0 +1,242 @@
+import type { Readable } from 'node:stream';
+import { QuayctlError } from '../base/errors.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import { digestHex, shortDigest, type Digest } from '../image/digest.ts';
+import type { ResolvedImage } from '../image/manifest.ts';
+import type { Platform } from '../image/platform.ts';
+import { formatReference, type ImageReference } from '../image/reference.ts';
+import { BlobFiles } from './blob-files.ts';
+import type { BlobReader, PartialBlob } from './blob-store.ts';
+import { answersTo, Catalogue, type StoredImage } from './catalogue.ts';
+import { fingerprint, watchChanges } from './changes.ts';
+import { onDisk } from './disk.ts';
+import { Collector, type GcResult, type Usage } from './gc.ts';
+import type { Leases } from './leases.ts';
+import { Locks, type Lock } from './locks.ts';
+import { openPartialFile } from './partial-file.ts';
+import type { StorePaths } from './paths.ts';
+import { Records } from './records.ts';
+import { withReserve } from './reserve.ts';
+import type { Lease, Store } from './store.ts';
+
+/** The lock under which images are recorded and removed, leases taken, blobs collected. */
+const INDEX_LOCK = 'index';
+/** Held for milliseconds; by a gc that removes many large files for seconds; by a stopped process for ever. */
+const INDEX_PATIENCE_MS = 120_000;
+
+/** The store in a directory of this machine. */
+export class LocalStore extends Records implements Store {
+  readonly path: string;
+  readonly silentHosts = {
+    isSilent: (host: string) => this.isSilent(host),
+    remember: (host: string) => this.rememberSilent(host),
+  };
+  readonly #paths: StorePaths;
+  readonly #blobs: BlobFiles;
+  readonly #leases: Leases;
+  readonly #locks: Locks;
+  readonly #catalogue: Catalogue;
+  readonly #collector: Collector;
+  #listed: string | undefined;
+
+  constructor(paths: StorePaths, leases: Leases) {
+    super(paths);
+    this.path = paths.root;
+    this.#paths = paths;
+    this.#leases = leases;
+    this.#blobs = new BlobFiles(paths);
+    this.#locks = new Locks(paths.own('locks'), leases);
+    this.#catalogue = new Catalogue(paths, this.#blobs);
+    this.#collector = new Collector({
+      paths,
+      leases,
+      blobs: this.#blobs,
+      locks: this.#locks,
+      catalogue: this.#catalogue,
+      underIndexLock: (work) => this.#underIndexLock(work),
+    });
+  }
+
+  async stat(digest: Digest): Promise<number | undefined> {
+    const blob = await this.#blobs.find(digest);
+    if (blob !== undefined) await this.#blobs.use(blob);
+    return blob?.size;
+  }
+
+  async open(digest: Digest): Promise<BlobReader> {
+    // The open file outlives a removal; the lease keeps others from removing what would free nothing.
+    const lease = await this.#quietLease(digest);
+    try {
+      await this.stat(digest);
+      const reader = await this.#blobs.open(digest);
+      return {
+        size: reader.size,
+        read: (offset, length) => reader.read(offset, length),
+        close: async () => {
+          await reader.close();
+          await lease.close();
+        },
+      };
+    } catch (error) {
+      await lease.close();
+      throw error;
+    }
+  }
+
+  async stream(digest: Digest): Promise<Readable> {
+    await this.stat(digest);
+    return this.#blobs.stream(digest);
+  }
+
+  blobFile(digest: Digest): string {
+    return this.#paths.blob(digest);
+  }
+
+  async begin(descriptor: Descriptor, signal: AbortSignal): Promise<PartialBlob | 'present'> {
+    const { digest } = descriptor;
+    if ((await this.stat(digest)) === descriptor.size) return 'present';
+    const lock = await this.#locks.acquire(digestHex(digest), signal);
+    try {
+      if (!(await this.#isPresent(descriptor))) {
+        const onCommit = (): Promise<void> => this.#leases.hold([digest]);
+        return await openPartialFile({ descriptor, paths: this.#paths, lock, onCommit });
+      }
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+    await lock.release();
+    return 'present';
+  }
+
+  async lease(digests: readonly Digest[]): Promise<Lease> {
+    const unique = [...new Set(digests)];
+    await this.#underIndexLock(() => this.#leases.hold(unique));
+    return this.#leaseOf(unique);
+  }
+
+  verify(digest: Digest): Promise<boolean> {
+    return onDisk(`cannot read ${shortDigest(digest)}`, async () => {
+      const intact = await this.#blobs.verify(digest);
+      if (!intact) await this.#blobs.remove(digest);
+      return intact;
+    });
+  }
+
+  recordImage(image: ResolvedImage): Promise<void> {
+    return this.#underIndexLock(async () => {
+      // As what this run commits: kept until this opened store is closed.
+      await this.#leases.hold([image.document.descriptor.digest]);
+      await this.#catalogue.record(image);
+    });
+  }
+
+  findImage(reference: ImageReference, platform?: Platform): Promise<ResolvedImage | undefined> {
+    return onDisk('cannot read the store', () => this.#catalogue.find(reference, platform));
+  }
+
+  listImages(): Promise<StoredImage[]> {
+    return onDisk('cannot read the store', async () => {
+      this.#listed = await fingerprint(this.#paths);
+      return this.#catalogue.list();
+    });
+  }
+
+  heldBlobs(image: Pick<StoredImage, 'digest'>): Promise<Descriptor[]> {
+    return this.#catalogue.heldBlobs(image);
+  }
+
+  removeImage(reference: ImageReference): Promise<boolean> {
+    return withReserve(this.#paths, () => this.#underIndexLock(() => this.#remove(reference)));
+  }
+
+  gc(limit?: number): Promise<GcResult> {
+    return withReserve(this.#paths, async () => {
+      if (limit !== undefined) await this.#collector.remember(limit);
+      return this.#collector.collect(limit ?? (await this.#collector.limit()));
+    });
+  }
+
+  usage(): Promise<Usage> {
+    return this.#collector.usage();
+  }
+
+  async *changes(signal: AbortSignal): AsyncGenerator<void> {
+    yield* watchChanges(this.#paths, this.#listed ?? (await fingerprint(this.#paths)), signal);
+  }
+
+  close(): Promise<void> {
+    return this.#leases.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /**
+   * A committed blob of another size than wanted: either the descriptor is wrong, or the file was damaged.
+   * Hashing it tells which.
+   */
+  async #isPresent({ digest, size }: Descriptor): Promise<boolean> {
+    const found = await this.stat(digest);
+    if (found === undefined || found === size) return found === size;
+    if (!(await this.verify(digest))) return false;
+    throw new QuayctlError(
+      'verification',
+      `${shortDigest(digest)} has ${found} bytes, not ${size} as was said`,
+    );
+  }
+
+  async #remove(reference: ImageReference): Promise<boolean> {
+    const reached = new Set<Digest>();
+    const removed = await this.#catalogue.forget((image) => {
+      if (!answersTo(image, reference) && image.name !== formatReference(reference)) return false;
+      reached.add(image.descriptor.digest);
+      if (image.index !== undefined) reached.add(image.index);
+      if (image.carrier !== undefined) reached.add(image.carrier);
+      return true;
+    });
+    for (const digest of [...reached]) {
+      for (const part of await this.#catalogue.reach(digest, undefined)) reached.add(part);
+    }
+    await this.#collector.dropUnused(reached);
+    return removed;
+  }
+
+  /** For readers: a store on a read-only file system can be read, nobody collects there. */
+  async #quietLease(digest: Digest): Promise<Lease> {
+    try {
+      await this.#leases.hold([digest]);
+      return this.#leaseOf([digest]);
+    } catch {
+      return this.#leaseOf([]);
+    }
+  }
+
+  #leaseOf(digests: readonly Digest[]): Lease {
+    let closed: Promise<void> | undefined;
+    const close = (): Promise<void> => (closed ??= this.#leases.letGo(digests));
+    return { close, [Symbol.asyncDispose]: close };
+  }
+
+  async #lockIndex(): Promise<Lock> {
+    const patience = AbortSignal.timeout(INDEX_PATIENCE_MS);
+    try {
+      return await this.#locks.acquire(INDEX_LOCK, patience);
+    } catch (error) {
+      if (!patience.aborted) throw error;
+      throw new QuayctlError('store', `the index of the store ${this.path} is held by another process`, {
+        hint: 'is there a quayctl that was stopped (Ctrl-Z)? continue or end it',
+      });
+    }
+  }
+
+  async #underIndexLock<T>(work: () => Promise<T>): Promise<T> {
+    const lock = await this.#lockIndex();
+    try {
+      return await onDisk('cannot write to the store', work);
+    } finally {
+      await lock.release();
+    }
+  }
+}
