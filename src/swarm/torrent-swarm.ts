@@ -2,6 +2,7 @@ import type Wire from 'bittorrent-protocol';
 import type WebTorrent from 'webtorrent';
 import type { Torrent } from 'webtorrent';
 import { QuayctlError } from '../base/errors.ts';
+import type { Http } from '../base/http.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import { pieceSpan } from '../metainfo/geometry.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
@@ -40,6 +41,7 @@ export interface SwarmContext {
   readonly announceIp: string | undefined;
   readonly downloadLimiter: RateLimiter;
   readonly gate: AnnounceGate;
+  readonly http: Http;
   /** Runs work whose connections were limited at their source. */
   readonly exempt: (work: () => void) => void;
   readonly tryDial: () => boolean;
@@ -259,7 +261,7 @@ export class TorrentSwarm implements Swarm {
 
   #makeAnnouncer(): Announcer {
     const { metainfo, trackers } = this.#options;
-    const { client, gate, announceIp, onWarning } = this.#context;
+    const { client, gate, http, announceIp, onWarning } = this.#context;
     return new Announcer({
       trackers: (trackers ?? metainfo.announce).filter(isSupportedTracker),
       identity: {
@@ -279,6 +281,7 @@ export class TorrentSwarm implements Swarm {
       },
       onWarning,
       gate,
+      http,
     });
   }
 
