@@ -1,5 +1,4 @@
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startDockerd, type TestDockerd } from '../../test/helpers/dockerd.ts';
 import { TestLayout, type BuiltImage } from '../../test/helpers/images.ts';
@@ -8,6 +7,7 @@ import { mustRun, startProcess, type Scope } from '../../test/helpers/processes.
 import { programPath } from '../../test/helpers/programs.ts';
 import { quayctlNode } from '../../test/helpers/quayctl.ts';
 import { tempDirectory } from '../../test/helpers/temp.ts';
+import { installBundle } from './bundle.ts';
 import { openFarNetwork, type FarNetwork } from './far-network.ts';
 import { startFarRegistry } from './far-registry.ts';
 import { openScope } from './scope.ts';
@@ -67,7 +67,10 @@ async function bench(scope: Scope, rate: string, runs: number, sizeMiB: number):
     ),
   ];
   const dockerd = await startDockerd(scope, [`--insecure-registry=${registry}`]);
-  const service = await startFarService(scope, network, registry);
+  const program = await installBundle(scope);
+  const service = await startFarService(scope, network, registry, program);
+  // Between pulls a user keeps the cache of compiled code, as the system keeps docker's pages.
+  const cache = await tempDirectory(scope, 'code');
   process.stdout.write(`link ${rate}; seconds, ${runs} runs each in turn\n\n`);
   process.stdout.write('image                    docker pull        quayctl            ratio\n');
   for (const subject of subjects) {
@@ -76,7 +79,7 @@ async function bench(scope: Scope, rate: string, runs: number, sizeMiB: number):
     for (let run = 0; run < runs; run++) {
       docker.push(await timed(() => dockerPull(dockerd, subject)));
       await forget(dockerd);
-      ours.push(await quayctlPull(scope, dockerd, subject, service));
+      ours.push(await quayctlPull(scope, dockerd, subject, { program, service, cache }));
       await forget(dockerd);
     }
     const ratio = median(ours) / median(docker);
@@ -115,10 +118,14 @@ async function push(
 }
 
 /** The service stands where it belongs: on the registry's side of the link. */
-async function startFarService(scope: Scope, network: FarNetwork, registry: string): Promise<string> {
+async function startFarService(
+  scope: Scope,
+  network: FarNetwork,
+  registry: string,
+  program: string,
+): Promise<string> {
   const node = await quayctlNode(scope);
   const listen = `${network.address}:7070`;
-  const program = join(import.meta.dirname, '../../bin/quayctl');
   const [command, args] = network.inside(process.execPath, [
     program,
     'serve',
@@ -142,9 +149,10 @@ async function quayctlPull(
   scope: Scope,
   dockerd: TestDockerd,
   { reference }: Subject,
-  service: string,
+  { program, service, cache }: { program: string; service: string; cache: string },
 ): Promise<number> {
-  const node = await quayctlNode(scope, { env: { DOCKER_HOST: dockerd.dockerHost } });
+  const env = { DOCKER_HOST: dockerd.dockerHost, XDG_CACHE_HOME: cache };
+  const node = await quayctlNode(scope, { env, program });
   const seconds = await timed(async () => {
     const { code, stderr } = await node.run([
       'docker',

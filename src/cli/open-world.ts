@@ -12,7 +12,7 @@ import { openRepository } from '../registry/open-repository.ts';
 import { openTorrentService } from '../registry/open-torrent-service.ts';
 import type { Worlds } from '../pull/seed-store.ts';
 import { openStore } from '../store/store.ts';
-import type { SwarmClient } from '../swarm/swarm-client.ts';
+import type { SwarmClient, SwarmClientOptions } from '../swarm/swarm-client.ts';
 import { credentialFor } from './credentials.ts';
 import type { TorrentFlags } from './flags.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
@@ -55,7 +55,7 @@ async function openWorlds(
     uploadLimiter: createRateLimiter(flags.uploadRate),
   };
   let client: Promise<SwarmClient> | undefined;
-  const swarm = (): Promise<SwarmClient> => (client ??= openSwarm(flags, limiters, listener));
+  const swarm = (): Promise<SwarmClient> => (client ??= openSwarm(flags, { http, ...limiters }, listener));
 
   return {
     store,
@@ -127,10 +127,7 @@ function lazyEngine(name: 'docker', session: Session): Promise<Engine> {
 /** Loaded at the first torrent: importing webtorrent alone takes half a second. */
 async function openSwarm(
   flags: TorrentFlags,
-  limiters: Pick<
-    Parameters<typeof import('../swarm/open-swarm-client.ts').openSwarmClient>[0],
-    'downloadLimiter' | 'uploadLimiter'
-  >,
+  shared: Pick<SwarmClientOptions, 'http' | 'downloadLimiter' | 'uploadLimiter'>,
   listener: Listener,
 ): Promise<SwarmClient> {
   const { openSwarmClient } = await import('../swarm/open-swarm-client.ts');
@@ -141,7 +138,7 @@ async function openSwarm(
     ...(flags.announceIp === undefined ? {} : { announceIp: flags.announceIp }),
     encryptionMode: flags.encryptionMode,
     connectionsPerSecond: flags.connectionsPerSecond,
-    ...limiters,
+    ...shared,
     onWarning: (message) => listener({ kind: 'warning', message: redact(message) }),
     onDebug: (message) => listener({ kind: 'debug', message: redact(message) }),
   });

@@ -36,18 +36,24 @@ interface Download {
 /**
  * One blob into the store, from the swarm (peers, and the registry as one more peer), else from the registry
  * alone. The store verifies it; content that does not verify is thrown away and asked of the registry once more.
+ * @param onReceived told, now and then, how much of it is here
  * @throws QuayctlError `verification`, `no-torrent`, `no-peers`, `unreachable`, `unauthorized`, `disk-full`, ...
  */
 export async function fetchBlob(
   blob: Descriptor,
   tools: BlobTools,
   signal: AbortSignal,
+  onReceived: (bytes: number) => void = () => undefined,
 ): Promise<BlobOutcome> {
   const partial = await tools.world.store.begin(blob, signal);
   if (partial === 'present') return { ...NOTHING, fromStore: blob.size };
   const ledger = new BlobLedger(blob, partial);
   const download: Download = { blob, partial, ledger, tools, signal };
-  const report = (): void => tools.world.listener({ kind: 'progress', progress: ledger.progress() });
+  const report = (): void => {
+    const progress = ledger.progress();
+    tools.world.listener({ kind: 'progress', progress });
+    onReceived(progress.received);
+  };
   const ticker = setInterval(report, PROGRESS_MS);
   try {
     await obtain(download);

@@ -4,12 +4,7 @@ import type { Digest } from '../image/digest.ts';
 import type { BlobFeed } from '../engines/engine.ts';
 import { fetchBlob, type BlobTools } from './fetch-blob.ts';
 import type { BlobOutcome } from './receipt.ts';
-
-/**
- * Blobs on the way at one time. Early layers must come early (an engine applies them in order), and the end of one
- * must overlap with the begin of the next so that the pipe never idles.
- */
-const PARALLEL = 3;
+import { Turns } from './turns.ts';
 
 /** Blobs on their way into the store, in order; each can be waited for alone. */
 export interface Fetching {
@@ -32,25 +27,28 @@ export function startFetching(blobs: readonly Descriptor[], tools: BlobTools, si
   // A blob that nobody waits for must not end the process when it fails: `done` tells.
   for (const { promise } of arrivals.values()) promise.catch(() => undefined);
 
-  let next = 0;
+  const turns = new Turns();
   let failure: { readonly error: unknown } | undefined;
-  const worker = async (): Promise<void> => {
-    for (let blob = blobs[next++]; blob !== undefined; blob = blobs[next++]) {
-      const arrival = arrivals.get(blob.digest);
-      try {
-        all.throwIfAborted();
-        const outcome = await fetchBlob(blob, tools, all);
-        outcomes.set(blob.digest, outcome);
-        tools.world.listener({ kind: 'completed', digest: blob.digest, outcome });
-        arrival?.resolve();
-      } catch (error) {
-        failure ??= { error };
-        arrival?.reject(error);
-        if (isQuayctlError(error, 'disk-full')) stop.abort(error);
-      }
+  const fetch = async (blob: Descriptor): Promise<void> => {
+    const { digest, size } = blob;
+    try {
+      await turns.begin(digest, size);
+      all.throwIfAborted();
+      const outcome = await fetchBlob(blob, tools, all, (received) => turns.moved(digest, received));
+      outcomes.set(digest, outcome);
+      tools.world.listener({ kind: 'completed', digest, outcome });
+      arrivals.get(digest)?.resolve();
+    } catch (error) {
+      failure ??= { error };
+      arrivals.get(digest)?.reject(error);
+      if (isQuayctlError(error, 'disk-full')) stop.abort(error);
+    } finally {
+      turns.ended(digest);
     }
   };
-  const done = Promise.all(Array.from({ length: PARALLEL }, worker)).then(() => {
+  all.addEventListener('abort', () => turns.close(), { once: true });
+  const done = Promise.all(blobs.map(fetch)).then(() => {
+    turns.close();
     if (failure !== undefined) throw failure.error;
   });
   done.catch(() => undefined);

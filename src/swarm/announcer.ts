@@ -1,4 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import type { Http } from '../base/http.ts';
 import type { AnnounceGate } from './announce-gate.ts';
 import type { TrackerTokens } from './tracker-tokens.ts';
 import { announceTo, trackerName, type Announce, type TrackerAnswer, type TrackerEvent } from './tracker.ts';
@@ -29,6 +30,7 @@ export interface AnnouncerOptions {
   readonly onPeer: (address: string) => void;
   readonly onWarning: (message: string) => void;
   readonly gate: AnnounceGate;
+  readonly http: Http;
 }
 
 /** Tells the trackers of one torrent about this node, and hears about others. */
@@ -167,7 +169,7 @@ class Round {
     this.#told = true;
     const numwant = event === 'stopped' ? 0 : WANTED_PEERS;
     const announce = { ...identity, ...counts(), numwant, ...(event === undefined ? {} : { event }) };
-    return announceTo(tracker, announce, signal);
+    return announceTo(tracker, announce, this.#options.http, signal);
   }
 
   #answered(answer: TrackerAnswer): void {

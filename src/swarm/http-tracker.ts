@@ -1,4 +1,5 @@
 import { QuayctlError } from '../base/errors.ts';
+import { dumpBody, headerOf, readBody, type Http, type HttpAnswer } from '../base/http.ts';
 import { decodeBencode, isDictionary, type BDictionary, type BValue } from '../metainfo/bencode.ts';
 import type { Announce, TrackerAnswer } from './tracker.ts';
 
@@ -8,27 +9,47 @@ const MAX_ANSWER_BYTES = 1024 * 1024;
 const MAX_PEERS = 200;
 const MAX_REASON = 200;
 
+/** A tracker that moved (http to https, a new name) names one other place, perhaps two. */
+const MAX_REDIRECTS = 3;
+
 /**
  * One announce over HTTP (BEP 3, BEP 7 peers6, BEP 23 compact). Our own in place of bittorrent-tracker's, which
  * reads answers of any length and ends the process when one breaks off (an unhandled rejection).
- * @throws QuayctlError `unreachable` without the URL's query, which holds the token; `protocol`
+ * @throws QuayctlError `unreachable` and `limit` without the URL's query, which holds the token; `protocol`; the
+ *   signal's reason
  */
 export async function announceHttp(
   tracker: string,
   announce: Announce,
+  http: Http,
   signal: AbortSignal,
 ): Promise<TrackerAnswer> {
-  let response: Response;
-  let bytes: Uint8Array;
-  try {
-    response = await fetch(withQuery(tracker, announce), { signal });
-    bytes = await readBounded(response);
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof QuayctlError) throw error;
-    throw new QuayctlError('unreachable', failureOf(error));
+  let url = URL.parse(withQuery(tracker, announce));
+  if (url === null) throw new QuayctlError('protocol', 'its URL is none');
+  let answer = await http.request(url, { signal });
+  for (let redirects = 0; isRedirect(answer) && redirects < MAX_REDIRECTS; redirects++) {
+    await dumpBody(answer);
+    url = redirectTarget(url, headerOf(answer, 'location'));
+    answer = await http.request(url, { signal });
   }
-  return readAnswer(bytes, response.status);
+  const bytes = await readBody(answer, { maxBytes: MAX_ANSWER_BYTES, url, what: 'its answer', signal });
+  return readAnswer(bytes, answer.statusCode);
+}
+
+function isRedirect({ statusCode }: HttpAnswer): boolean {
+  return [301, 302, 303, 307, 308].includes(statusCode);
+}
+
+/** The announce token is part of the URL: what was asked over TLS does not go on without. */
+function redirectTarget(from: URL, location: string | undefined): URL {
+  const to = location === undefined ? null : URL.parse(location, from.href);
+  if (to === null || !/^https?:$/.test(to.protocol)) {
+    throw new QuayctlError('protocol', 'redirects to nowhere that can be followed');
+  }
+  if (from.protocol === 'https:' && to.protocol === 'http:') {
+    throw new QuayctlError('protocol', `redirects from HTTPS to plain HTTP at ${to.host}`);
+  }
+  return to;
 }
 
 function withQuery(tracker: string, announce: Announce): string {
@@ -46,24 +67,6 @@ function withQuery(tracker: string, announce: Announce): string {
 /** Every byte as %XX: no URL library encodes bytes that are no text. */
 function percentEncode(hex: string): string {
   return hex.replaceAll(/../g, '%$&');
-}
-
-/** What the network said, not fetch's "fetch failed"; never the URL. */
-function failureOf(error: unknown): string {
-  const cause = error instanceof Error ? (error.cause ?? error) : error;
-  if (cause instanceof Error && 'code' in cause && typeof cause.code === 'string') return cause.code;
-  return cause instanceof Error ? cause.name : 'failed';
-}
-
-async function readBounded(response: Response): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-    length += chunk.length;
-    if (length > MAX_ANSWER_BYTES) throw new QuayctlError('protocol', 'the answer is too long');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, length);
 }
 
 function readAnswer(bytes: Uint8Array, status: number): TrackerAnswer {

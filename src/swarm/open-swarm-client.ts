@@ -90,6 +90,7 @@ class WebtorrentSwarmClient implements SwarmClient {
     const {
       downloadLimiter = UNLIMITED,
       uploadLimiter = UNLIMITED,
+      http,
       announceIp,
       onWarning,
       onDebug,
@@ -106,6 +107,7 @@ class WebtorrentSwarmClient implements SwarmClient {
       announceIp,
       downloadLimiter,
       gate: new AnnounceGate(),
+      http,
       exempt,
       tryDial: dialBudget(perSecond),
       dialWaitMs: Math.max(1, 1000 / perSecond),

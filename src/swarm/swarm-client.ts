@@ -1,3 +1,4 @@
+import type { Http } from '../base/http.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import type { InfoHash, Metainfo } from '../metainfo/metainfo.ts';
 
@@ -73,6 +74,8 @@ export interface SwarmClient {
 export type EncryptionMode = 0 | 1 | 2;
 
 export interface SwarmClientOptions {
+  /** For HTTP trackers. Not closed by the client. */
+  readonly http: Http;
   /** The range in which a peer port is taken, both included. */
   readonly lowerPort: number;
   readonly upperPort: number;

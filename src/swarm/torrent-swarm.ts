@@ -2,6 +2,7 @@ import type Wire from 'bittorrent-protocol';
 import type WebTorrent from 'webtorrent';
 import type { Torrent } from 'webtorrent';
 import { QuayctlError } from '../base/errors.ts';
+import type { Http } from '../base/http.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import { pieceSpan } from '../metainfo/geometry.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
@@ -41,6 +42,7 @@ export interface SwarmContext {
   readonly announceIp: string | undefined;
   readonly downloadLimiter: RateLimiter;
   readonly gate: AnnounceGate;
+  readonly http: Http;
   /** Runs work whose connections were limited at their source. */
   readonly exempt: (work: () => void) => void;
   readonly tryDial: () => boolean;
@@ -260,7 +262,7 @@ export class TorrentSwarm implements Swarm {
 
   #makeAnnouncer(): Announcer {
     const { metainfo, trackers, renewTrackers } = this.#options;
-    const { client, gate, announceIp, onWarning } = this.#context;
+    const { client, gate, http, announceIp, onWarning } = this.#context;
     // A `--tracker` override is shown no token, so there is none to renew.
     const renew = trackers === undefined ? renewTrackers : undefined;
     return new Announcer({
@@ -282,6 +284,7 @@ export class TorrentSwarm implements Swarm {
       },
       onWarning,
       gate,
+      http,
     });
   }
 

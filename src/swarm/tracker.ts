@@ -1,3 +1,4 @@
+import type { Http } from '../base/http.ts';
 import { announceHttp } from './http-tracker.ts';
 import { announceUdp } from './udp-tracker.ts';
 
@@ -28,10 +29,15 @@ export interface TrackerAnswer {
 }
 
 /** Asks one tracker once. @throws QuayctlError, or the signal's reason */
-export function announceTo(tracker: string, announce: Announce, signal: AbortSignal): Promise<TrackerAnswer> {
+export function announceTo(
+  tracker: string,
+  announce: Announce,
+  http: Http,
+  signal: AbortSignal,
+): Promise<TrackerAnswer> {
   return tracker.startsWith('udp:')
     ? announceUdp(tracker, announce, signal)
-    : announceHttp(tracker, announce, signal);
+    : announceHttp(tracker, announce, http, signal);
 }
 
 /** http, https and udp; others (WebRTC's ws) are passed over. */

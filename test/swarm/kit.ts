@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { Server } from 'bittorrent-tracker';
+import { Http } from '../../src/base/http.ts';
 import { buildInfo, decodeTorrent, encodeTorrent, type Metainfo } from '../../src/metainfo/metainfo.ts';
 import { pieceGeometry } from '../../src/metainfo/geometry.ts';
 import { openSwarmClient } from '../../src/swarm/open-swarm-client.ts';
@@ -127,7 +128,11 @@ export async function startTracker(
 
 /** A node of ours, closed with the test; its port is the kernel's choice. */
 export function node(scope: Scope, options: Partial<SwarmClientOptions> = {}): SwarmClient {
-  const client = openSwarmClient({ lowerPort: 0, upperPort: 0, ...options });
-  scope.after(() => client.close());
+  const http = new Http({ env: {}, certsDirectory: '/nonexistent' });
+  const client = openSwarmClient({ http, lowerPort: 0, upperPort: 0, ...options });
+  scope.after(async () => {
+    await client.close();
+    await http.close();
+  });
   return client;
 }

@@ -5,6 +5,7 @@
 import { open, readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import type { IncomingMessage } from 'node:http';
+import { Http } from '../../src/base/http.ts';
 import { decodeTorrent } from '../../src/metainfo/metainfo.ts';
 import { openSwarmClient } from '../../src/swarm/open-swarm-client.ts';
 import type { RangeSource } from '../../src/swarm/swarm-client.ts';
@@ -12,7 +13,9 @@ import type { RangeSource } from '../../src/swarm/swarm-client.ts';
 const [torrent = '', path = '', sourceUrl] = process.argv.slice(2);
 const metainfo = decodeTorrent(await readFile(torrent));
 const file = await open(path, 'w+');
+const http = new Http({ env: process.env, certsDirectory: '/nonexistent' });
 const client = openSwarmClient({
+  http,
   lowerPort: 0,
   upperPort: 0,
   onWarning: (message) => process.stderr.write(`${message}\n`),
@@ -59,6 +62,6 @@ process.stdin.once('end', () => {
   clearInterval(watch);
   void client.close().then(() => {
     process.stdout.write(`${JSON.stringify({ uploaded: swarm.stats().uploaded })}\n`);
-    return file.close();
+    return Promise.all([file.close(), http.close()]);
   });
 });

@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import test from 'node:test';
+import { copyFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { Http } from '../../src/base/http.ts';
+import type { QuayctlError } from '../../src/base/errors.ts';
 import { announceTo, trackerName, type Announce } from '../../src/swarm/tracker.ts';
+import { makeCertificate } from '../helpers/certificate.ts';
+import { startServer } from '../helpers/http-server.ts';
+import { startNameProxy } from '../helpers/name-proxy.ts';
 import type { Scope } from '../helpers/processes.ts';
+import { skipWithout } from '../helpers/programs.ts';
+import { tempDirectory } from '../helpers/temp.ts';
 import { fullStorage, emptyStorage, node, sample, startTracker } from './kit.ts';
 
 const never = new AbortController().signal;
@@ -16,6 +25,9 @@ const announce: Announce = {
   left: 3,
   numwant: 50,
 };
+
+const http = new Http({ env: {}, certsDirectory: '/nonexistent' });
+after(() => http.close());
 
 /** A tracker that gives every asker the same bytes. */
 async function answering(
@@ -52,31 +64,78 @@ test('peers are read from compact answers of both families, and from lists', asy
   ];
   for (const [body, peers] of answers) {
     const { url } = await answering(t, body);
-    assert.deepEqual((await announceTo(url, announce, never)).peers, peers);
+    assert.deepEqual((await announceTo(url, announce, http, never)).peers, peers);
   }
 });
 
 test('hostile answers are refused and bounded', async (t) => {
   const many = Buffer.concat([Buffer.from('d5:peers60000:'), Buffer.alloc(60000, 1), Buffer.from('e')]);
   const crowd = await answering(t, many);
-  assert.equal((await announceTo(crowd.url, announce, never)).peers.length, 200);
+  assert.equal((await announceTo(crowd.url, announce, http, never)).peers.length, 200);
   const refused: [string | Uint8Array, number, RegExp][] = [
     ['', 200, /no tracker answer/],
     ['<html>', 200, /no tracker answer/],
     ['<html>', 503, /HTTP 503/],
     ['l-3:e', 200, /no tracker answer/],
-    [new Uint8Array(2 ** 20 + 1), 200, /too long/],
     [`d14:failure reason19:unapproved\u001b[31m reqe`, 200, /^unapproved \[31m req$/],
   ];
   for (const [body, status, message] of refused) {
     const { url } = await answering(t, body, status);
-    await assert.rejects(announceTo(url, announce, never), { code: 'protocol', message });
+    await assert.rejects(announceTo(url, announce, http, never), { code: 'protocol', message });
   }
+});
+
+test('an answer that does not end is cut off', async (t) => {
+  const { url } = await answering(t, new Uint8Array(2 ** 20 + 1));
+  await assert.rejects(announceTo(url, announce, http, never), { code: 'limit' });
+});
+
+test('a tracker behind TLS is known by certs.d', { skip: skipWithout('openssl') }, async (t) => {
+  const certificate = await makeCertificate(t);
+  const server = await startServer(t, (_, response) => void response.end('d5:peers0:e'), certificate);
+  const url = `${server.url}/announce?jwt=secret`;
+  await assert.rejects(announceTo(url, announce, http, never), (error: QuayctlError) => {
+    assert.equal(error.code, 'unreachable');
+    assert.doesNotMatch(error.message, /secret/);
+    return true;
+  });
+  const certsDirectory = await tempDirectory(t, 'certs');
+  await mkdir(join(certsDirectory, server.host));
+  await copyFile(certificate.certificate, join(certsDirectory, server.host, 'ca.crt'));
+  const trusting = new Http({ env: {}, certsDirectory });
+  t.after(() => trusting.close());
+  assert.deepEqual((await announceTo(url, announce, trusting, never)).peers, []);
+});
+
+test('a tracker is reached through the proxy of the environment', async (t) => {
+  const { url, asked } = await answering(t, 'd5:peers0:e');
+  const proxy = await startNameProxy(t, { 'tracker.test:80': new URL(url).host });
+  const proxied = new Http({ env: { HTTP_PROXY: proxy.url }, certsDirectory: '/nonexistent' });
+  t.after(() => proxied.close());
+  assert.deepEqual((await announceTo('http://tracker.test/announce', announce, proxied, never)).peers, []);
+  assert.equal(asked.length, 1);
+});
+
+test('a tracker that has moved is followed, three times at most', async (t) => {
+  const { url, asked } = await answering(t, 'd5:peers0:e');
+  const moved = await startServer(t, (_, response) => void response.writeHead(302, { location: url }).end());
+  assert.deepEqual((await announceTo(`${moved.url}/announce`, announce, http, never)).peers, []);
+  assert.equal(asked.length, 1);
+  let answered = 0;
+  const endless = await startServer(t, (_, response) => {
+    answered++;
+    response.writeHead(302, { location: '/again' }).end();
+  });
+  await assert.rejects(announceTo(`${endless.url}/announce`, announce, http, never), {
+    code: 'protocol',
+    message: 'HTTP 302',
+  });
+  assert.equal(answered, 4);
 });
 
 test('the announce holds what BEP 3 wants, the token of the URL, and the address that was given', async (t) => {
   const { url, asked } = await answering(t, 'de');
-  await announceTo(`${url}?jwt=token`, { ...announce, event: 'started', ip: '10.0.0.1' }, never);
+  await announceTo(`${url}?jwt=token`, { ...announce, event: 'started', ip: '10.0.0.1' }, http, never);
   const { searchParams } = asked[0] as URL;
   const { infoHash, peerId, ...rest } = Object.fromEntries(searchParams) as Record<string, string>;
   assert.equal(infoHash ?? peerId, undefined);
