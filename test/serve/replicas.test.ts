@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
 import { Http } from '../../src/base/http.ts';
 import { decodeTorrent, type Metainfo } from '../../src/metainfo/metainfo.ts';
@@ -42,13 +43,18 @@ async function replicas(t: TestContext, announce: string): Promise<Replicas> {
 }
 
 /** A seed with the torrent of one replica, a leech with that of the other, and no other source. */
-async function exchange(t: TestContext, { services, blob, torrent }: Replicas): Promise<void> {
+async function exchange(
+  t: TestContext,
+  { services, blob, torrent }: Replicas,
+  seedIsKnown: () => Promise<void> = async () => {},
+): Promise<void> {
   const [first, second] = services;
   assert.ok(first !== undefined && second !== undefined);
   const warnings: string[] = [];
   const options = { onWarning: (message: string) => warnings.push(message) };
   const { signal } = t;
   await node(t, options).join({ metainfo: await torrent(first), storage: fullStorage(blob), signal });
+  await seedIsKnown();
   const storage = emptyStorage(blob.length);
   const leech = await node(t, options).join({ metainfo: await torrent(second), storage, signal });
   await leech.done;
@@ -92,11 +98,29 @@ test(
     const directory = await tempDirectory(t, 'opentracker');
     await chmod(directory, 0o755);
     await writeFile(join(directory, 'whitelist'), `${infoHash}\n`);
-    const args = ['-i', '127.0.0.1', '-p', String(port), '-d', directory, '-w', join(directory, 'whitelist')];
+    // As root it changes its root to that directory, else it changes to it.
+    const args = ['-i', '127.0.0.1', '-p', String(port), '-d', directory, '-w', 'whitelist'];
     const tracker = startProcess(programPath('opentracker'), args);
     t.after(() => tracker.kill().then(() => undefined));
-    await tracker.waitFor(/Binding socket type TCP|Installed/i).catch(() => undefined);
-    await exchange(t, made);
+    while (
+      !(await fetch(`http://127.0.0.1:${port}/`).then(
+        () => true,
+        () => false,
+      ))
+    )
+      await sleep(20);
+    // It forbids to ask again within 15 minutes: who comes before the seed would wait as long.
+    const complete = async (): Promise<boolean> => {
+      const url = `http://127.0.0.1:${port}/scrape?info_hash=${infoHash.replace(/../g, '%$&')}`;
+      const answer = await fetch(url).then(
+        (response) => response.text(),
+        () => '',
+      );
+      return answer.includes('8:completei1e');
+    };
+    await exchange(t, made, async () => {
+      while (!(await complete())) await sleep(50);
+    });
     assert.equal((await fetch(`${first.url}/announce`)).status, 404, 'the embedded tracker is off');
   },
 );
