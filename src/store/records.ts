@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { rm } from 'node:fs/promises';
 import { QuayctlError } from '../base/errors.ts';
 import { digestHex, type Digest } from '../image/digest.ts';
 import { optionalText, parseJsonObject } from '../image/json.ts';
@@ -57,11 +56,6 @@ export class Records {
 
   async rememberSilent(host: string): Promise<void> {
     await this.#write(this.#hostPath(host), Buffer.from(String(Date.now())));
-  }
-
-  /** After a sign of life. */
-  async forgetSilent(host: string): Promise<void> {
-    await onDisk('cannot write to the store', () => rm(this.#hostPath(host), { force: true }));
   }
 
   #hostPath(host: string): string {
