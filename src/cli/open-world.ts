@@ -50,7 +50,11 @@ async function openWorlds(
   session: Session,
 ): Promise<OpenWorlds> {
   const warn = (message: string): void => listener({ kind: 'warning', message });
-  const http = new Http({ env: session.env, certsDirectory: CERTS_DIRECTORY });
+  const http = new Http({
+    env: session.env,
+    certsDirectory: CERTS_DIRECTORY,
+    onExchange: (message) => listener({ kind: 'debug', message }),
+  });
   const store = await openStore(storeDirectory(flags.store, session));
   const engine = engineName === 'none' ? undefined : await lazyEngine(engineName, session);
   const limiters = {

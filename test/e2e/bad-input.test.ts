@@ -294,6 +294,7 @@ describe('bad credentials', { skip: skipWithout('docker-registry', 'htpasswd') }
       const output = await node.run([...args, '--torrent-service', stage.service.url]);
       if (exitCode === 0) receiptOf(output);
       else assertFails(output, exitCode, 'unauthorized');
+      assert.match(output.stderr, /^debug: GET http:\S+\/manifests\/1\.0 -> (200|401) /m);
       const secret = password ?? PASSWORD;
       for (const shown of [secret, Buffer.from(`ann:${secret}`).toString('base64')]) {
         assert.ok(!(output.stdout + output.stderr).includes(shown));
