@@ -3,6 +3,7 @@ import { hostCertificates } from './certificates.ts';
 import { QuayctlError } from './errors.ts';
 import { networkError } from './network-error.ts';
 import { proxyFor } from './proxy.ts';
+import { redact } from './redact.ts';
 
 export { isLoopback } from './proxy.ts';
 
@@ -23,6 +24,8 @@ export interface HttpOptions {
   readonly certsDirectory: string;
   /** Milliseconds without a byte after which a body is given up; 10 s where nothing is said. */
   readonly stallTimeoutMs?: number;
+  /** The protocol log: one line for each answer or failure, without secrets. */
+  readonly onExchange?: (line: string) => void;
 }
 
 export interface HttpRequest {
@@ -49,19 +52,29 @@ export class Http {
   /** @throws QuayctlError `unreachable` naming host and reason; `limit` for endless headers; the signal's reason */
   async request(url: URL, options: HttpRequest): Promise<HttpAnswer> {
     const dispatcher = await this.#dispatcher(url);
+    const { method = 'GET' } = options;
+    const startedAt = performance.now();
+    const log = (outcome: string): void => {
+      const ms = Math.round(performance.now() - startedAt);
+      this.#options.onExchange?.(redact(`${method} ${url.href} -> ${outcome} (${ms} ms)`));
+    };
     try {
-      return await request(url, {
+      const answer = await request(url, {
         dispatcher,
-        method: options.method ?? 'GET',
+        method,
         headers: options.headers ?? {},
         body: options.body ?? null,
         signal: options.signal,
         headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
         bodyTimeout: this.#options.stallTimeoutMs ?? STALL_TIMEOUT_MS,
       });
+      log(String(answer.statusCode));
+      return answer;
     } catch (error) {
       options.signal.throwIfAborted();
-      throw networkError(url, error);
+      const failure = networkError(url, error);
+      log(failure.message);
+      throw failure;
     }
   }
 

@@ -6,12 +6,13 @@ import { redact } from '../base/redact.ts';
 import { openEngine } from '../engines/engines.ts';
 import type { Engine } from '../engines/engine.ts';
 import { normalizePlatform, type Platform } from '../image/platform.ts';
+import type { ImageReference } from '../image/reference.ts';
 import type { Listener } from '../pull/events.ts';
-import type { FetchRules } from '../pull/world.ts';
+import type { FetchRules, World } from '../pull/world.ts';
 import { openRepository } from '../registry/open-repository.ts';
 import { openTorrentService } from '../registry/open-torrent-service.ts';
 import type { Worlds } from '../pull/seed-store.ts';
-import { openStore } from '../store/store.ts';
+import { openStore } from '../store/open-store.ts';
 import type { SwarmClient, SwarmClientOptions } from '../swarm/swarm-client.ts';
 import { credentialFor } from './credentials.ts';
 import type { TorrentFlags } from './flags.ts';
@@ -20,6 +21,8 @@ import { xdgDirectory, type Session } from './session.ts';
 
 /** All that a torrent command opens, closed in one go. */
 interface OpenWorlds extends Worlds {
+  /** @param service where torrents are asked for; by default `--torrent-service`, else the registry itself */
+  of(reference: ImageReference, service?: URL): Promise<World>;
   close(): Promise<void>;
 }
 
@@ -29,7 +32,7 @@ export async function inWorlds(
   engineName: 'docker' | 'none',
   listener: Listener,
   session: Session,
-  work: (worlds: Worlds) => Promise<void>,
+  work: (worlds: OpenWorlds) => Promise<void>,
 ): Promise<void> {
   const worlds = await openWorlds(flags, engineName, listener, session);
   try {
@@ -47,7 +50,11 @@ async function openWorlds(
   session: Session,
 ): Promise<OpenWorlds> {
   const warn = (message: string): void => listener({ kind: 'warning', message });
-  const http = new Http({ env: session.env, certsDirectory: CERTS_DIRECTORY });
+  const http = new Http({
+    env: session.env,
+    certsDirectory: CERTS_DIRECTORY,
+    onExchange: (message) => listener({ kind: 'debug', message }),
+  });
   const store = await openStore(storeDirectory(flags.store, session));
   const engine = engineName === 'none' ? undefined : await lazyEngine(engineName, session);
   const limiters = {
@@ -59,12 +66,11 @@ async function openWorlds(
 
   return {
     store,
-    of: async (reference) => {
+    of: async (reference, service = flags.torrentService) => {
       const credential = await credentialFor(reference, session, warn);
       const { registry } = reference;
       const access = { registry, credential, http, insecure: flags.insecure, onWarning: warn };
       const repository = openRepository(access, reference.repository);
-      const service = flags.torrentService ?? (await store.serviceOf(reference));
       if (flags.torrentService !== undefined) await store.noteService(reference, flags.torrentService);
       const torrents = openTorrentService({
         http,

@@ -27,8 +27,15 @@ export async function runSeed(
   try {
     await inWorlds(flags, engine, talk.listener, session, async (worlds) => {
       if (references.length === 0) {
-        const { durationMs } = flags;
-        return seedStore({ worlds, rules, durationMs, listener: talk.listener }, session.signal);
+        const { durationMs, torrentService } = flags;
+        const { store } = worlds;
+        // Each image's torrents where they were found when it was pulled.
+        const of = async (reference: ImageReference): Promise<World> =>
+          worlds.of(reference, torrentService ?? (await store.serviceOf(reference)));
+        return seedStore(
+          { worlds: { store, of }, rules, durationMs, listener: talk.listener },
+          session.signal,
+        );
       }
       await Promise.all(
         references.map(async (reference) => seedImage(reference, await worlds.of(reference))),

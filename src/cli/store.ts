@@ -3,7 +3,8 @@ import { shortDigest } from '../image/digest.ts';
 import { formatPlatform } from '../image/platform.ts';
 import { formatReference, parseImageReference } from '../image/reference.ts';
 import { QuayctlError } from '../base/errors.ts';
-import { openStore } from '../store/store.ts';
+import { openStore } from '../store/open-store.ts';
+import type { Store } from '../store/store.ts';
 import { named } from './flags.ts';
 import { storeDirectory } from './open-world.ts';
 import type { Session } from './session.ts';
@@ -12,13 +13,26 @@ interface StoreFlags {
   readonly store?: string;
 }
 
+/** Opens the store for a piece of work and closes it after, however it ends. */
+async function inStore<Result>(
+  flags: StoreFlags,
+  session: Session,
+  work: (store: Store) => Promise<Result>,
+): Promise<Result> {
+  const store = await openStore(storeDirectory(flags.store, session));
+  try {
+    return await work(store);
+  } finally {
+    await store.close();
+  }
+}
+
 /** `quayctl store ls` */
 export async function listStore(
   flags: StoreFlags & { readonly json?: boolean },
   session: Session,
 ): Promise<void> {
-  const store = await openStore(storeDirectory(flags.store, session));
-  const images = await store.listImages();
+  const images = await inStore(flags, session, (store) => store.listImages());
   if (flags.json === true) {
     const rows = images.map(({ reference, digest, platform, size, lastUsed, complete }) => ({
       image: formatReference(reference),
@@ -45,8 +59,7 @@ export async function listStore(
 /** `quayctl store rm IMAGE` @throws QuayctlError `not-found` */
 export async function removeFromStore(image: string, flags: StoreFlags, session: Session): Promise<void> {
   const reference = parseImageReference(image);
-  const store = await openStore(storeDirectory(flags.store, session));
-  if (!(await store.removeImage(reference))) {
+  if (!(await inStore(flags, session, (store) => store.removeImage(reference)))) {
     throw new QuayctlError('not-found', `${formatReference(reference)} is not in the store`);
   }
   session.terminal.out(`${formatReference(reference)}\n`);
@@ -58,8 +71,7 @@ export async function collectGarbage(
   session: Session,
 ): Promise<void> {
   const limit = flags.maxSize === undefined ? undefined : named('--max-size', flags.maxSize, parseSize);
-  const store = await openStore(storeDirectory(flags.store, session));
-  const { freed, left } = await store.gc(limit);
+  const { freed, left } = await inStore(flags, session, (store) => store.gc(limit));
   session.terminal.err(`freed ${formatBytes(freed)}, ${formatBytes(left)} left\n`);
 }
 

@@ -11,7 +11,7 @@ import type { TorrentFinder } from './torrents.ts';
 import type { FetchRules, World } from './world.ts';
 
 /** Under this a swarm costs more than it saves: the registry first (the contract's number). */
-const SMALL_BLOB_BYTES = 1024 * 1024;
+export const SMALL_BLOB_BYTES = 1024 * 1024;
 const PROGRESS_MS = 200;
 
 /** What the downloads of one run share. */

@@ -17,7 +17,8 @@ export interface Fetching {
 
 /**
  * PullPlan -> blobs in the store. One blob that fails does not stop the others: what they bring is kept for the
- * next run; only a signal, or a disk that is full, stops everything.
+ * next run; only a signal, or a disk that is full, stops everything. Where the registry is gone, no further blob is
+ * begun: forty layers would each wait for it.
  */
 export function startFetching(blobs: readonly Descriptor[], tools: BlobTools, signal: AbortSignal): Fetching {
   const outcomes = new Map<Digest, BlobOutcome>();
@@ -34,6 +35,7 @@ export function startFetching(blobs: readonly Descriptor[], tools: BlobTools, si
     try {
       await turns.begin(digest, size);
       all.throwIfAborted();
+      if (isQuayctlError(failure?.error, 'unreachable')) throw failure.error;
       const outcome = await fetchBlob(blob, tools, all, (received) => turns.moved(digest, received));
       outcomes.set(digest, outcome);
       tools.world.listener({ kind: 'completed', digest, outcome });

@@ -11,9 +11,12 @@ import {
   type RunnableImage,
 } from '../image/manifest.ts';
 import { formatReference } from '../image/reference.ts';
-import { fetchBlob, type BlobTools } from './fetch-blob.ts';
+import { fetchBlob, SMALL_BLOB_BYTES, type BlobTools } from './fetch-blob.ts';
 import { NOTHING, type BlobOutcome } from './receipt.ts';
 import type { Destination } from './request.ts';
+
+/** Layers of which the torrents are asked for ahead of time. */
+const AHEAD = 4;
 
 /** What a pull still has to move, and into what. */
 export interface PullPlan {
@@ -39,12 +42,32 @@ export async function makePlan(
   signal: AbortSignal,
 ): Promise<PullPlan> {
   const { world } = tools;
+  await prepareSwarm(image, tools, signal);
   if (destination.kind !== 'engine' || world.engine === undefined)
     return announced(planForStore(image), tools);
   const runnable = await withConfig(image, tools, signal);
   world.listener({ kind: 'connecting', engine: world.engine.name });
   const presence = await world.engine.presence(runnable, signal);
   return announced(planForEngine(runnable, presence), tools);
+}
+
+/**
+ * While the engine is asked what it has, the service is asked for the first torrents and BitTorrent is loaded: by the
+ * time the first layer is wanted, nothing is left to wait for.
+ */
+async function prepareSwarm(
+  { manifest }: ResolvedImage,
+  { world, finder }: BlobTools,
+  signal: AbortSignal,
+): Promise<void> {
+  let asked = 0;
+  for (const blob of unique(manifest.layers)) {
+    if (blob.size < SMALL_BLOB_BYTES || (await world.store.stat(blob.digest)) !== undefined) continue;
+    finder.askAhead(blob, signal);
+    if (++asked === AHEAD) break;
+  }
+  // Whatever is wrong with it is told when a blob needs it.
+  if (asked > 0) world.swarm().catch(() => undefined);
 }
 
 function announced(plan: PullPlan, tools: BlobTools): PullPlan {

@@ -60,7 +60,9 @@ async function resolve(request: PullRequest, world: World, signal: AbortSignal):
 }
 
 async function wantedPlatform(request: PullRequest, world: World, signal: AbortSignal): Promise<Platform> {
-  const engines = await world.engine?.platform(signal);
+  const asked = world.engine?.platform(signal);
+  // A seed puts nothing into the engine: without one, what this machine would run is seeded.
+  const engines = await (request.destination.kind === 'engine' ? asked : asked?.catch(() => undefined));
   return request.platform ?? engines ?? request.hostPlatform;
 }
 

@@ -1,4 +1,5 @@
 import { isQuayctlError } from '../base/errors.ts';
+import { delay } from '../base/retry.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { formatReference, repositoryName, type ImageReference } from '../image/reference.ts';
 import type { Store } from '../store/store.ts';
@@ -31,15 +32,17 @@ interface SeedStoreRequest {
  * @throws QuayctlError `port`, `store`
  */
 export async function seedStore(request: SeedStoreRequest, signal: AbortSignal): Promise<void> {
-  const { worlds, listener } = request;
+  const { worlds, listener, durationMs } = request;
+  const started = Date.now();
   const seeds = new Seeds();
   const over = new AbortController();
   const both = AbortSignal.any([signal, over.signal]);
   const tools = new RepositoryTools(request, seeds);
   try {
     await seedImages(worlds.store, tools, seeds, both);
+    const left = durationMs === undefined ? undefined : Math.max(0, durationMs - (Date.now() - started));
     const following = follow(worlds.store, tools, seeds, both);
-    await Promise.race([keepSeeding(seeds, request.durationMs, { listener }, signal), following]);
+    await Promise.race([keepSeeding(seeds, left, { listener }, signal), following]);
     over.abort();
     await following;
   } catch (error) {
@@ -50,19 +53,29 @@ export async function seedStore(request: SeedStoreRequest, signal: AbortSignal):
   }
 }
 
+/** Seeds anew at every change of the store, and now and then what was refused; one round after the other. */
 async function follow(
   store: Store,
   tools: RepositoryTools,
   seeds: Seeds,
   signal: AbortSignal,
 ): Promise<void> {
-  const retry = setInterval(() => tools.forgetRefusals(), RETRY_MS);
+  let rounds = Promise.resolve();
+  const round = (): Promise<void> => (rounds = rounds.then(() => seedImages(store, tools, seeds, signal)));
+  const retry = async (): Promise<void> => {
+    for (;;) {
+      await delay(RETRY_MS, signal);
+      tools.forgetRefusals();
+      await round();
+    }
+  };
+  const watch = async (): Promise<void> => {
+    for await (const _ of store.changes(signal)) await round();
+  };
   try {
-    for await (const _ of store.changes(signal)) await seedImages(store, tools, seeds, signal);
+    await Promise.all([retry(), watch()]);
   } catch (error) {
     if (!signal.aborted) throw error;
-  } finally {
-    clearInterval(retry);
   }
 }
 
@@ -77,7 +90,8 @@ async function seedImages(
     const blobs = await store.heldBlobs(image);
     for (const { digest } of blobs) held.add(digest);
     try {
-      await seedBlobs(tools.unasked(blobs), await tools.of(image.reference), signal);
+      const unasked = tools.unasked(image.reference, blobs);
+      await seedBlobs(unasked, await tools.of(image.reference), signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!isQuayctlError(error) || error.code === 'port') throw error;
@@ -109,9 +123,11 @@ class RepositoryTools {
     return tools;
   }
 
-  unasked(blobs: readonly Descriptor[]): Descriptor[] {
-    const fresh = blobs.filter(({ digest }) => !this.#asked.has(digest));
-    for (const { digest } of fresh) this.#asked.add(digest);
+  /** Refused in one repository, a blob may be had in another. */
+  unasked(reference: ImageReference, blobs: readonly Descriptor[]): Descriptor[] {
+    const key = ({ digest }: Descriptor): string => `${repositoryName(reference)} ${digest}`;
+    const fresh = blobs.filter((blob) => !this.#asked.has(key(blob)));
+    for (const blob of fresh) this.#asked.add(key(blob));
     return fresh;
   }
 

@@ -1,6 +1,6 @@
 import { delay } from '../base/retry.ts';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { shortDigest } from '../image/digest.ts';
+import { shortDigest, type Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { decodeTorrent, withoutSecrets, type Metainfo } from '../metainfo/metainfo.ts';
 import type { TorrentAnswer, TorrentService } from '../registry/repository.ts';
@@ -9,6 +9,8 @@ import type { World } from './world.ts';
 /** Hashing is waited for while it is estimated to take less than this, or a tenth of the download. */
 const PATIENCE_SECONDS = 2;
 const PATIENCE_SHARE = 0.1;
+/** An answer that was asked for ahead of time is good for so long: the announce token in it ages. */
+const EARLY_MS = 60_000;
 /** The protocol's upper bound of `?wait=`. */
 const LONGEST_WAIT_SECONDS = 60;
 
@@ -25,12 +27,20 @@ type FinderWorld = Pick<World, 'store' | 'listener'> & { readonly torrents: Torr
 /** Asks the torrent service, one question first, so that a host without torrents is asked once and not per layer. */
 export class TorrentFinder {
   readonly #world: FinderWorld;
+  readonly #early = new Map<Digest, { readonly answer: Promise<TorrentAnswer>; readonly until: number }>();
   #first: Promise<TorrentAnswer> | undefined;
   #silent: string | undefined;
   #refused: QuayctlError | undefined;
 
   constructor(world: FinderWorld) {
     this.#world = world;
+  }
+
+  /** Asks before it is the blob's turn, so that the service hashes, and the answer travels, meanwhile. */
+  askAhead(descriptor: Descriptor, signal: AbortSignal): void {
+    const answer = this.#ask(descriptor, 0, signal);
+    answer.catch(() => undefined);
+    this.#early.set(descriptor.digest, { answer, until: performance.now() + EARLY_MS });
   }
 
   /**
@@ -40,7 +50,7 @@ export class TorrentFinder {
   async find(descriptor: Descriptor, downloadSeconds: number, signal: AbortSignal): Promise<TorrentPlan> {
     const patience = Math.max(PATIENCE_SECONDS, downloadSeconds * PATIENCE_SHARE);
     const deadline = performance.now() + patience * 1000;
-    let answer = await this.#ask(descriptor, 0, signal);
+    let answer = (await this.#earlyAnswer(descriptor.digest)) ?? (await this.#ask(descriptor, 0, signal));
     while (answer.kind === 'hashing' && answer.etaSeconds <= patience && performance.now() < deadline) {
       answer = await this.#ask(descriptor, Math.ceil(Math.max(1, answer.etaSeconds)), signal);
     }
@@ -65,6 +75,14 @@ export class TorrentFinder {
     const renewed = decodeTorrent(answer.bytes);
     if (renewed.infoHash === infoHash) return renewed.announce;
     throw new QuayctlError('protocol', `${what} is another one now`);
+  }
+
+  async #earlyAnswer(digest: Digest): Promise<TorrentAnswer | undefined> {
+    const early = this.#early.get(digest);
+    this.#early.delete(digest);
+    const answer = early === undefined || performance.now() > early.until ? undefined : await early.answer;
+    // How far the hashing was by then says nothing now.
+    return answer?.kind === 'hashing' ? undefined : answer;
   }
 
   async #waitForHashes(descriptor: Descriptor, signal: AbortSignal): Promise<Metainfo | undefined> {

@@ -11,6 +11,8 @@ import type { Located, RegistryRequest, Requester } from './requester.ts';
 const MAX_FRUITLESS = 5;
 /** ... where none brought so many bytes: a server that sends one at a time gets nowhere. */
 const MIN_PROGRESS = 16 * 1024;
+/** ... or where they took so long, after a second try: a registry that only restarts is back by then. */
+const FRUITLESS_MS = 15_000;
 const FIRST_DELAY_MS = 250;
 const MAX_DELAY_MS = 4_000;
 /** A place that does not begin to answer by then is left for another try. */
@@ -32,9 +34,11 @@ export class BlobStream {
   async *read(blob: Descriptor, start: number, end: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     let at = start;
     let fruitless = 0;
+    let fruitlessSince = 0;
     while (at < end) {
       signal.throwIfAborted();
       const began = at;
+      if (fruitless === 0) fruitlessSince = performance.now();
       try {
         for await (const chunk of this.#range(blob, at, end, signal)) {
           at += chunk.length;
@@ -45,7 +49,8 @@ export class BlobStream {
         // Another storage node may do better: the registry is asked again.
         this.#storage.delete(blob.digest);
         fruitless = at - began < MIN_PROGRESS ? fruitless + 1 : 0;
-        if (!isPassing(error) || fruitless >= MAX_FRUITLESS) throw error;
+        const isOver = fruitless > 1 && performance.now() - fruitlessSince > FRUITLESS_MS;
+        if (!isPassing(error) || fruitless >= MAX_FRUITLESS || isOver) throw error;
         await delay(Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.max(0, fruitless - 1)), signal);
       }
     }

@@ -114,9 +114,7 @@ export class Collector {
     for (const digest of digests) {
       if (leased.has(digest) || locked.has(digestHex(digest)) || referenced.has(digest)) continue;
       await blobs.remove(digest);
-      for (const folder of ['torrents', 'sources']) {
-        await rm(paths.own(folder, digestHex(digest)), { force: true });
-      }
+      await rm(paths.own('torrents', digestHex(digest)), { force: true });
     }
   }
 

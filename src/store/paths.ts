@@ -56,7 +56,6 @@ export class StorePaths {
 export const OWN_DIRECTORIES = [
   'partial',
   'torrents',
-  'sources',
   'services',
   'hosts',
   'leases',

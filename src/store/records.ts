@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { rm } from 'node:fs/promises';
 import { QuayctlError } from '../base/errors.ts';
 import { digestHex, type Digest } from '../image/digest.ts';
-import { list, object, optionalText, parseJsonObject, text } from '../image/json.ts';
+import { optionalText, parseJsonObject } from '../image/json.ts';
 import { repositoryName, type ImageReference } from '../image/reference.ts';
 import { decodeTorrent, MAX_TORRENT_BYTES, withoutSecrets } from '../metainfo/metainfo.ts';
 import { onDisk, readBounded, writeAtomically } from './disk.ts';
@@ -11,18 +10,7 @@ import type { StorePaths } from './paths.ts';
 /** The contract: a host that serves no torrents is remembered for an hour. */
 const SILENT_MS = 3_600_000;
 const MAX_RECORD_BYTES = 64 * 1024;
-/** A blob that is in more repositories than that is found in one of them. */
-const MAX_SOURCES = 16;
-const MAX_NAME = 512;
 const MAX_URL = 2048;
-
-/** Where a blob came from, so that it can be asked again for a torrent. */
-export interface BlobSource {
-  readonly registry: string;
-  readonly repository: string;
-  /** `--torrent-service`; kept without credentials and query. */
-  readonly service?: URL;
-}
 
 /** Small files that quayctl remembers things in. What is damaged counts as absent. */
 export class Records {
@@ -43,28 +31,6 @@ export class Records {
       if (bytes !== undefined) decodeTorrent(bytes);
       return bytes;
     });
-  }
-
-  async noteSource(digest: Digest, source: BlobSource): Promise<void> {
-    const known = await this.sourcesOf(digest);
-    const key = sourceKey(source);
-    const [first] = known;
-    if (first !== undefined && sourceKey(first) === key) return;
-    const sources = [source, ...known.filter((other) => sourceKey(other) !== key)].slice(0, MAX_SOURCES);
-    const json = JSON.stringify({ sources: sources.map(sourceJson) });
-    await this.#write(this.#paths.own('sources', digestHex(digest)), Buffer.from(json));
-  }
-
-  /** The latest first. */
-  async sourcesOf(digest: Digest): Promise<BlobSource[]> {
-    const bytes = await this.#read(this.#paths.own('sources', digestHex(digest)), MAX_RECORD_BYTES);
-    const parse = (): BlobSource[] =>
-      list(
-        parseJsonObject(bytes ?? Buffer.from('{}'), 'sources', MAX_RECORD_BYTES)['sources'] ?? [],
-        'sources',
-        MAX_SOURCES,
-      ).map((entry) => parseSource(entry));
-    return tolerant(parse) ?? [];
   }
 
   /** Where torrents of a repository were asked for the last time. */
@@ -90,11 +56,6 @@ export class Records {
 
   async rememberSilent(host: string): Promise<void> {
     await this.#write(this.#hostPath(host), Buffer.from(String(Date.now())));
-  }
-
-  /** After a sign of life. */
-  async forgetSilent(host: string): Promise<void> {
-    await onDisk('cannot write to the store', () => rm(this.#hostPath(host), { force: true }));
   }
 
   #hostPath(host: string): string {
@@ -123,24 +84,6 @@ function bare(service: URL): URL {
   const url = new URL(service);
   url.username = url.password = url.search = url.hash = '';
   return url;
-}
-
-function sourceKey({ registry, repository, service }: BlobSource): string {
-  return JSON.stringify([registry, repository, service === undefined ? null : bare(service).href]);
-}
-
-function sourceJson({ registry, repository, service }: BlobSource): Record<string, string> {
-  return { registry, repository, ...(service === undefined ? {} : { service: bare(service).href }) };
-}
-
-function parseSource(value: unknown): BlobSource {
-  const json = object(value, 'source');
-  const service = parseService(json['service']);
-  return {
-    registry: text(json['registry'], 'source: registry', MAX_NAME),
-    repository: text(json['repository'], 'source: repository', MAX_NAME),
-    ...(service === undefined ? {} : { service }),
-  };
 }
 
 function parseService(value: unknown): URL | undefined {

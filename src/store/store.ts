@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import type { ResolvedImage } from '../image/manifest.ts';
@@ -6,13 +5,7 @@ import type { Platform } from '../image/platform.ts';
 import type { ImageReference } from '../image/reference.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { StoredImage } from './catalogue.ts';
-import { onDisk } from './disk.ts';
 import type { GcResult, Usage } from './gc.ts';
-import { layOut } from './lay-out.ts';
-import { Leases } from './leases.ts';
-import { LocalStore } from './local-store.ts';
-import { thisProcess } from './owner.ts';
-import { StorePaths } from './paths.ts';
 import type { Records } from './records.ts';
 
 /** Held, blobs are not collected, by whatever process. */
@@ -54,14 +47,4 @@ export interface Store extends BlobStore, Pick<Records, RecordMethods>, AsyncDis
   close(): Promise<void>;
 }
 
-type RecordMethods = 'saveTorrent' | 'loadTorrent' | 'noteSource' | 'sourcesOf' | 'noteService' | 'serviceOf';
-
-/**
- * Opens the store, or makes it.
- * @throws QuayctlError `store` when it cannot be used: written by a future version, not readable, not writable
- */
-export async function openStore(path: string): Promise<Store> {
-  const paths = new StorePaths(resolve(path));
-  await onDisk(`cannot use the store ${paths.root}`, () => layOut(paths));
-  return new LocalStore(paths, new Leases(paths.own('leases'), paths.own('tmp'), await thisProcess()));
-}
+type RecordMethods = 'saveTorrent' | 'loadTorrent' | 'noteService' | 'serviceOf';

@@ -1,7 +1,13 @@
 import type Wire from 'bittorrent-protocol';
 import type { Torrent } from 'webtorrent';
 import type { Availability } from './availability.ts';
-import { boundHave, dialledAddress, watchBlocks, withdrawMetadataExtension } from './privates.ts';
+import {
+  boundHave,
+  dialledAddress,
+  isEncryptedEnough,
+  watchBlocks,
+  withdrawMetadataExtension,
+} from './privates.ts';
 
 /** A peer that owes us something and brings nothing for so long is not counted on. Milliseconds. */
 const STALL_MS = 4000;
@@ -72,6 +78,7 @@ export class Connections {
   accept(wire: Wire, pieceCount: number): void {
     const { peerId } = wire;
     if (peerId === null) return;
+    if (!isEncryptedEnough(this.#torrent.client, wire)) return wire.destroy();
     withdrawMetadataExtension(wire);
     const address = dialledAddress(this.#torrent, wire);
     if (address !== undefined && this.#answered.size < MAX_REMEMBERED) this.#answered.set(address, peerId);

@@ -13,6 +13,9 @@ const MAX_MESSAGE = 1024 * 1024;
 /** Our own registry wire carries pieces whole: the largest piece (metainfo) and its header. */
 const MAX_REGISTRY_MESSAGE = 16 * 1024 * 1024 + 9;
 const MAX_HANDSHAKE_EXTENSION = 16 * 1024;
+/** `secure` of webtorrent, `_encryptionMethod` of a wire. */
+const FORCED = 2;
+const RC4 = 2;
 
 let guarded = false;
 
@@ -166,6 +169,11 @@ export function guardDialling(
     });
     return peer;
   };
+}
+
+/** webtorrent's forced mode still lets in who dials in plaintext, and falls back where the other end does. */
+export function isEncryptedEnough({ secure }: WebTorrent, wire: Wire): boolean {
+  return secure !== FORCED || wire._encryptionMethod === RC4;
 }
 
 /** The address of our dialling: `host:port` of an outgoing connection. */

@@ -7,8 +7,10 @@ import type { RangeSource } from './swarm-client.ts';
 
 /** Pieces handed over that have not verified yet: bounds memory where the network is faster than the disk. */
 const UNVERIFIED_BYTES = 8 * 1024 * 1024;
-/** After so many failures on end, the registry is given up. It retries inside by itself. */
+/** After so many failures on end, the registry is given up, ... */
 const MAX_FAILURES = 4;
+/** ... or when a run failed after so long without a byte: its source has tried again and again inside. */
+const FRUITLESS_MS = 10_000;
 const REST_FIRST_MS = 500;
 /** Wrong bytes may be a broken transfer once; then the torrent and the registry mean different content. */
 const MAX_BAD_PIECES = 2;
@@ -137,9 +139,11 @@ export class RegistrySeed {
     const assembly = new Assembly(geometry, first, this.#spare);
     this.#mark(first);
     let startedAt = performance.now();
+    let heardAt = startedAt;
     try {
       for await (const chunk of source(start, end, signal)) {
         await this.#options.limiter.take(chunk.length, signal);
+        heardAt = performance.now();
         this.#received += chunk.length;
         for (const { index, bytes } of assembly.add(chunk)) {
           this.#failures = 0;
@@ -160,6 +164,7 @@ export class RegistrySeed {
         this.#failed(
           run.filter((index) => index >= assembly.next),
           error,
+          performance.now() - heardAt,
         );
     } finally {
       // Also where the run ended early: the rest of the range is not wanted.
@@ -195,12 +200,12 @@ export class RegistrySeed {
     this.#pieceMs = this.#pieceMs === undefined ? ms : this.#pieceMs * 0.7 + ms * 0.3;
   }
 
-  #failed(run: readonly number[], error: unknown): void {
+  #failed(run: readonly number[], error: unknown, silentMs: number): void {
     this.#failures++;
     const closed = run.filter((index) => this.#open.delete(index));
     for (const index of closed) this.#rest(index);
-    if (this.#failures >= MAX_FAILURES || isQuayctlError(error, 'unauthorized', 'not-found'))
-      this.#giveUp(error);
+    const isHopeless = this.#failures >= MAX_FAILURES || silentMs > FRUITLESS_MS;
+    if (isHopeless || isQuayctlError(error, 'unauthorized', 'not-found')) this.#giveUp(error);
     this.#options.onClosed(closed);
   }
 

@@ -234,6 +234,7 @@ export class TorrentSwarm implements Swarm {
     return new Connections(this.#torrent, this.#context.client.peerId, this.#availability, {
       onJoined: (wire) => {
         this.#shares.joined(wire);
+        this.#context.onDebug(`peer ${addressOf(wire)} joins ${shortName(metainfo)}`);
         wire.on('upload', (bytes: number) => (this.#uploaded += bytes));
       },
       onReady: (wire) => {
@@ -242,6 +243,7 @@ export class TorrentSwarm implements Swarm {
       },
       onLeft: (wire, gone) => {
         this.#shares.left(wire, gone);
+        this.#context.onDebug(`peer ${addressOf(wire)} leaves ${shortName(metainfo)}`);
         this.#disown(wire);
         this.#picker.update();
       },
@@ -253,7 +255,7 @@ export class TorrentSwarm implements Swarm {
         queueMicrotask(() => this.#picker.pick(wire));
       },
       onStalled: (wire) => {
-        this.#context.onDebug(`a peer stalls (${wire.remoteAddress ?? '?'})`);
+        this.#context.onDebug(`peer ${addressOf(wire)} stalls`);
         this.#disown(wire);
         this.#picker.update();
       },
@@ -420,6 +422,10 @@ export class TorrentSwarm implements Swarm {
 
 function shortName({ digest, name }: JoinOptions['metainfo']): string {
   return digest === undefined ? name.slice(0, 12) : digest.slice(0, 'sha256:'.length + 12);
+}
+
+function addressOf({ remoteAddress, remotePort }: Wire): string {
+  return remoteAddress === undefined ? '?' : `${remoteAddress}:${remotePort}`;
 }
 
 function textOf(error: unknown): string {

@@ -3,7 +3,7 @@ import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { QuayctlError } from '../../src/base/errors.ts';
-import { openStore } from '../../src/store/store.ts';
+import { openStore } from '../../src/store/open-store.ts';
 import { mustRun, type Scope } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { tempDirectory } from '../helpers/temp.ts';

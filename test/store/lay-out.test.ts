@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isQuayctlError } from '../../src/base/errors.ts';
-import { openStore } from '../../src/store/store.ts';
+import { openStore } from '../../src/store/open-store.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 import { randomBlob } from './blobs.ts';
 import { newStore } from './open.ts';

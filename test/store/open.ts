@@ -1,4 +1,5 @@
-import { openStore, type Store } from '../../src/store/store.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import type { Store } from '../../src/store/store.ts';
 import type { Scope } from '../helpers/processes.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 

@@ -33,24 +33,6 @@ test('a torrent damaged on disk is absent', async (t) => {
   assert.equal(await store.loadTorrent(digest), undefined);
 });
 
-test('sources of a blob are told, the latest first, each once, without secrets', async (t) => {
-  const { store, directory } = await newStore(t);
-  const service = new URL('https://user:SECRET@torrents.example/base?token=SECRET#x');
-  await store.noteSource(digest, { registry: 'a.example', repository: 'one' });
-  await store.noteSource(digest, { registry: 'b.example', repository: 'two', service });
-  await store.noteSource(digest, { registry: 'a.example', repository: 'one' });
-  const sources = await (await storeIn(t, directory)).sourcesOf(digest);
-  assert.deepEqual(
-    sources.map(({ registry, repository, service: at }) => [registry, repository, at?.href]),
-    [
-      ['a.example', 'one', undefined],
-      ['b.example', 'two', 'https://torrents.example/base'],
-    ],
-  );
-  for (let n = 0; n < 30; n++) await store.noteSource(digest, { registry: 'c.example', repository: `r${n}` });
-  assert.equal((await store.sourcesOf(digest)).length, 16);
-});
-
 test('the torrent service of a repository is remembered, without secrets', async (t) => {
   const { store, directory } = await newStore(t);
   const reference = parseImageReference('registry.example/team/app:1');
@@ -83,20 +65,10 @@ test('a host without torrents is remembered for an hour', async (t) => {
 test('records of garbage count as absent', async (t) => {
   const { store, directory } = await newStore(t);
   const reference = parseImageReference('registry.example/team/app:1');
-  await store.noteSource(digest, { registry: 'a.example', repository: 'one' });
   await store.noteService(reference, new URL('http://127.0.0.1:7070/'));
-  for (const text of [
-    '',
-    '[]',
-    '{"sources":[{"registry":1}]}',
-    '{"service":"file:///etc/passwd"}',
-    'x'.repeat(100_000),
-  ]) {
-    for (const folder of ['sources', 'services']) {
-      const path = join(directory, 'quayctl', folder);
-      for (const name of await readdir(path)) await writeFile(join(path, name), text);
-    }
-    assert.deepEqual(await store.sourcesOf(digest), []);
+  for (const text of ['', '[]', '{"service":"file:///etc/passwd"}', 'x'.repeat(100_000)]) {
+    const folder = join(directory, 'quayctl', 'services');
+    for (const name of await readdir(folder)) await writeFile(join(folder, name), text);
     assert.equal(await store.serviceOf(reference), undefined);
   }
 });

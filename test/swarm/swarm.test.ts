@@ -279,6 +279,30 @@ for (const [one, other] of [
   });
 }
 
+for (const [one, other] of [
+  [2, 0],
+  [0, 2],
+] as const) {
+  test(`encryption mode ${one} at the node that comes last gets nothing from mode ${other}`, async (t) => {
+    const { url } = await startTracker(t);
+    const { content, metainfo } = sample(MIB, [url]);
+    await node(t, { encryptionMode: other }).join({
+      metainfo,
+      storage: fullStorage(content),
+      signal: never,
+    });
+    const storage = emptyStorage(content.length);
+    const waits = { waitForPeersMs: 2000 };
+    const swarm = await node(t, { encryptionMode: one }).join({
+      metainfo,
+      storage,
+      signal: never,
+      ...waits,
+    });
+    await assert.rejects(swarm.done, { code: 'no-peers' });
+  });
+}
+
 test('the first free port of the range is taken; a full range is a warning, or an error where it was asked for', async (t) => {
   const { url } = await startTracker(t);
   const taken = createServer();

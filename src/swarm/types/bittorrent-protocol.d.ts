@@ -55,6 +55,8 @@ declare module 'bittorrent-protocol' {
     setKeepAlive(enable: boolean): void;
     setTimeout(ms: number, unref?: boolean): void;
     destroy(): void;
+    /** 1 plaintext, 2 RC4, null or undefined without the encrypted handshake. */
+    readonly _encryptionMethod: number | null | undefined;
     readonly _ext: Record<string, Extension>;
     readonly _readableState: { readonly buffered: number };
     _onMessageLength: (this: Wire, header: Uint8Array) => void;

@@ -60,6 +60,7 @@ declare module 'webtorrent' {
     readonly destroyed: boolean;
     readonly wires: Wire[];
     readonly pieces: (Piece | null)[];
+    readonly client: WebTorrent;
     readonly bitfield: { get(index: number): boolean };
     readonly downloadSpeed: number;
     readonly uploadSpeed: number;

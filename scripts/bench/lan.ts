@@ -1,0 +1,77 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import type { Scope } from '../../test/helpers/processes.ts';
+
+const exec = promisify(execFile);
+
+/** A machine of its own in the eyes of the network: a namespace with one address. */
+export interface LanHost {
+  readonly address: string;
+  /** Puts a command into it. */
+  readonly inside: (program: string, args: readonly string[]) => [string, string[]];
+}
+
+/** Hosts on one switch, and a gateway whose link to them is thin. */
+export interface Lan {
+  readonly gateway: LanHost;
+  readonly nodes: readonly LanHost[];
+  /** Bytes that the gateway has sent into the LAN, by the interface's own counter, headers included. */
+  readonly throughGateway: () => Promise<number>;
+}
+
+/**
+ * Network namespaces, veth pairs and a bridge, which lies in a namespace of its own so that no firewall of the machine
+ * looks at what passes. Needs root, ip and tc (Debian's iproute2). Segmentation offload stays on.
+ * @param rate of the gateway's link, as tc takes it: `60mbit`
+ */
+export async function openLan(scope: Scope, count: number, rate: string): Promise<Lan> {
+  // Names of one run must not collide with another's; addresses cannot, they live in the namespaces.
+  const id = (process.pid % 100_000).toString(36);
+  const hub = `qhub${id}`;
+  const names = ['gw', ...Array.from({ length: count }, (_, at) => `n${at}`)].map((name) => `q${id}${name}`);
+  scope.after(async () => {
+    for (const name of [...names, hub]) await exec('ip', ['netns', 'del', name]).catch(() => undefined);
+  });
+  const ip = async (...args: string[]): Promise<void> => void (await exec('ip', args));
+  await ip('netns', 'add', hub);
+  await ip('-n', hub, 'link', 'add', 'br0', 'type', 'bridge');
+  await ip('-n', hub, 'link', 'set', 'br0', 'up');
+  const hosts: LanHost[] = [];
+  for (const [at, name] of names.entries()) {
+    const address = `10.77.${Math.floor((at + 1) / 250)}.${((at + 1) % 250) + 1}`;
+    await ip('netns', 'add', name);
+    await ip('-n', hub, 'link', 'add', `v${at}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name);
+    await ip('-n', hub, 'link', 'set', `v${at}`, 'master', 'br0', 'up');
+    await ip('-n', name, 'addr', 'add', `${address}/16`, 'dev', 'eth0');
+    await ip('-n', name, 'link', 'set', 'eth0', 'up');
+    await ip('-n', name, 'link', 'set', 'lo', 'up');
+    hosts.push({ address, inside: (program, args) => ['ip', ['netns', 'exec', name, program, ...args]] });
+  }
+  const [gateway, ...nodes] = hosts;
+  const [gatewayName] = names;
+  if (gateway === undefined || gatewayName === undefined) throw new Error('no hosts');
+  const shape = [
+    'qdisc',
+    'add',
+    'dev',
+    'eth0',
+    'root',
+    'tbf',
+    'rate',
+    rate,
+    'burst',
+    '128k',
+    'latency',
+    '50ms',
+  ];
+  await exec('tc', ['-n', gatewayName, ...shape]);
+  return {
+    gateway,
+    nodes,
+    throughGateway: async () => {
+      const { stdout } = await exec('ip', ['-n', hub, '-j', '-s', 'link', 'show', 'v0']);
+      const [link] = JSON.parse(stdout) as [{ stats64: { rx: { bytes: number } } }];
+      return link.stats64.rx.bytes;
+    },
+  };
+}

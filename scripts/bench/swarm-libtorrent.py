@@ -1,0 +1,17 @@
+# libtorrent with its defaults: downloads one torrent (tracker and web seed are in it) and ends without seeding.
+import sys
+import time
+
+import libtorrent as lt
+
+torrent, directory, address = sys.argv[1:]
+session = lt.session({
+    "listen_interfaces": address + ":6881",
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+})
+handle = session.add_torrent({"ti": lt.torrent_info(torrent), "save_path": directory})
+while not handle.status().is_seeding:
+    time.sleep(0.02)
