@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -235,6 +235,31 @@ test('in front of an open registry, and of a layout, other hosts may', SKIP, asy
     const service = await startService(t, { upstream, listen, publicUrl: 'http://service.example/quay/' });
     await service.close();
   }
+});
+
+test('the password of the service follows no redirect', SKIP, async (t) => {
+  const blob = randomBytes(1000);
+  const digest = `sha256:${createHash('sha256').update(blob).digest('hex')}`;
+  const storage = await startServer(t, (_, response) => response.end(blob));
+  const registry = await startServer(t, (request, response) => {
+    const isKnown = request.headers.authorization === RIGHT;
+    const headers = isKnown
+      ? { location: `${storage.url}/signed` }
+      : { 'www-authenticate': 'Basic realm="x"' };
+    response.writeHead(isKnown ? 307 : 401, headers).end();
+  });
+  const service = await startService(t, {
+    upstream: registry.url,
+    ownCredential: () => Promise.resolve({ kind: 'basic', username: 'alice', password: 'right-password' }),
+  });
+  const answer = await service.torrent('team/app', digest, { authorization: RIGHT });
+  assert.equal(answer.status, 200);
+  const [url = ''] = decodeTorrent(await answer.bytes()).urlList;
+  const seed = await fetch(url, { redirect: 'manual' });
+  assert.equal(seed.headers.get('location'), `${storage.url}/signed`);
+  assert.equal(seed.headers.get('referrer-policy'), 'no-referrer');
+  assert.ok(storage.requests.length > 0);
+  for (const { headers } of storage.requests) assert.equal(headers.authorization, undefined);
 });
 
 test('options that do not fit each other are usage errors', async (t) => {
