@@ -1,6 +1,6 @@
 import { buffer } from 'node:stream/consumers';
 import { QuayctlError } from '../base/errors.ts';
-import type { EnginePresence } from '../engines/engine.ts';
+import type { Engine, EnginePresence } from '../engines/engine.ts';
 import { parseImageConfig } from '../image/config.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
@@ -10,10 +10,12 @@ import {
   type ResolvedImage,
   type RunnableImage,
 } from '../image/manifest.ts';
+import { formatPlatform } from '../image/platform.ts';
 import { formatReference } from '../image/reference.ts';
 import { fetchBlob, SMALL_BLOB_BYTES, type BlobTools } from './fetch-blob.ts';
 import { NOTHING, type BlobOutcome } from './receipt.ts';
-import type { Destination } from './request.ts';
+import type { PullRequest } from './request.ts';
+import { demandPlatform, runsOnPlatform } from './single-platform.ts';
 
 /** Layers of which the torrents are asked for ahead of time. */
 const AHEAD = 4;
@@ -33,22 +35,41 @@ export interface PullPlan {
 
 /**
  * ResolvedImage -> PullPlan. An engine is asked what it has, for which the config (one small blob) is needed first.
- * @throws QuayctlError `unsupported` for an artifact that no engine can run, and what fetching the config throws
+ * @throws QuayctlError `unsupported` for an artifact that no engine can run, `not-found` where `--platform` names
+ *   another than the image's only one, and what fetching the config throws
  */
 export async function makePlan(
   image: ResolvedImage,
-  destination: Destination,
+  { destination, platform }: Pick<PullRequest, 'destination' | 'platform'>,
   tools: BlobTools,
   signal: AbortSignal,
 ): Promise<PullPlan> {
   const { world } = tools;
   await prepareSwarm(image, tools, signal);
-  if (destination.kind !== 'engine' || world.engine === undefined)
+  if (destination.kind !== 'engine' || world.engine === undefined) {
+    const isImage = whyNotRunnable(image.manifest) === undefined;
+    if (platform !== undefined && isImage) demandPlatform(await withConfig(image, tools, signal), platform);
     return announced(planForStore(image), tools);
+  }
   const runnable = await withConfig(image, tools, signal);
+  if (platform !== undefined) demandPlatform(runnable, platform);
+  else await warnOfPlatform(runnable, world.engine, world, signal);
   world.listener({ kind: 'connecting', engine: world.engine.name });
   const presence = await world.engine.presence(runnable, signal);
   return announced(planForEngine(runnable, presence), tools);
+}
+
+/** As Docker does it: an emulator may be there. */
+async function warnOfPlatform(
+  image: RunnableImage,
+  engine: Engine,
+  { listener }: BlobTools['world'],
+  signal: AbortSignal,
+): Promise<void> {
+  const platform = await engine.platform(signal);
+  if (runsOnPlatform(image, platform)) return;
+  const message = `the image is for ${formatPlatform(image.config)}, ${engine.name} runs ${formatPlatform(platform)}`;
+  listener({ kind: 'warning', message });
 }
 
 /**

@@ -28,7 +28,7 @@ export async function pull(request: PullRequest, world: World, signal: AbortSign
   // No gc of another process takes what this one is about to need.
   const lease = await world.store.lease(blobsOf(image.manifest).map(({ digest }) => digest));
   try {
-    const plan = await makePlan(image, request.destination, tools, signal);
+    const plan = await makePlan(image, request, tools, signal);
     const outcomes = await fetchAndDeliver(plan, request, tools, signal);
     await world.store.recordImage(image);
     const receipt = makeReceipt({

@@ -165,6 +165,22 @@ describe(
       assert.equal(none.code, 4, none.stderr);
     });
 
+    test('an image for one platform alone is not pulled for another that was asked for', async (t) => {
+      const built = await stage.layout.addImage({ layers: [small('s390x')], architecture: 's390x' });
+      await stage.push(built.manifest, 'odd/single:1');
+      const node = await quayctlNode(t, { env: { DOCKER_HOST: engine.dockerHost } });
+      for (const command of [['torrent'], ['docker', 'torrent']]) {
+        const pull = [...command, 'pull', stage.name('odd/single:1')];
+        const other = await node.run([...pull, '--platform', 'linux/arm64']);
+        assert.equal(other.code, 4, other.stderr);
+        assert.match(other.stderr, /it is an image for linux\/s390x alone/);
+        assert.equal((await node.run([...pull, '--platform', 'linux/s390x'])).code, 0);
+      }
+      const asItIs = await node.run(['docker', 'torrent', 'pull', stage.name('odd/single:1')]);
+      assert.equal(asItIs.code, 0, asItIs.stderr);
+      assert.match(asItIs.stderr, /^warning: the image is for linux\/s390x, docker runs linux/m);
+    });
+
     test('skopeo reads the archive that is written', async (t) => {
       const built = await stage.layout.addImage({ layers: [base, small('archive')] });
       await stage.push(built.manifest, 'odd/archive:1');
