@@ -59,7 +59,7 @@ export class Http {
       this.#options.onExchange?.(redact(`${method} ${url.href} -> ${outcome} (${ms} ms)`));
     };
     try {
-      const answer = await request(url, {
+      const sent = request(url, {
         dispatcher,
         method,
         headers: options.headers ?? {},
@@ -68,6 +68,7 @@ export class Http {
         headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
         bodyTimeout: this.#options.stallTimeoutMs ?? STALL_TIMEOUT_MS,
       });
+      const answer = await orAborted(sent, options.signal);
       log(String(answer.statusCode));
       return answer;
     } catch (error) {
@@ -99,6 +100,18 @@ export class Http {
         if (entry.status === 'fulfilled') await entry.value.destroy();
       }),
     );
+  }
+}
+
+/** undici hears of an abort only once it is connected, which a host that does not answer delays by the time-out. */
+async function orAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  const aborted = Promise.withResolvers<never>();
+  const leave = (): void => aborted.reject(signal.reason as Error);
+  signal.addEventListener('abort', leave, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', leave);
   }
 }
 

@@ -191,3 +191,20 @@ test(
     proxy.closeAllConnections();
   },
 );
+
+test('a signal ends a request at once, also while the other side only accepts', async (t) => {
+  const server = createTcp((socket) => t.after(() => void socket.destroy()));
+  const port = await listen(t, server);
+  for (const scheme of ['https', 'http']) {
+    const http = open(t);
+    const stop = new AbortController();
+    const request = http.request(new URL(`${scheme}://127.0.0.1:${port}/`), { signal: stop.signal });
+    await once(server, 'connection');
+    const reason = new Error('stopped');
+    const stoppedAt = performance.now();
+    stop.abort(reason);
+    await assert.rejects(request, reason);
+    await http.close();
+    assert.ok(performance.now() - stoppedAt < 1000);
+  }
+});
