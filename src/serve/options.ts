@@ -35,6 +35,8 @@ export interface TorrentServiceOptions {
   readonly trustedProxies?: readonly string[] | undefined;
   /** Of announces to the embedded tracker, for each client. */
   readonly announceLimit?: ClientLimit | undefined;
+  /** Connections of one address at a time, trusted proxies not counted; 2048 by default. */
+  readonly connectionsPerAddress?: number | undefined;
   readonly listener: ServeListener;
   /** The way to the upstream; stays the caller's to close. */
   readonly http: Http;

@@ -1,6 +1,6 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/http.ts';
-import { clientAddressOf } from './http/client-address.ts';
+import { clientAddresses } from './http/client-address.ts';
 import { listen } from './http/server.ts';
 import { router } from './http/router.ts';
 import type { Route } from './http/exchange.ts';
@@ -57,7 +57,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const { signal } = options;
   signal?.throwIfAborted();
   const given = { publicUrl: publicUrl(options), announce: announceUrl(options) };
-  const clientOf = clientAddressOf(options.trustedProxies ?? []);
+  const { clientOf, isProxy } = clientAddresses(options.trustedProxies ?? []);
   const ttlSeconds = tokenTtlSeconds(options);
   let tracker: Tracker | undefined;
   const sources = { tracker: () => tracker?.counts, hashing: () => hashing.running };
@@ -76,7 +76,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const permission = new Permission({ upstream, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs });
   const hashing = new Hashing({ upstream, own, store, listener });
-  const server = await listen({ ...options.listen, tls: options.tls }, (url) => {
+  const { tls, connectionsPerAddress } = options;
+  const server = await listen({ ...options.listen, tls, isProxy, connectionsPerAddress }, (url) => {
     const base = given.publicUrl ?? url;
     const announce = given.announce ?? `${base}/announce`;
     const seeds = { secret, publicUrl: base, ttlSeconds };

@@ -34,9 +34,10 @@ export async function layOut(paths: StorePaths): Promise<void> {
 
 /** Empty where there is none, or one that a kill has left empty. */
 async function readVersion(paths: StorePaths): Promise<string> {
-  const bytes = await readBounded(paths.version, MAX_VERSION_BYTES);
-  if (bytes !== undefined) return bytes.toString('latin1').trim();
-  return (await isThere(paths.version)) ? 'too long' : '';
+  const read = (): Promise<Buffer | undefined> => readBounded(paths.version, MAX_VERSION_BYTES);
+  // Another process may have written it between the first look and the second.
+  const bytes = (await read()) ?? ((await isThere(paths.version)) ? await read() : Buffer.alloc(0));
+  return bytes === undefined ? 'too long' : bytes.toString('latin1').trim();
 }
 
 function checkVersion(paths: StorePaths, text: string): void {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import { test } from 'node:test';
-import { clientAddressOf } from '../../src/serve/http/client-address.ts';
+import { clientAddresses } from '../../src/serve/http/client-address.ts';
 import { ClientLimiter } from '../../src/serve/http/client-limiter.ts';
 
 test('only trusted proxies are believed about who asks, read from the right', () => {
-  const clientOf = clientAddressOf(['10.0.0.0/8', '2001:db8::/32', '192.0.2.9']);
+  const { clientOf } = clientAddresses(['10.0.0.0/8', '2001:db8::/32', '192.0.2.9']);
   for (const [remote, forwarded, wanted] of [
     ['198.51.100.1', undefined, '198.51.100.1'],
     ['198.51.100.1', '203.0.113.7', '198.51.100.1'],
@@ -38,7 +38,7 @@ test('ranges that are none are usage errors', () => {
     '10.0.0.0/-1',
     '10.0.0.0/x',
   ]) {
-    assert.throws(() => clientAddressOf([range]), { code: 'usage', message: /--trusted-proxy/ }, range);
+    assert.throws(() => clientAddresses([range]), { code: 'usage', message: /--trusted-proxy/ }, range);
   }
 });
 

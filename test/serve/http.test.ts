@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
 import type { IncomingMessage } from 'node:http';
 import type { ServeEvent } from '../../src/serve/torrent-service.ts';
@@ -108,6 +108,35 @@ test('a client that never finishes its request is put out', { timeout: 40_000 },
   t.after(() => clearInterval(drip));
   socket.resume();
   await once(socket, 'close');
+});
+
+test('one address does not get all connections, a trusted proxy may', async (t) => {
+  for (const [trustedProxies, answered] of [
+    [[], false],
+    [['127.0.0.1'], true],
+  ] as const) {
+    const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+    const service = await startService(t, {
+      upstream: `oci:${layout.directory}`,
+      trustedProxies,
+      connectionsPerAddress: 20,
+    });
+    const { hostname, port } = new URL(service.url);
+    const sockets = Array.from({ length: 20 }, () => connect(Number(port), hostname).on('error', () => {}));
+    t.after(() => {
+      for (const socket of sockets) socket.destroy();
+    });
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+    const health = (): Promise<boolean> =>
+      fetch(`${service.url}/healthz`).then(
+        () => true,
+        () => false,
+      );
+    assert.equal(await health(), answered);
+    sockets[0]?.destroy();
+    while (!(await health())) await sleep(20);
+    for (const socket of sockets) socket.destroy();
+  }
 });
 
 test('health and readiness', async (t) => {

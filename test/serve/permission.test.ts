@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
 import { decodeTorrent } from '../../src/metainfo/metainfo.ts';
 import { startHttpFaultProxy } from '../helpers/fault-proxy.ts';
@@ -235,6 +236,21 @@ test('in front of an open registry, and of a layout, other hosts may', SKIP, asy
     const service = await startService(t, { upstream, listen, publicUrl: 'http://service.example/quay/' });
     await service.close();
   }
+});
+
+test("a reading with a caller's credential ends when nobody asks for it any more", SKIP, async (t) => {
+  const { registry, digest } = await privateRegistry(t);
+  const proxy = await startHttpFaultProxy(t, registry.url);
+  proxy.link.bytesPerSecond = 5000;
+  const service = await startService(t, { upstream: proxy.url });
+  const answer = await service.torrent('team/app', digest, { authorization: RIGHT, wait: 0 });
+  assert.equal(answer.status, 202);
+  const real = performance.now.bind(performance);
+  t.mock.method(performance, 'now', () => real() + 91_000);
+  const failed = (): string[] =>
+    service.events.flatMap((event) => (event.kind === 'hashing-failed' ? [event.reason] : []));
+  while (failed().length === 0) await sleep(100);
+  assert.match(failed().join(), /nobody waits for the piece hashes/);
 });
 
 test('the password of the service follows no redirect', SKIP, async (t) => {

@@ -11,17 +11,24 @@ export function plainAddress(address: string): string {
   return bare.startsWith('::ffff:') && isIP(bare.slice(7)) === 4 ? bare.slice(7) : bare;
 }
 
+/** Who asks, and who only passes on. */
+export interface ClientAddresses {
+  readonly clientOf: (request: IncomingMessage) => string;
+  /** Whether the other end of a connection is a trusted proxy. */
+  readonly isProxy: (address: string) => boolean;
+}
+
 /**
  * Where a request comes from: the connection's other end, or, where that is a trusted proxy, what it says of its own
  * (X-Forwarded-For, read from the right, as only its last entries were written by proxies that are ours).
  * @param trustedProxies `192.0.2.0/24`, `2001:db8::/32`, or single addresses
  * @throws QuayctlError `usage`
  */
-export function clientAddressOf(trustedProxies: readonly string[]): (request: IncomingMessage) => string {
+export function clientAddresses(trustedProxies: readonly string[]): ClientAddresses {
   const trusted = new BlockList();
   for (const range of trustedProxies) addRange(trusted, range);
   const isTrusted = (address: string): boolean => trusted.check(address, family(address));
-  return ({ socket, headers }) => {
+  const clientOf: ClientAddresses['clientOf'] = ({ socket, headers }) => {
     let client = plainAddress(socket.remoteAddress ?? '');
     const header = headers['x-forwarded-for'];
     const hops = (Array.isArray(header) ? header.join(',') : (header ?? '')).split(',').slice(-MAX_HOPS);
@@ -32,6 +39,7 @@ export function clientAddressOf(trustedProxies: readonly string[]): (request: In
     }
     return client;
   };
+  return { clientOf, isProxy: (address) => isIP(address) !== 0 && isTrusted(address) };
 }
 
 function addRange(list: BlockList, range: string): void {

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { isIP, type AddressInfo } from 'node:net';
+import { isIP, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { QuayctlError } from '../../base/errors.ts';
+import { plainAddress } from './client-address.ts';
 
 /** A token, an image name and a signed query fit four times over. */
 const MAX_HEADER_BYTES = 16 * 1024;
@@ -14,6 +15,8 @@ const IDLE_TIMEOUT_MS = 90_000;
 const KEEP_ALIVE_MS = 15_000;
 /** About 40 KB each at worst. */
 const MAX_CONNECTIONS = 4096;
+/** Of one address that is no proxy of ours: a whole site behind address translation, but not all there are. */
+const MAX_CONNECTIONS_PER_ADDRESS = 2048;
 /** Answers under way at the end get so long to finish. */
 const GRACE_MS = 10_000;
 
@@ -23,6 +26,9 @@ export interface ListenOptions {
   readonly port: number;
   /** PEM. */
   readonly tls?: { readonly cert: string | Uint8Array; readonly key: string | Uint8Array } | undefined;
+  /** True for addresses behind which many clients are. */
+  readonly isProxy: (address: string) => boolean;
+  readonly connectionsPerAddress?: number | undefined;
 }
 
 /** A listening server with its limits. */
@@ -38,7 +44,7 @@ export interface HttpServer {
  * @throws QuayctlError `usage` for a certificate that is none; `port` where the address cannot be had
  */
 export async function listen(
-  { host, port, tls }: ListenOptions,
+  { host, port, tls, isProxy, connectionsPerAddress = MAX_CONNECTIONS_PER_ADDRESS }: ListenOptions,
   handlerFor: (url: string) => (request: IncomingMessage, response: ServerResponse) => void,
 ): Promise<HttpServer> {
   const server = create(tls);
@@ -47,6 +53,7 @@ export async function listen(
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.maxConnections = MAX_CONNECTIONS;
   server.setTimeout(IDLE_TIMEOUT_MS);
+  limitEachAddress(server, connectionsPerAddress, isProxy);
   try {
     server.listen(port, host);
     await once(server, 'listening');
@@ -81,6 +88,26 @@ function create(tls: ListenOptions['tls']): Server {
       cause: error,
     });
   }
+}
+
+/** Nobody takes all connections for himself. */
+function limitEachAddress(server: Server, most: number, isProxy: ListenOptions['isProxy']): void {
+  const counts = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const address = plainAddress(socket.remoteAddress ?? '');
+    if (isProxy(address)) return;
+    const count = (counts.get(address) ?? 0) + 1;
+    if (count > most) {
+      socket.destroy();
+      return;
+    }
+    counts.set(address, count);
+    socket.once('close', () => {
+      const left = (counts.get(address) ?? 1) - 1;
+      if (left === 0) counts.delete(address);
+      else counts.set(address, left);
+    });
+  });
 }
 
 /** Node would wait for connections that carry no request, too, until their time-outs. */
