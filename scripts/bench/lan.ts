@@ -9,6 +9,8 @@ export interface LanHost {
   readonly address: string;
   /** Puts a command into it. */
   readonly inside: (program: string, args: readonly string[]) => [string, string[]];
+  /** Kills everything that runs in it, children of children too. */
+  readonly silence: () => Promise<void>;
 }
 
 /** Hosts on one switch, and a gateway whose link to them is thin. */
@@ -30,6 +32,7 @@ export async function openLan(scope: Scope, count: number, rate: string): Promis
   const hub = `qhub${id}`;
   const names = ['gw', ...Array.from({ length: count }, (_, at) => `n${at}`)].map((name) => `q${id}${name}`);
   scope.after(async () => {
+    for (const name of names) await killAll(name);
     for (const name of [...names, hub]) await exec('ip', ['netns', 'del', name]).catch(() => undefined);
   });
   const ip = async (...args: string[]): Promise<void> => void (await exec('ip', args));
@@ -45,7 +48,11 @@ export async function openLan(scope: Scope, count: number, rate: string): Promis
     await ip('-n', name, 'addr', 'add', `${address}/16`, 'dev', 'eth0');
     await ip('-n', name, 'link', 'set', 'eth0', 'up');
     await ip('-n', name, 'link', 'set', 'lo', 'up');
-    hosts.push({ address, inside: (program, args) => ['ip', ['netns', 'exec', name, program, ...args]] });
+    hosts.push({
+      address,
+      inside: (program, args) => ['ip', ['netns', 'exec', name, program, ...args]],
+      silence: () => killAll(name),
+    });
   }
   const [gateway, ...nodes] = hosts;
   const [gatewayName] = names;
@@ -74,4 +81,15 @@ export async function openLan(scope: Scope, count: number, rate: string): Promis
       return link.stats64.rx.bytes;
     },
   };
+}
+
+async function killAll(name: string): Promise<void> {
+  const { stdout } = await exec('ip', ['netns', 'pids', name]).catch(() => ({ stdout: '' }));
+  for (const pid of stdout.split('\n').filter(Boolean)) {
+    try {
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // It has ended by itself.
+    }
+  }
 }

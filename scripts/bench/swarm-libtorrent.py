@@ -11,6 +11,8 @@ session = lt.session({
     "enable_lsd": False,
     "enable_upnp": False,
     "enable_natpmp": False,
+    # Else it takes no web seed with a query on a private address.
+    "ssrf_mitigation": False,
 })
 handle = session.add_torrent({"ti": lt.torrent_info(torrent), "save_path": directory})
 while not handle.status().is_seeding:

@@ -145,7 +145,7 @@ async function runNode(
   const child = startProcess(program, args, {
     env: { ...env, XDG_CACHE_HOME: join(task.quayctl, '../cache') },
   });
-  scope.after(async () => void (await child.kill('SIGKILL')));
+  scope.after(() => node.silence());
   const { code } = await child.exited;
   if (code !== 0) throw new Error(`${command.flat().join(' ')}: exit ${code}\n${child.stderr()}`);
   await writeFile(join(home, 'log'), child.stderr());

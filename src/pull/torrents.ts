@@ -52,7 +52,12 @@ export class TorrentFinder {
     const deadline = performance.now() + patience * 1000;
     let answer = (await this.#earlyAnswer(descriptor.digest)) ?? (await this.#ask(descriptor, 0, signal));
     while (answer.kind === 'hashing' && answer.etaSeconds <= patience && performance.now() < deadline) {
+      const askedAt = performance.now();
       answer = await this.#ask(descriptor, Math.ceil(Math.max(1, answer.etaSeconds)), signal);
+      if (answer.kind !== 'hashing') break;
+      // A service that does not hold its answer back is not asked without pause.
+      const next = Math.min(deadline, askedAt + answer.retryAfterSeconds * 1000);
+      await delay(Math.max(0, next - performance.now()), signal);
     }
     if (answer.kind === 'hashing') {
       return { kind: 'later', metainfo: (later) => this.#waitForHashes(descriptor, later) };

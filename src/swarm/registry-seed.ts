@@ -21,6 +21,12 @@ interface Open extends OpenPiece {
   requested: boolean;
 }
 
+/** One range request: its piece that is arriving (after the end: none), and its last. */
+interface Run {
+  next: number;
+  readonly last: number;
+}
+
 export interface RegistrySeedOptions {
   readonly source: RangeSource;
   readonly geometry: PieceGeometry;
@@ -40,6 +46,8 @@ export interface RegistrySeedOptions {
 export class RegistrySeed {
   readonly #options: RegistrySeedOptions;
   readonly #open = new Map<number, Open>();
+  /** Ranges on their way. */
+  readonly #runs = new Set<Run>();
   readonly #restingUntil = new Map<number, number>();
   readonly #end = new AbortController();
   /** Handed over, not settled: bytes. */
@@ -82,7 +90,12 @@ export class RegistrySeed {
   /** @param delayMs before the requests go out; until then pieces can be let go at no cost */
   fetch(indexes: readonly number[], delayMs: number): void {
     if (this.#end.signal.aborted) return;
-    for (const index of indexes) this.#open.set(index, { requested: false });
+    // What was let go and is opened anew may be arriving at this moment.
+    const runs = [...this.#runs];
+    for (const index of indexes) {
+      const requested = runs.some(({ next, last }) => next === index && index <= last);
+      this.#open.set(index, { requested });
+    }
     if (delayMs === 0) return this.#startRuns(indexes);
     void sleep(delayMs, undefined, { signal: this.#end.signal }).then(
       () => this.#startRuns(indexes),
@@ -119,7 +132,7 @@ export class RegistrySeed {
   #startRuns(indexes: readonly number[]): void {
     let run: number[] = [];
     for (const index of indexes) {
-      if (!this.#open.has(index)) continue;
+      if (this.#open.get(index)?.requested !== false || this.#isOnItsWay(index)) continue;
       if (run.length > 0 && run.at(-1) !== index - 1) {
         void this.#run(run);
         run = [];
@@ -129,9 +142,17 @@ export class RegistrySeed {
     if (run.length > 0) void this.#run(run);
   }
 
-  async #run(run: readonly number[]): Promise<void> {
+  /** It was let go and is opened anew, and the range that it was part of has not come to it yet. */
+  #isOnItsWay(index: number): boolean {
+    for (const { next, last } of this.#runs) if (next <= index && index <= last) return true;
+    return false;
+  }
+
+  async #run(pieces: readonly number[]): Promise<void> {
     const { geometry, source } = this.#options;
-    const [first, last] = [run[0] ?? 0, run.at(-1) ?? 0];
+    const [first, last] = [pieces[0] ?? 0, pieces.at(-1) ?? 0];
+    const run: Run = { next: first, last };
+    this.#runs.add(run);
     const { start } = pieceSpan(geometry, first);
     const { end } = pieceSpan(geometry, last);
     const stop = new AbortController();
@@ -149,24 +170,28 @@ export class RegistrySeed {
           this.#failures = 0;
           const now = performance.now();
           this.#learn(now - startedAt);
+          run.next = index + 1;
           await this.#handOver(index, bytes);
           startedAt = performance.now();
           // The rest of the range is not wanted where its next piece was let go; what lies behind it still is.
           if (index < last && !this.#open.has(index + 1)) {
-            return this.#startRuns(run.filter((later) => later > index));
+            this.#runs.delete(run);
+            return this.#startRuns(pieces.filter((later) => later > index));
           }
-          this.#mark(index + 1);
+          if (index < last) this.#mark(index + 1);
         }
       }
       if (assembly.next <= last) throw new QuayctlError('protocol', 'the registry sent less than a piece');
     } catch (error) {
+      this.#runs.delete(run);
       if (!signal.aborted)
         this.#failed(
-          run.filter((index) => index >= assembly.next),
+          pieces.filter((index) => index >= assembly.next),
           error,
           performance.now() - heardAt,
         );
     } finally {
+      this.#runs.delete(run);
       // Also where the run ended early: the rest of the range is not wanted.
       stop.abort();
       this.#options.onWasted(assembly.pending);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, before, beforeEach, describe, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startDockerd } from '../helpers/dockerd.ts';
+import { startServer } from '../helpers/http-server.ts';
 import { randomLayer, type BuiltImage } from '../helpers/images.ts';
 import { mustRun, type Output } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
@@ -143,6 +144,21 @@ describe('bad input, with a registry for everybody', { skip: skipWithout('docker
     await stage.service.down();
     const { total } = receiptOf(await pull(IMAGE));
     assert.equal(total.fromRegistry, total.size);
+  });
+
+  test('a service that hashes for ever is asked once in a second, and the registry delivers', async (t) => {
+    const { url, requests } = await startServer(t, (_, response) => {
+      response.writeHead(202, {
+        'quay-torrent': '1',
+        'retry-after': '1',
+        'content-type': 'application/json',
+      });
+      response.end(JSON.stringify({ size: LAYER_BYTES, hashed: 0, etaSeconds: 1 }));
+    });
+    const { total } = receiptOf(await pull(IMAGE, '--torrent-service', url));
+    assert.equal(total.fromRegistry, total.size);
+    const most = 3 * image.layers.length * Math.ceil(total.seconds);
+    assert.ok(requests.length <= most, `${requests.length} questions in ${total.seconds} s`);
   });
 
   test('without the torrent service, --skip-web-seed is an error that names the blob', async () => {

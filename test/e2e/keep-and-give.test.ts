@@ -92,6 +92,7 @@ describe('what a node has it keeps, and gives', { skip: skipWithout('docker-regi
     );
     const receipts = pulls.map((pull) => parseReceipt(pull.stdout()));
     const moved = stage.pipe.traffic.toClient - begun;
+    t.diagnostic(`through the gateway: ${(moved / size).toFixed(3)} times the image`);
     assert.ok(moved < size * 1.1, `${moved} bytes for an image of ${size}`);
     assert.equal(
       receipts.reduce((sum, { total }) => sum + total.fromStore, 0),
