@@ -146,3 +146,38 @@ test(
     assert.ok(receipt.total.fromPeers > 11_000_000);
   },
 );
+
+test(
+  'downloads and seeds that last longer than their tokens are never refused by the tracker',
+  { skip: skipWithout('docker-registry', 'openssl') },
+  async (t) => {
+    const site = await privateRegistry(t, 6_000_000);
+    const { url } = await site.serve('--token-ttl', '2s');
+    const image = `${site.pipe.host}/${IMAGE}`;
+    const service = ['--torrent-service', url];
+    const seed = (await site.node()).start(['torrent', 'seed', image, ...service, '--upload-rate', '1000']);
+    await seed.waitFor(/[Ss]eeding/, 60_000);
+    const pull = (await site.node()).start([
+      'torrent',
+      'pull',
+      image,
+      ...service,
+      '--skip-web-seed',
+      '--json',
+    ]);
+    const { total } = await receiptLine(pull);
+    await pull.exited;
+    assert.ok(total.seconds > 4, `the token was dead long before the end, after ${total.seconds} s`);
+
+    // Two blobs, started by both, completed and stopped by one; then the seed's second round, half a minute later.
+    const announces = async (): Promise<number> => {
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      assert.doesNotMatch(metrics, /^quayctl_announces_total\{outcome="refused"\}/m);
+      return Number(/^quayctl_announces_total\{outcome="accepted"\} (\d+)$/m.exec(metrics)?.[1]);
+    };
+    const before = await announces();
+    assert.ok(before >= 8, `${before} announces`);
+    while ((await announces()) < before + 2) await sleep(200);
+    assert.doesNotMatch(seed.stderr(), /tracker/);
+  },
+);
