@@ -13,21 +13,47 @@ export interface Bars {
 }
 
 /** Short digest, bar, percent, rates, peers, and how much of it came from the registry. */
-const FORMAT =
+const WIDE =
   '{name} [{bar}] {percentage}% of {size} | down {down}/s up {up}/s | {peers} peers | {registry} % registry';
+const WIDE_COLUMNS = 110;
+/** For the usual 80 columns: what does not fit is cut off. */
+const NARROW = '{name} [{bar}] {percentage}% {down}/s up {up}/s {peers} peers {registry}% registry';
+/** What stands beside the bar of `NARROW` at most. */
+const NARROW_TEXT = 75;
+const MIN_BAR = 4;
+const MAX_BAR = 24;
+
+/** Bars do not wrap; lines above them do, over what stood below (DECAWM on, erase below; DECAWM off). */
+const WRAPPING = '\u001b[?7h\u001b[J';
+const NOT_WRAPPING = '\u001b[?7l';
 
 export async function openBars(stream: NodeJS.WriteStream): Promise<Bars> {
   const { default: cliProgress } = await import('cli-progress');
-  const multi: MultiBar = new cliProgress.MultiBar(
-    { format: FORMAT, stream, hideCursor: true, clearOnComplete: true, barsize: 24, fps: 5, linewrap: false },
-    cliProgress.Presets.rect,
-  );
   const bars = new Map<Digest, SingleBar>();
+  // Only while there are bars: between them it would move the cursor over lines that are not its own.
+  let multi: MultiBar | undefined;
+  const open = (): MultiBar => {
+    const { columns } = stream;
+    const format = columns < WIDE_COLUMNS ? NARROW : WIDE;
+    const barsize = Math.min(MAX_BAR, Math.max(MIN_BAR, columns - NARROW_TEXT));
+    return new cliProgress.MultiBar(
+      { format, stream, hideCursor: true, clearOnComplete: true, barsize, fps: 5, linewrap: false },
+      cliProgress.Presets.rect,
+    );
+  };
+  const close = (): void => {
+    // Lines may still wait to be drawn.
+    multi?.update();
+    multi?.stop();
+    multi = undefined;
+    bars.clear();
+  };
   return {
     update: (progress) => {
       if (progress.size === 0) return;
       let bar = bars.get(progress.digest);
       if (bar === undefined) {
+        multi ??= open();
         bar = multi.create(progress.size, 0, payload(progress));
         bars.set(progress.digest, bar);
       }
@@ -36,15 +62,15 @@ export async function openBars(stream: NodeJS.WriteStream): Promise<Bars> {
     complete: (digest) => {
       const bar = bars.get(digest);
       if (bar === undefined) return;
+      if (bars.size === 1) return close();
       bars.delete(digest);
-      multi.remove(bar);
+      multi?.remove(bar);
     },
     log: (text) => {
-      // MultiBar draws only while it has bars; without one its log would wait for the next.
-      if (bars.size === 0) stream.write(`${text}\n`);
-      else multi.log(`${text}\n`);
+      if (multi === undefined) stream.write(`${text}\n`);
+      else multi.log(`${WRAPPING}${text}\n${NOT_WRAPPING}`);
     },
-    end: () => multi.stop(),
+    end: close,
   };
 }
 

@@ -1,10 +1,15 @@
 import { QuayctlError } from '../base/errors.ts';
 import { formatReference, type ImageReference } from '../image/reference.ts';
-import { exportArchive, exportLayout } from '../store/export.ts';
+import { checkLayoutTarget, exportArchive, exportLayout } from '../store/export.ts';
 import type { Fetching } from './fetch.ts';
 import type { PullPlan } from './plan.ts';
 import type { PullRequest } from './request.ts';
 import type { World } from './world.ts';
+
+/** What can be told about the place before anything is downloaded for it. @throws QuayctlError `usage` */
+export async function checkDestination({ destination }: PullRequest): Promise<void> {
+  if (destination.kind === 'layout') await checkLayoutTarget(destination.path);
+}
 
 /**
  * The image into the place where it was to go. An engine takes layers while later ones still arrive; an archive or a

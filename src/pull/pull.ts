@@ -4,7 +4,7 @@ import type { Platform } from '../image/platform.ts';
 import type { BlobTools } from './fetch-blob.ts';
 import { startFetching } from './fetch.ts';
 import { Pace } from './ledger.ts';
-import { deliver } from './load.ts';
+import { checkDestination, deliver } from './load.ts';
 import { blobsOf, makePlan, type PullPlan } from './plan.ts';
 import { makeReceipt, type BlobOutcome, type Receipt } from './receipt.ts';
 import type { PullRequest } from './request.ts';
@@ -24,6 +24,7 @@ export async function pull(request: PullRequest, world: World, signal: AbortSign
   const seeds = new Seeds();
   const finder = new TorrentFinder(world);
   const tools: BlobTools = { world, rules: request.rules, finder, seeds, pace: new Pace() };
+  await checkDestination(request);
   const image = await resolve(request, world, signal);
   // No gc of another process takes what this one is about to need.
   const lease = await world.store.lease(blobsOf(image.manifest).map(({ digest }) => digest));

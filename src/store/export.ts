@@ -68,6 +68,11 @@ export async function exportLayout(
   });
 }
 
+/** Told before anything is downloaded for it. @throws QuayctlError `usage` where no layout can be written or added to */
+export async function checkLayoutTarget(path: string): Promise<void> {
+  await onDisk(`cannot read the layout ${path}`, () => checkTarget(path));
+}
+
 /**
  * Writes the image as an OCI archive (a layout in a tar), in place of what is at `path`, at once when it is whole.
  * @throws QuayctlError `not-found`, `verification`, `disk-full`, `store`; the signal's reason
