@@ -25,16 +25,21 @@ const HANDED_ON_HEADERS = ['www-authenticate', 'retry-after'];
 const FRESH_MS = 60_000;
 const DEFAULT_GRACE_MS = 10 * 60_000;
 /** Some 150 bytes each. */
-const MAX_GRANTS = 50_000;
+const MAX_ANSWERS = 50_000;
 
 export interface PermissionOptions {
   readonly upstream: Upstream;
   /** How long a granted permission serves while the upstream does not answer, milliseconds; 10 minutes by default. */
   readonly graceMs?: number | undefined;
+  /**
+   * How long a refusal is remembered, milliseconds; not at all by default: who has just been given a right has it. The
+   * service itself, which is refused for every private blob where it has no credential, need not ask each time.
+   */
+  readonly refusalsMs?: number | undefined;
 }
 
-interface Grant {
-  readonly size: number;
+interface Answer {
+  readonly verdict: Verdict;
   /** Milliseconds on the clock of performance.now. */
   readonly at: number;
 }
@@ -46,45 +51,60 @@ interface Grant {
 export class Permission {
   readonly #upstream: Upstream;
   readonly #graceMs: number;
+  readonly #refusalsMs: number;
   readonly #key = randomBytes(32);
   /** The latest at the end. */
-  readonly #grants = new Map<string, Grant>();
+  readonly #answers = new Map<string, Answer>();
+  /** When a caller was last told 401 or 403 about a repository. */
+  readonly #deniedAt = new Map<string, number>();
 
-  constructor({ upstream, graceMs = DEFAULT_GRACE_MS }: PermissionOptions) {
+  constructor({ upstream, graceMs = DEFAULT_GRACE_MS, refusalsMs = 0 }: PermissionOptions) {
     this.#upstream = upstream;
     this.#graceMs = graceMs;
+    this.#refusalsMs = refusalsMs;
   }
 
   /** @throws QuayctlError `unreachable` where the upstream fails or does not answer, and nothing was granted lately */
   async mayRead(blob: BlobName, authorization: string | undefined, signal: AbortSignal): Promise<Verdict> {
-    const name = this.#name(blob, authorization);
-    const grant = this.#grants.get(name);
-    const age = performance.now() - (grant?.at ?? -Infinity);
-    if (grant !== undefined && age < FRESH_MS) return { kind: 'granted', size: grant.size };
+    const caller = this.#keyed(blob.repository, authorization ?? '');
+    const name = this.#keyed(blob.digest, caller);
+    const known = this.#answers.get(name);
+    const age = performance.now() - (known?.at ?? -Infinity);
+    const fresh = known?.verdict.kind === 'granted' ? FRESH_MS : this.#refusalsMs;
+    if (known !== undefined && age < fresh) return known.verdict;
     try {
       const verdict = await ask(this.#upstream, blob, authorization, signal);
-      this.#note(name, verdict);
+      remember(this.#answers, name, { verdict, at: performance.now() });
+      if (isDenial(verdict)) remember(this.#deniedAt, caller, performance.now());
       return verdict;
     } catch (error) {
       signal.throwIfAborted();
+      // Another question may have been answered meanwhile.
+      const { verdict, at } = this.#answers.get(name) ?? NEVER;
       const mayStand = isQuayctlError(error, 'unreachable') && age < this.#graceMs;
-      if (grant === undefined || !mayStand || this.#grants.get(name) === undefined) throw error;
-      return { kind: 'granted', size: grant.size };
+      const isDenied = at <= (this.#deniedAt.get(caller) ?? -Infinity);
+      if (mayStand && !isDenied && verdict?.kind === 'granted') return verdict;
+      throw error;
     }
   }
 
-  #note(name: string, verdict: Verdict): void {
-    this.#grants.delete(name);
-    if (verdict.kind === 'refused') return;
-    const [oldest] = this.#grants.keys();
-    if (this.#grants.size >= MAX_GRANTS && oldest !== undefined) this.#grants.delete(oldest);
-    this.#grants.set(name, { size: verdict.size, at: performance.now() });
+  /** Without the key nobody can tell from memory, or from a dump of it, who asked. */
+  #keyed(...fields: readonly string[]): string {
+    return createHmac('sha256', this.#key).update(fields.join('\n')).digest('base64');
   }
+}
 
-  #name({ repository, digest }: BlobName, authorization = ''): string {
-    const fields = [repository, digest, authorization].join('\n');
-    return createHmac('sha256', this.#key).update(fields).digest('base64');
-  }
+const NEVER = { verdict: undefined, at: -Infinity };
+
+function isDenial(verdict: Verdict): boolean {
+  return verdict.kind === 'refused' && (verdict.status === 401 || verdict.status === 403);
+}
+
+function remember<T>(answers: Map<string, T>, name: string, answer: T): void {
+  answers.delete(name);
+  const [oldest] = answers.keys();
+  if (answers.size >= MAX_ANSWERS && oldest !== undefined) answers.delete(oldest);
+  answers.set(name, answer);
 }
 
 async function ask(

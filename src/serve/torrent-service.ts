@@ -37,6 +37,9 @@ export type { ServeEvent } from './events.ts';
 /** A registry that does not answer by then does not keep the service from starting. */
 const START_TIMEOUT_MS = 10_000;
 
+/** Of what the service may not read by itself: the web seeds of private blobs come so much later. */
+const OWN_REFUSALS_MS = 30_000;
+
 /** A running `quayctl serve`. */
 export interface TorrentService {
   /** Where it listens: `http://127.0.0.1:7070`. */
@@ -74,7 +77,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const store = new HashStore(options.dataDirectory);
   const graceMs = options.permissionGraceMs;
   const permission = new Permission({ upstream, graceMs });
-  const ownPermission = new Permission({ upstream: own, graceMs });
+  const ownPermission = new Permission({ upstream: own, graceMs, refusalsMs: OWN_REFUSALS_MS });
   const hashing = new Hashing({ upstream, own, store, listener });
   const { tls, connectionsPerAddress } = options;
   const server = await listen({ ...options.listen, tls, isProxy, connectionsPerAddress }, (url) => {

@@ -59,6 +59,9 @@ test(
     const service = await startService(t, { upstream: registry.url });
     const answer = await service.torrent('team/app', digest, { authorization: RIGHT });
     assert.deepEqual(decodeTorrent(Buffer.from(await answer.arrayBuffer())).urlList, []);
+    const asked = registry.requests().length;
+    await service.torrent('team/app', digest, { authorization: RIGHT });
+    assert.equal(registry.requests().length, asked, 'neither he nor we are asked about again at once');
   },
 );
 
@@ -181,6 +184,22 @@ test(
     assert.equal(await status(RIGHT), 502, 'never after a 403');
   },
 );
+
+test('who is denied one blob has no grace for the others of that repository', SKIP, async (t) => {
+  const { registry, digest, image } = await privateRegistry(t);
+  const proxy = await startHttpFaultProxy(t, registry.url);
+  const service = await startService(t, { upstream: proxy.url });
+  const clock = t.mock.method(performance, 'now', () => 0);
+  const status = async (blob: string): Promise<number> =>
+    (await service.torrent('team/app', blob, { authorization: RIGHT })).status;
+  assert.equal(await status(digest), 200);
+  clock.mock.mockImplementation(() => 61_000);
+  proxy.faults.push({ status: 401, times: 1 });
+  assert.equal(await status(image.config.digest), 401);
+  proxy.faults.length = 0;
+  proxy.faults.push({ status: 503 });
+  assert.equal(await status(digest), 502);
+});
 
 test('a token server is asked by callers and by the service itself', SKIP, async (t) => {
   const tokens = await startTokenServer(t, { users: { alice: 'right-password', robot: 'robot-password' } });
