@@ -1,5 +1,6 @@
 import { pieceSpan, type PieceGeometry } from '../metainfo/geometry.ts';
 import type { ChunkStore } from 'webtorrent';
+import { givePieceBuffer } from './piece-buffers.ts';
 import type { PieceStorage } from './swarm-client.ts';
 
 /** The blob's place in the store, as webtorrent sees it (abstract-chunk-store): no copy, no cache. */
@@ -9,7 +10,10 @@ export function chunkStore(storage: PieceStorage, geometry: PieceGeometry): Chun
     put(index, bytes, done) {
       if (storage.write === undefined) return done(new Error('read-only'));
       const { start } = pieceSpan(geometry, index);
-      storage.write(start, bytes).then(() => done(null), done);
+      storage.write(start, bytes).then(() => {
+        done(null);
+        givePieceBuffer(bytes);
+      }, done);
     },
     get(index, options, done) {
       const { start, end } = pieceSpan(geometry, index);

@@ -1,7 +1,7 @@
 import type Wire from 'bittorrent-protocol';
 import type { Torrent } from 'webtorrent';
 import type { Availability } from './availability.ts';
-import { hasFreeBlocks, isBegun, requestBlock } from './privates.ts';
+import { hasFreeBlocks, isBegun, isWaitingForDisk, requestBlock } from './privates.ts';
 
 /** One choice for many blocks (swarm.md: choosing after every block took 60 % of the CPU). Milliseconds. */
 const COALESCE_MS = 25;
@@ -9,8 +9,10 @@ const COALESCE_MS = 25;
 const MAX_REQUESTS = 512;
 const BLOCK = 2 ** 14;
 /** What half-done pieces may hold in memory; over it, begun pieces are ended first. Bytes, pieces. */
-const MAX_BEGUN_BYTES = 24 * 1024 * 1024;
+const MAX_BEGUN_BYTES = 16 * 1024 * 1024;
 const MIN_BEGUN = 4;
+/** Peers may be faster than the disk: so much waits for it in memory, and no more is asked for. Bytes. */
+const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024;
 /** Places in a sort key: availability, then chance, then the index. */
 const INDEX_PLACES = 2 ** 20;
 const CHANCE_PLACES = 2 ** 12;
@@ -76,16 +78,22 @@ export class PiecePicker {
   #sorted(): number[] {
     const { pieces } = this.#torrent;
     const most = Math.max(MIN_BEGUN, MAX_BEGUN_BYTES / (pieces.find((piece) => piece !== null)?.length ?? 1));
+    let unwritten = 0;
     const begun: number[] = [];
     const keys: number[] = [];
     for (let index = 0; index < pieces.length; index++) {
       const piece = pieces[index];
       if (piece === null || piece === undefined) continue;
+      if (isWaitingForDisk(piece)) {
+        unwritten += piece.length;
+        continue;
+      }
       const count = this.#availability.of(index);
       if (count === 0) continue;
       if (isBegun(piece)) begun.push(index);
       else keys.push((count * CHANCE_PLACES + (this.#chance[index] ?? 0)) * INDEX_PLACES + index);
     }
+    if (unwritten > MAX_UNWRITTEN_BYTES) return [];
     if (begun.length >= most) return begun;
     const rare = Float64Array.from(keys).sort();
     return [...begun, ...Array.from(rare, (key) => key % INDEX_PLACES)];

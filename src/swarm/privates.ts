@@ -7,6 +7,7 @@ import type WebTorrent from 'webtorrent';
 import type { Piece, Torrent } from 'webtorrent';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import { decodeBencode } from '../metainfo/bencode.ts';
+import { takePieceBuffer } from './piece-buffers.ts';
 
 /** A block of 128 KiB, a bitfield of 16 MiB torrents, extended messages: nothing honest is longer. Bytes. */
 const MAX_MESSAGE = 1024 * 1024;
@@ -210,6 +211,33 @@ export function handBlock(from: Wire, to: Wire, request: WireRequest, block: Uin
   );
   if (at !== -1) from.peerRequests.splice(at, 1);
   to._onPiece(request.piece, request.offset, block);
+}
+
+/** A piece is put together in memory that is used again; webtorrent takes new memory, zeroed, for each. */
+export function reusePieceBuffers(torrent: Torrent): void {
+  const piece = torrent.pieces.find((each) => each !== null);
+  if (piece === undefined) return;
+  // On the prototype: a piece that failed is replaced by a new one.
+  const prototype = Object.getPrototypeOf(piece) as Piece;
+  prototype.flush = function (this: Piece) {
+    if (this._buffer === null || this._buffered < this._chunks) return null;
+    const bytes = takePieceBuffer(this.length);
+    let at = 0;
+    for (const block of this._buffer) {
+      bytes.set(block, at);
+      at += block.length;
+    }
+    this._buffer = null;
+    this._cancellations = null;
+    this.sources = null;
+    this._flushed = true;
+    return bytes;
+  };
+}
+
+/** All its blocks are here, it has not been written. */
+export function isWaitingForDisk(piece: Piece): boolean {
+  return piece._flushed;
 }
 
 /** Blocks of the piece that nobody has been asked for. */

@@ -6,7 +6,7 @@ import type { OpenPiece } from './share-policy.ts';
 import type { RangeSource } from './swarm-client.ts';
 
 /** Pieces handed over that have not verified yet: bounds memory where the network is faster than the disk. */
-const UNVERIFIED_BYTES = 8 * 1024 * 1024;
+const UNVERIFIED_BYTES = 4 * 1024 * 1024;
 /** After so many failures on end, the registry is given up, ... */
 const MAX_FAILURES = 4;
 /** ... or when a run failed after so long without a byte: its source has tried again and again inside. */

@@ -18,6 +18,7 @@ import {
   limitDialling,
   replacePicker,
   requestBlock,
+  reusePieceBuffers,
   trustRegistryWire,
   watchBlocks,
 } from './privates.ts';
@@ -118,6 +119,7 @@ export class TorrentSwarm implements Swarm {
     const { signal } = this.#options;
     this.#announcer.start();
     if (this.#complete) return;
+    reusePieceBuffers(this.#torrent);
     signal.addEventListener('abort', this.#onAbort, { once: true });
     if (signal.aborted) return this.#onAbort();
     this.#movedAt = performance.now();

@@ -46,11 +46,14 @@ declare module 'webtorrent' {
   export interface Piece {
     readonly length: number;
     readonly missing: number;
-    readonly sources: Wire[] | null;
+    sources: Wire[] | null;
     readonly _chunks: number;
     readonly _reservations: number;
-    readonly _cancellations: number[] | null;
-    readonly _flushed: boolean;
+    readonly _buffered: number;
+    _buffer: Uint8Array[] | null;
+    _cancellations: number[] | null;
+    _flushed: boolean;
+    flush(): Uint8Array | null;
   }
 
   export interface Torrent extends EventEmitter {
