@@ -9,7 +9,7 @@ import { suiteScope } from '../helpers/suite-scope.ts';
 import { openStage, parseReceipt, receiptOf, verifiedBlobs, type Stage } from '../helpers/stage.ts';
 
 const IMAGE = 'team/app:1.0';
-const LAYER_BYTES = 8_000_000;
+const LAYER_BYTES = 12_000_000;
 const ASK_EVERY_MS = 25;
 const CROSSED_MS = 30_000;
 
