@@ -84,7 +84,8 @@ export class RegistrySeed {
   }
 
   isResting(index: number): boolean {
-    return (this.#restingUntil.get(index) ?? -Infinity) > performance.now();
+    const until = this.#restingUntil.get(index);
+    return until !== undefined && until > performance.now();
   }
 
   /** @param delayMs before the requests go out; until then pieces can be let go at no cost */

@@ -124,11 +124,13 @@ function openLimit({ pieceMs, pieceLength }: ShareView): number {
  */
 function toRelease(view: ShareView): number[] {
   const release = new Set<number>();
+  // What was opened because peers are slow must not be let go because a peer has it: that would never end.
+  const slow = arePeersSlow(view);
   for (const [index, { requested }] of view.open) {
     if (requested) continue;
     const rivals = view.claimers(index, view.now);
     const loses = rivals.some(({ peer, fetching }) => fetching || goesBefore(index, peer, view.selfId));
-    if (view.held(index) || loses) release.add(index);
+    if ((view.held(index) && !slow) || loses) release.add(index);
   }
   const kept = [...view.open.keys()].filter((index) => !release.has(index));
   // Bytes of requested pieces are on their way, so those stay even above the limit.
@@ -158,14 +160,28 @@ function unheld(view: ShareView, places: number): number[] {
   return [...chosen];
 }
 
-/** Peers would need long for what they have: one piece to learn what the registry does, more when it is faster. */
+/** What peers have and are too slow for: one piece to learn what the registry does, more when it is faster. */
 function fromSlowPeers(view: ShareView, places: number): number[] {
-  if (view.backlogMs < LEARN_MS) return [];
-  const backlog = view.order.filter(
-    (index) => isCandidate(view, index) && view.held(index) && view.claimers(index, view.now).length === 0,
-  );
-  const seconds = (backlog.length * view.pieceLength) / Math.max(1, view.peerRate);
-  if (seconds * 1000 < PATIENCE_MS) return [];
-  if (view.registryRate === undefined) return view.open.size === 0 ? backlog.slice(0, 1) : [];
-  return view.registryRate > CLEARLY_FASTER * view.peerRate ? backlog.slice(0, places) : [];
+  if (!arePeersSlow(view)) return [];
+  const most = view.registryRate === undefined ? Math.min(places, view.open.size === 0 ? 1 : 0) : places;
+  const chosen: number[] = [];
+  for (const index of view.order) {
+    if (chosen.length >= most) break;
+    const free = isCandidate(view, index) && view.claimers(index, view.now).length === 0;
+    if (free && view.held(index)) chosen.push(index);
+  }
+  return chosen;
+}
+
+/**
+ * Peers would need long for what they have, and the registry is clearly faster, as far as it is known. Whether a piece
+ * of it is open already makes no difference: else opening it would change the answer.
+ */
+function arePeersSlow(view: ShareView): boolean {
+  const { backlogMs, registryRate, peerRate, pieceLength } = view;
+  if (backlogMs < LEARN_MS) return false;
+  if (registryRate !== undefined && registryRate <= CLEARLY_FASTER * peerRate) return false;
+  let backlog = 0;
+  for (const index of view.order) if (!view.has(index) && view.held(index)) backlog += pieceLength;
+  return (backlog / Math.max(1, peerRate)) * 1000 >= PATIENCE_MS;
 }
