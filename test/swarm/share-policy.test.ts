@@ -132,6 +132,16 @@ test('peers are left what they have, unless they would take long and the registr
   assert.equal(decideShares(view({ ...slow, registryRate: 40_000_000 })).open.length, 2);
 });
 
+test('a decision stands when it is carried out: what was opened because peers are slow is not let go again', () => {
+  const slow = { held: () => true, peerRate: 100_000, backlogMs: 5000 };
+  for (const registryRate of [undefined, 40_000_000]) {
+    const first = decideShares(view({ ...slow, registryRate }));
+    assert.ok(first.open.length > 0);
+    const second = decideShares(view({ ...slow, registryRate, open: open(first.open, false) }));
+    assert.deepEqual(second, { open: [], release: [] });
+  }
+});
+
 test('a claim is believed for 15 s, or four times the time of a piece', () => {
   assert.equal(claimLifetime(undefined), 15_000);
   assert.equal(claimLifetime(1000), 15_000);
