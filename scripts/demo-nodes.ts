@@ -1,21 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Receipt } from '../src/pull/receipt.ts';
 import { startProcess, type RunningProcess } from '../test/helpers/processes.ts';
-
-/** Of the receipt (`--json`), what the demo shows. */
-export interface Receipt {
-  readonly image: string;
-  readonly engine: string;
-  readonly layers: readonly { readonly digest: string; readonly size: number }[];
-  readonly total: {
-    readonly size: number;
-    readonly fromPeers: number;
-    readonly fromRegistry: number;
-    readonly fromStore: number;
-    readonly alreadyInEngine: number;
-    readonly seconds: number;
-  };
-}
 
 export interface DemoNode {
   readonly name: string;

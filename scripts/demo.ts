@@ -11,7 +11,8 @@ import { startHttpFaultProxy, type HttpFaultProxy } from '../test/helpers/fault-
 import { Link } from '../test/helpers/faults.ts';
 import type { RunningProcess } from '../test/helpers/processes.ts';
 import { makeSampleImage, type SampleImage } from './demo-image.ts';
-import { bytesOnDisk, quayctl, receiptOf, type DemoNode, type Receipt } from './demo-nodes.ts';
+import type { Receipt } from '../src/pull/receipt.ts';
+import { bytesOnDisk, quayctl, receiptOf, type DemoNode } from './demo-nodes.ts';
 import { megabytes, Screen, table } from './demo-screen.ts';
 
 const NODES = 3;

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 /** Where a program comes from on Debian, for those who see a test skipped. */
@@ -40,6 +41,14 @@ export function skipWithout(...needs: readonly string[]): string | false {
   return reason;
 }
 
+/** A need of tests that look from another host than loopback. */
+export const OUTSIDE_ADDRESS = 'an IPv4 address that is not loopback';
+
+export function outsideAddress(): string | undefined {
+  const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  return addresses.find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
+}
+
 /** The full path of a program, sbin included. */
 export function programPath(program: string): string {
   const path = findProgram(program);
@@ -48,6 +57,7 @@ export function programPath(program: string): string {
 }
 
 function isHere(need: string): boolean {
+  if (need === OUTSIDE_ADDRESS) return outsideAddress() !== undefined;
   if (need === 'root') return process.getuid?.() === 0;
   if (need === 'python3-libtorrent')
     return spawnSync('/usr/bin/python3', ['-c', 'import libtorrent']).status === 0;

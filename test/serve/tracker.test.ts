@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { networkInterfaces } from 'node:os';
 import { test, type TestContext } from 'node:test';
 import { decodeBencode, isDictionary, type BDictionary } from '../../src/metainfo/bencode.ts';
 import { decodeTorrent, type InfoHash } from '../../src/metainfo/metainfo.ts';
@@ -7,6 +6,7 @@ import { plainAddress } from '../../src/serve/http/client-address.ts';
 import { peerAddress } from '../../src/serve/tracker/address.ts';
 import { PeerList, type Announcement } from '../../src/serve/tracker/peer-list.ts';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
+import { OUTSIDE_ADDRESS, outsideAddress, skipWithout } from '../helpers/programs.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 import { startService, type TestService } from '../helpers/torrent-service.ts';
 
@@ -204,26 +204,28 @@ test('with an external tracker the own one stays off', async (t) => {
   assert.equal((await fetch(`${service.url}/announce`)).status, 404);
 });
 
-test('a loopback address is told to loopback only, a named address to everybody', async (t) => {
-  const outside = Object.values(networkInterfaces())
-    .flatMap((each) => each ?? [])
-    .find(({ family, internal }) => family === 'IPv4' && !internal);
-  if (outside === undefined) return t.skip('this machine has no address but loopback');
-  const { service, swarm } = await tracked(t, '0.0.0.0');
-  const { port } = new URL(service.url);
-  const [inner, outer] = [`http://127.0.0.1:${port}`, `http://${outside.address}:${port}`];
-  await announce(inner, swarm, { peer_id: peerId('a'), port: 7001 });
-  const far = await announce(outer, swarm, { peer_id: peerId('b'), port: 7002 });
-  assert.deepEqual(peers(far), []);
-  assert.deepEqual(
-    peers(await announce(inner, swarm, { peer_id: peerId('c'), port: 7003 })),
-    ['127.0.0.1:7001', `${outside.address}:7002`].sort(),
-  );
-  await announce(inner, swarm, { peer_id: peerId('a'), port: 7001, ip: '192.0.2.7' });
-  assert.deepEqual(peers(await announce(outer, swarm, { peer_id: peerId('b'), port: 7002 })), [
-    '192.0.2.7:7001',
-  ]);
-});
+const seenFromOutside = { skip: skipWithout(OUTSIDE_ADDRESS) };
+test(
+  'a loopback address is told to loopback only, a named address to everybody',
+  seenFromOutside,
+  async (t) => {
+    const outside = outsideAddress();
+    const { service, swarm } = await tracked(t, '0.0.0.0');
+    const { port } = new URL(service.url);
+    const [inner, outer] = [`http://127.0.0.1:${port}`, `http://${outside}:${port}`];
+    await announce(inner, swarm, { peer_id: peerId('a'), port: 7001 });
+    const far = await announce(outer, swarm, { peer_id: peerId('b'), port: 7002 });
+    assert.deepEqual(peers(far), []);
+    assert.deepEqual(
+      peers(await announce(inner, swarm, { peer_id: peerId('c'), port: 7003 })),
+      ['127.0.0.1:7001', `${outside}:7002`].sort(),
+    );
+    await announce(inner, swarm, { peer_id: peerId('a'), port: 7001, ip: '192.0.2.7' });
+    assert.deepEqual(peers(await announce(outer, swarm, { peer_id: peerId('b'), port: 7002 })), [
+      '192.0.2.7:7001',
+    ]);
+  },
+);
 
 test('IPv6 peers are told as BEP 7 has it', async (t) => {
   const { service, swarm } = await tracked(t);
