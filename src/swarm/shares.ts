@@ -1,4 +1,4 @@
-import type Wire from 'bittorrent-protocol';
+import type { PeerWire } from './peer-wire.ts';
 import type { PieceGeometry } from '../metainfo/metainfo.ts';
 import type { Availability } from './availability.ts';
 import { useClaims, type ClaimsLink } from './claims-extension.ts';
@@ -19,7 +19,7 @@ export interface SharesOptions {
   readonly geometry: PieceGeometry;
   readonly availability: Availability;
   readonly has: (index: number) => boolean;
-  readonly peerIdOf: (wire: Wire) => string;
+  readonly peerIdOf: (wire: PeerWire) => string;
   readonly registry: RegistrySeed | undefined;
 }
 
@@ -27,7 +27,7 @@ export interface SharesOptions {
 export class Shares {
   readonly #options: SharesOptions;
   readonly #book = new ClaimBook();
-  readonly #links = new Map<Wire, ClaimsLink>();
+  readonly #links = new Map<PeerWire, ClaimsLink>();
   readonly #order: readonly number[];
   #settled = false;
   #peerRate = 0;
@@ -58,7 +58,7 @@ export class Shares {
     this.#expectingUntil = performance.now() + EXPECT_MS;
   }
 
-  joined(wire: Wire): void {
+  joined(wire: PeerWire): void {
     const { geometry, peerIdOf, registry } = this.#options;
     const link = useClaims(wire, geometry.pieceCount, {
       onReady: () => {
@@ -78,12 +78,12 @@ export class Shares {
     this.#links.set(wire, link);
   }
 
-  left(wire: Wire, gone: string | undefined): void {
+  left(wire: PeerWire, gone: string | undefined): void {
     this.#links.delete(wire);
     if (gone !== undefined) this.#book.forget(gone);
   }
 
-  hasPiece(wire: Wire, index: number): void {
+  hasPiece(wire: PeerWire, index: number): void {
     this.#book.fulfilled(this.#options.peerIdOf(wire), index);
   }
 
