@@ -9,9 +9,9 @@ const { homedir } = require('node:os');
 const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
 if (cache.startsWith('/')) enableCompileCache(join(cache, 'quayctl-code'));
 
-const entries = ['../src/cli/main.ts', '../dist/cli/main.js'].map((path) => join(__dirname, path));
-const entry = entries.find(existsSync);
+const sources = join(__dirname, '../src/cli/main.ts');
+const entry = existsSync(sources)
+  ? import(pathToFileURL(sources).href)
+  : Promise.resolve(require('../dist/cli/main.cjs'));
 
-void import(pathToFileURL(entry).href)
-  .then(({ main }) => main(process.argv.slice(2)))
-  .then((code) => process.exit(code));
+void entry.then(({ main }) => main(process.argv.slice(2))).then((code) => process.exit(code));

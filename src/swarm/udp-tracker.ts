@@ -1,4 +1,3 @@
-import { Client } from 'bittorrent-tracker';
 import { QuayctlError } from '../base/errors.ts';
 import type { Announce, TrackerAnswer } from './tracker.ts';
 
@@ -9,6 +8,8 @@ export async function announceUdp(
   signal: AbortSignal,
 ): Promise<TrackerAnswer> {
   signal.throwIfAborted();
+  // Loaded for those who need it: with its WebSockets it is the largest part of a swarm.
+  const { Client } = await import('bittorrent-tracker');
   const { infoHash, peerId, port, uploaded, downloaded, left, numwant } = announce;
   const client = new Client({ infoHash, peerId, port, announce: [tracker], wrtc: false });
   const peers: string[] = [];
