@@ -4,10 +4,13 @@ const { join } = require('node:path');
 const { pathToFileURL } = require('node:url');
 
 // Compiled code is kept between runs, in the user's own cache: in a shared temporary folder others could plant code.
+// Apart for each command, since Node keeps what the first run compiled and adds nothing later.
 const { enableCompileCache } = require('node:module');
 const { homedir } = require('node:os');
 const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-if (cache.startsWith('/')) enableCompileCache(join(cache, 'quayctl-code'));
+const COMMANDS = new Set('docker rkt torrent pull seed serve login logout store version'.split(' '));
+const command = process.argv.slice(2, 5).filter((word) => COMMANDS.has(word));
+if (cache.startsWith('/')) enableCompileCache(join(cache, 'quayctl-code', command.join('-') || 'help'));
 
 const sources = join(__dirname, '../src/cli/main.ts');
 const entry = existsSync(sources)
