@@ -12,19 +12,24 @@ export type ClaimMessage =
       /** "Do not ask for these, I bring them"; or no longer. */
       readonly pieces: readonly number[];
     }
-  /** Claims of others, passed on in swarms in which not everybody is connected with everybody. */
-  | { readonly kind: 'relayed'; readonly claims: readonly HeardClaim[] };
+  | RelayedMessage;
+
+/** Claims of others, made or let go, passed on where not everybody is connected with everybody. */
+export interface RelayedMessage {
+  readonly kind: 'relayed' | 'withdrawn';
+  readonly claims: readonly HeardClaim[];
+}
 
 /** One message; a node has fewer open at once. */
 export const MAX_CLAIMS_PER_MESSAGE = 64;
 /** On the wire: its place in this list. */
-const KINDS = ['claim', 'drop', 'fetching', 'relayed'] as const;
+const KINDS = ['claim', 'drop', 'fetching', 'relayed', 'withdrawn'] as const;
 const NUMBER_BYTES = 4;
 
 /** kind (1 byte), then piece indexes, each of a relayed claim followed by a tag (4 bytes each, big-endian). */
 export function encodeClaims(message: ClaimMessage): Uint8Array {
   const numbers =
-    message.kind === 'relayed' ? message.claims.flatMap(({ index, tag }) => [index, tag]) : message.pieces;
+    'claims' in message ? message.claims.flatMap(({ index, tag }) => [index, tag]) : message.pieces;
   const bytes = new Uint8Array(1 + numbers.length * NUMBER_BYTES);
   const view = new DataView(bytes.buffer);
   view.setUint8(0, KINDS.indexOf(message.kind));
@@ -36,13 +41,14 @@ export function encodeClaims(message: ClaimMessage): Uint8Array {
 export function decodeClaims(bytes: Uint8Array, pieceCount: number): ClaimMessage | undefined {
   const kind = KINDS[bytes[0] ?? KINDS.length];
   if (kind === undefined) return undefined;
-  const width = kind === 'relayed' ? 2 : 1;
+  const isRelayed = kind === 'relayed' || kind === 'withdrawn';
+  const width = isRelayed ? 2 : 1;
   const count = (bytes.length - 1) / NUMBER_BYTES / width;
   if (!Number.isInteger(count) || count < 1 || count > MAX_CLAIMS_PER_MESSAGE) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const number = (at: number): number => view.getUint32(1 + at * NUMBER_BYTES);
   const pieces = Array.from({ length: count }, (_, at) => number(at * width));
   if (pieces.some((index) => index >= pieceCount)) return undefined;
-  if (kind !== 'relayed') return { kind, pieces };
+  if (!isRelayed) return { kind, pieces };
   return { kind, claims: pieces.map((index, at) => ({ index, tag: number(2 * at + 1) })) };
 }

@@ -41,10 +41,10 @@ export function useClaims(wire: Wire, pieceCount: number, handlers: ClaimsHandle
 }
 
 function* parts(message: ClaimMessage): Generator<ClaimMessage> {
-  const { length } = message.kind === 'relayed' ? message.claims : message.pieces;
+  const { length } = 'claims' in message ? message.claims : message.pieces;
   for (let at = 0; at < length; at += MAX_CLAIMS_PER_MESSAGE) {
     const end = at + MAX_CLAIMS_PER_MESSAGE;
-    yield message.kind === 'relayed'
+    yield 'claims' in message
       ? { ...message, claims: message.claims.slice(at, end) }
       : { ...message, pieces: message.pieces.slice(at, end) };
   }

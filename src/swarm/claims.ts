@@ -1,4 +1,4 @@
-import type { ClaimMessage, HeardClaim } from './claim-messages.ts';
+import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
 
 /** Somebody says that it is fetching a piece. Peers are known by their tags (peerTag). */
 export interface Claim {
@@ -48,19 +48,17 @@ export class ClaimBook {
   /** When the latest of those claims were made that have come, latest first. */
   #latestKept: number[] = [];
 
-  /** @returns what is news, for others to be told */
-  hear(from: number, message: ClaimMessage, now: number): readonly HeardClaim[] {
-    if (message.kind === 'drop') {
-      for (const index of message.pieces) this.#remove(index, ({ tag }) => tag === from);
-      return [];
-    }
-    if (message.kind === 'relayed') {
-      return message.claims.filter(({ index, tag }) => this.#add(index, { tag, from, since: now, fetching: true }));
-    }
-    const fetching = message.kind === 'fetching';
-    return message.pieces
-      .filter((index) => this.#add(index, { tag: from, from, since: now, fetching }))
-      .map((index) => ({ index, tag: from }));
+  /** @returns what is news, to be passed on */
+  hear(from: number, message: ClaimMessage, now: number): RelayedMessage | undefined {
+    const told = 'claims' in message ? message.claims : message.pieces.map((index) => ({ index, tag: from }));
+    const isEnd = message.kind === 'drop' || message.kind === 'withdrawn';
+    const fetching = message.kind !== 'claim';
+    const news = told.filter(({ index, tag }) =>
+      isEnd
+        ? this.#remove(index, (claim) => claim.tag === tag && (tag === from || claim.from !== tag)).length > 0
+        : this.#add(index, { tag, from, since: now, fetching }),
+    );
+    return news.length === 0 ? undefined : { kind: isEnd ? 'withdrawn' : 'relayed', claims: news };
   }
 
   /** The peer has the piece. @returns how long its claim took; undefined if it had made none */
@@ -87,8 +85,8 @@ export class ClaimBook {
   /** Ends what is late; the claimers are believed less. @returns whether there was any */
   expire(now: number, patience: Patience): boolean {
     const overtakenBy = this.#latestKept[LATER_ONES - 1] ?? -Infinity;
-    const isLate = ({ since }: Claim): boolean =>
-      now - since > (since < overtakenBy ? patience.overtaken : patience.abandoned);
+    const isLate = ({ tag, from, since }: Claim): boolean =>
+      now - since > (since < overtakenBy || tag !== from ? patience.overtaken : patience.abandoned);
     let any = false;
     for (const index of this.#claims.keys()) {
       for (const { tag, from } of this.#remove(index, isLate)) {

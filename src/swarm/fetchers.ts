@@ -35,19 +35,19 @@ const TAGS = 2 ** 32;
  * a part of a large swarm draws a lot, which is its tag: both know without talking.
  */
 export function isFetcher(standing: Standing, fetchers: number = FETCHERS): boolean {
-  const { self, others, swarmSize, stalls } = standing;
+  const { self, others, swarmSize = 0, stalls } = standing;
   const places = fetchers * 2 ** stalls;
   const least = leastCount(standing);
   if (self.count < least) return false;
-  if (knowsPart(standing)) return self.tag * (swarmSize ?? 0) < places * TAGS;
+  if (swarmSize > PART * (others.length + 1)) return self.tag * swarmSize < places * TAGS;
   let before = 0;
   for (const { tag, count } of others) if (tag < self.tag && count >= least) before++;
   return before < places;
 }
 
 /** Whether there are nodes with which this one is not connected: what it hears is to be passed on. */
-export function knowsPart({ others, swarmSize }: Pick<Standing, 'others' | 'swarmSize'>): boolean {
-  return swarmSize !== undefined && swarmSize > PART * (others.length + 1);
+export function hasStrangers({ others, swarmSize = 0 }: Standing): boolean {
+  return swarmSize > others.length + 1;
 }
 
 /** Who has fewer leaves the registry to the others: its link is slow, or it has just come and takes from peers. */

@@ -1,8 +1,8 @@
 import type { PieceGeometry } from '../metainfo/metainfo.ts';
-import type { HeardClaim, ClaimMessage } from './claim-messages.ts';
+import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
 import type { ClaimsHandlers, ClaimsLink } from './claims-extension.ts';
 import { ClaimBook } from './claims.ts';
-import { isFetcher, knowsPart, type Standing } from './fetchers.ts';
+import { isFetcher, hasStrangers, type Standing } from './fetchers.ts';
 import { PieceTimes } from './piece-times.ts';
 import { pairWeight, peerTag, rendezvousOrder } from './rendezvous.ts';
 import { decideShares, type OpenPiece, type ShareDecision } from './share-policy.ts';
@@ -26,7 +26,7 @@ const MAX_STALLS = 12;
 /** How often an idle node looks for claims that it could take over. */
 const TAKE_OVER_MS = 100;
 /** At the end a claim is late sooner, in means of the time of a piece. */
-const END_PATIENCE = 1.5;
+const END_PATIENCE = 2;
 
 /** The registry as Shares sees it; RegistrySeed. */
 export interface RegistryPieces {
@@ -157,12 +157,12 @@ export class Shares<Peer> {
   }
 
   hasPiece(peer: Peer, index: number): void {
-    const { availability, has } = this.#options;
-    const now = this.#now();
-    if (availability.of(index) <= 1 && !has(index)) this.#newsAt = now;
+    const { availability } = this.#options;
+    if (availability.of(index) <= 1) this.#newsAt = this.#now();
+    if (this.#book.claimers(index).length === 0) return;
     const tag = this.#links.get(peer)?.tag;
     if (tag === undefined) return;
-    const took = this.#book.fulfilled(tag, index, now);
+    const took = this.#book.fulfilled(tag, index, this.#now());
     if (took !== undefined) this.#times.observe(took);
   }
 
@@ -283,7 +283,7 @@ export class Shares<Peer> {
   #place(): void {
     const standing = this.#standing();
     this.#fetcher = isFetcher(standing, this.#options.fetchers);
-    this.#relays = knowsPart(standing)
+    this.#relays = hasStrangers(standing)
       ? [...this.#links.values()]
           .filter(({ ready }) => ready)
           .sort((a, b) => pairWeight(this.#tag, b.tag) - pairWeight(this.#tag, a.tag))
@@ -317,13 +317,15 @@ export class Shares<Peer> {
   }
 
   #heard(from: number, message: ClaimMessage): void {
-    const news = this.#book.hear(from, message, this.#now()).filter(({ tag }) => tag !== this.#tag);
-    if (news.length > 0) this.#passOn(from, news);
+    const others = 'claims' in message ? this.#ofOthers(message) : message;
+    const news = this.#book.hear(from, others, this.#now());
+    if (news !== undefined) for (const { link, tag } of this.#relays) if (tag !== from) link.send(news);
     this.decide();
   }
 
-  #passOn(from: number, claims: readonly HeardClaim[]): void {
-    for (const { link, tag } of this.#relays) if (tag !== from) link.send({ kind: 'relayed', claims });
+  /** This node's own claims come back to it. */
+  #ofOthers({ kind, claims }: RelayedMessage): RelayedMessage {
+    return { kind, claims: claims.filter(({ tag }) => tag !== this.#tag) };
   }
 
   #tell(message: ClaimMessage): void {

@@ -62,6 +62,8 @@ export interface Remote {
   /** How long it takes for one, a running mean. */
   chunkMs: number;
   handlers: ClaimsHandlers | undefined;
+  /** The other's view of this node. */
+  back: Remote | undefined;
   gone: boolean;
 }
 
@@ -175,15 +177,13 @@ export class SimNode {
   #tellHave(index: number): void {
     if (this.gone) return;
     this.announced.add(index);
-    for (const other of this.remotes.keys()) other.#heardHave(this, index);
+    for (const { node, back } of this.remotes.values()) if (back !== undefined) node.#heardHave(back, index);
   }
 
-  #heardHave(from: SimNode, index: number): void {
-    const remote = this.remotes.get(from);
-    if (remote === undefined || this.gone) return;
+  #heardHave(remote: Remote, index: number): void {
+    if (remote.gone || this.gone || this.complete) return;
     this.available[index] = (this.available[index] ?? 0) + 1;
     this.shares.hasPiece(remote, index);
-    if (this.complete) return;
     if (this.#downloads.wants(index)) this.#downloads.pick(remote);
     this.#round();
   }
@@ -233,14 +233,17 @@ export class SimNode {
   #connect(other: SimNode): void {
     if (this.gone || other.gone || this.remotes.has(other)) return;
     if (this.remotes.size >= MAX_CONNECTIONS || other.remotes.size >= MAX_CONNECTIONS) return;
-    for (const [one, two] of [[this, other], [other, this]] as const) one.#connected(two);
+    const [here, there] = [this.#connected(other), other.#connected(this)];
+    here.back = there;
+    there.back = here;
     this.world.clock.after(HANDSHAKE_MS, () => {
-      for (const [one, two] of [[this, other], [other, this]] as const) one.remotes.get(two)?.handlers?.onReady();
+      if (!here.gone) here.handlers?.onReady();
+      if (!there.gone) there.handlers?.onReady();
     });
   }
 
-  #connected(other: SimNode): void {
-    const remote: Remote = { node: other, asked: 0, chunkMs: 0, handlers: undefined, gone: false };
+  #connected(other: SimNode): Remote {
+    const remote: Remote = { node: other, asked: 0, chunkMs: 0, handlers: undefined, back: undefined, gone: false };
     this.remotes.set(other, remote);
     this.#wires.add(remote);
     for (let index = 0; index < this.world.pieceCount; index++) {
@@ -249,6 +252,7 @@ export class SimNode {
     this.shares.joined(remote);
     this.#downloads.pick(remote);
     this.#round();
+    return remote;
   }
 
   #disconnected(other: SimNode): void {
@@ -270,10 +274,10 @@ export class SimNode {
     const { clock, random, lostClaims } = this.world;
     return {
       send: (message: ClaimMessage) => {
-        if (message.kind !== 'relayed' && message.pieces.length === 0) return;
+        if ('pieces' in message && message.pieces.length === 0) return;
         if (lostClaims > 0 && random.below(1000) < lostClaims * 1000) return;
         clock.after(MESSAGE_MS + random.below(MESSAGE_MS), () => {
-          if (!remote.gone && !remote.node.gone) remote.node.remotes.get(this)?.handlers?.onMessage(message);
+          if (!remote.gone) remote.back?.handlers?.onMessage(message);
         });
       },
     };

@@ -79,7 +79,10 @@ export function simulate(options: SimulationOptions): SimulationResult {
     delayMs: options.delayMs,
     lostClaims: options.lostClaims,
     fetchers: options.fetchers,
-    onDone: (node) => ends.set(node, clock.now),
+    onDone: (node) => {
+      ends.set(node, clock.now);
+      if (!dying.has(node)) awaited--;
+    },
   };
   const startAt = Array.from({ length: options.nodes }, (_, node) => options.startAt(node, random));
   const nodes = startAt.map((at, index) => {
@@ -90,13 +93,14 @@ export function simulate(options: SimulationOptions): SimulationResult {
   });
   for (let liar = 0; liar < options.liars; liar++) addLiar(world, peerId(random), options.lanRate);
   const bound = boundOf(options, startAt);
-  const dying = nodes.slice(options.slowNodes, options.slowNodes + options.deaths);
-  dying.forEach((node, index) => {
+  const dying = new Set(nodes.slice(options.slowNodes, options.slowNodes + options.deaths));
+  [...dying].forEach((node, index) => {
     const at = options.startupMs + random.below(Math.max(1, bound / 2));
     clock.after(at, () => node.die(index % 2 === 0 ? NOTICED_MS : SILENT_MS));
   });
-  const living = nodes.filter((node) => !dying.includes(node));
-  while (living.some((node) => !ends.has(node)) && clock.now < MOST_MS && clock.step());
+  const living = nodes.filter((node) => !dying.has(node));
+  let awaited = living.length;
+  while (awaited > 0 && clock.now < MOST_MS && clock.step());
   const fast = living.slice(options.slowNodes);
   const slow = living.slice(0, options.slowNodes);
   const last = (some: readonly SimNode[]): number => Math.max(...some.map((node) => ends.get(node) ?? MOST_MS));
