@@ -3,12 +3,12 @@ import { PieceSet } from './piece-set.ts';
 import type { Remote, SimNode } from './sim-node.ts';
 import type { Parcel } from './uplink.ts';
 
-/** Chunks under way at one peer: more than a LAN holds; of one that is slow: one. */
+/** Chunks under way at one peer: more than a LAN holds; of one that is slow or not known yet: one. */
 const DEPTH = 4;
 const SLOW_CHUNK_MS = 250;
 const FULL_MS = 1000;
 /** A chunk that a peer owes for so long may be asked of another. */
-const OVERDUE_MS = 1000;
+const OVERDUE_MS = 1500;
 /** Weight of the newest chunk in a peer's mean. */
 const NEWEST = 0.3;
 
@@ -53,7 +53,7 @@ export class SimDownloads {
   /** Is here: from wherever. */
   ended(index: number): void {
     this.#wanted.delete(index);
-    for (const chunk of this.#begun.get(index) ?? []) if (chunk.state === 'asked') takeBack(chunk);
+    for (const chunk of this.#begun.get(index) ?? []) if (chunk.state === 'asked') this.#takeBack(chunk);
     this.#begun.delete(index);
   }
 
@@ -62,7 +62,7 @@ export class SimDownloads {
     for (const [index, chunks] of this.#begun) {
       for (const chunk of chunks) {
         if (chunk.state !== 'asked' || chunk.from !== remote) continue;
-        chunk.state = 'missing';
+        this.#takeBack(chunk);
         this.#wanted.add(index);
       }
     }
@@ -70,9 +70,10 @@ export class SimDownloads {
 
   /** Asks the peer for as much as it may owe. */
   pick(remote: Remote): void {
-    const depth = remote.chunkMs > SLOW_CHUNK_MS ? 1 : DEPTH;
-    while (remote.asked < depth && this.#arriving < this.#most) {
-      const index = this.#best(remote) ?? this.#overdue(remote);
+    const depth = remote.chunkMs === 0 || remote.chunkMs > SLOW_CHUNK_MS ? 1 : DEPTH;
+    while (remote.asked < depth) {
+      const isFull = this.#arriving >= this.#most;
+      const index = (isFull ? undefined : this.#best(remote)) ?? this.#overdue(remote);
       if (index === undefined) return;
       this.#ask(remote, index);
     }
@@ -97,7 +98,7 @@ export class SimDownloads {
       for (const chunk of chunks) {
         const isOverdue = chunk.state === 'asked' && this.#clock.now - chunk.askedAt > OVERDUE_MS;
         if (!isOverdue || chunk.from === remote || chunk.from === undefined) continue;
-        takeBack(chunk);
+        this.#takeBack(chunk);
         return index;
       }
     }
@@ -116,20 +117,20 @@ export class SimDownloads {
     if (chunks.every(({ state }) => state !== 'missing')) this.#wanted.delete(index);
     const { now: askedAt } = this.#clock;
     this.#arriving++;
-    chunk.parcel = remote.node.send(this.#node, chunk.bytes, {
-      onArrived: () => this.#arrived(remote, index, chunk, askedAt),
-      onCancelled: () => this.#arriving--,
+    chunk.parcel = remote.node.send(this.#node, chunk.bytes, () => {
+      this.#arriving--;
+      this.#arrived(remote, index, chunk, askedAt);
     });
   }
 
   #arrived(remote: Remote, index: number, chunk: Chunk, askedAt: number): void {
-    this.#arriving--;
-    if (this.#node.gone || remote.gone) return;
+    if (this.#node.gone || remote.gone || remote.node.gone) return;
     if (chunk.state !== 'here' && this.#begun.get(index)?.includes(chunk) === true) {
-      if (chunk.state === 'asked') takeBack(chunk);
+      if (chunk.state === 'asked') this.#takeBack(chunk);
       chunk.state = 'here';
       this.bytes += chunk.bytes;
-      remote.chunkMs = remote.chunkMs * (1 - NEWEST) + (this.#clock.now - askedAt) * NEWEST;
+      const ms = this.#clock.now - askedAt;
+      remote.chunkMs += (remote.chunkMs === 0 ? 1 : NEWEST) * (ms - remote.chunkMs);
       const chunks = this.#begun.get(index) ?? [];
       if (chunks.every(({ state }) => state !== 'missing')) this.#wanted.delete(index);
       if (chunks.every(({ state }) => state === 'here')) this.#node.verified(index);
@@ -145,11 +146,14 @@ export class SimDownloads {
     }
     return chunks;
   }
-}
 
-/** What has not been sent yet, never is (BEP 3, cancel). */
-function takeBack(chunk: Chunk): void {
-  if (chunk.from !== undefined) chunk.from.asked--;
-  if (chunk.parcel !== undefined) chunk.parcel.cancelled = true;
-  chunk.state = 'missing';
+  /** What has not been sent yet, never is (BEP 3, cancel). */
+  #takeBack(chunk: Chunk): void {
+    if (chunk.from !== undefined) chunk.from.asked--;
+    if (chunk.parcel?.state === 'waiting') {
+      chunk.parcel.state = 'cancelled';
+      this.#arriving--;
+    }
+    chunk.state = 'missing';
+  }
 }

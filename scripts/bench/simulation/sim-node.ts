@@ -7,7 +7,7 @@ import { PieceSet } from './piece-set.ts';
 import { SimDownloads } from './sim-downloads.ts';
 import { SimRegistry } from './sim-registry.ts';
 import type { SimAnswer, SimTracker } from './sim-tracker.ts';
-import { Uplink, type Delivery, type Parcel } from './uplink.ts';
+import { Uplink, type Parcel } from './uplink.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** On the LAN, with what the programs need to react: a message, a new connection, its extended handshake. */
@@ -105,7 +105,7 @@ export class SimNode {
     this.available = new Uint16Array(pieceCount);
     this.registry = new SimRegistry({
       ...world,
-      most: () => (this.#downloads.isBusy ? this.down / 2 : this.down),
+      most: () => (this.#downloads.isBusy ? this.down / 2 : this.down) / Math.max(1, this.registry.flows),
       onPiece: (index) => this.verified(index),
     });
     this.#uplink = new Uplink(clock, up);
@@ -149,15 +149,15 @@ export class SimNode {
   }
 
   /** Bytes go out when their turn comes, unless they are taken back before; and in over the other's link. */
-  send(to: SimNode, bytes: number, { onArrived, onCancelled }: Delivery): Parcel {
+  send(to: SimNode, bytes: number, onArrived: () => void): Parcel {
     const { clock } = this.world;
     const onSent = (): void => {
-      if (this.gone) return onCancelled();
+      if (this.gone) return onArrived();
       const rate = Math.max(to.down * LEAST_PART, to.down - to.registry.rate);
       to.#downFreeAt = Math.max(to.#downFreeAt + bytes / rate, clock.now + MESSAGE_MS);
       clock.after(to.#downFreeAt - clock.now, onArrived);
     };
-    const parcel = { bytes, cancelled: false, onSent, onCancelled };
+    const parcel: Parcel = { bytes, state: 'waiting', onSent };
     clock.after(MESSAGE_MS, () => this.#uplink.send(parcel));
     return parcel;
   }

@@ -54,6 +54,10 @@ export class SimRegistry implements RegistryPieces {
     return this.#open;
   }
 
+  get flows(): number {
+    return this.#arriving.size;
+  }
+
   get received(): number {
     let bytes = this.#whole;
     for (const [index, { flow }] of this.#arriving) {

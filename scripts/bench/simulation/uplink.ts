@@ -1,17 +1,10 @@
 import type { VirtualClock } from './virtual-clock.ts';
 
-export interface Delivery {
-  readonly onArrived: () => void;
-  /** Taken back before it was sent, or its sender is gone. */
-  readonly onCancelled: () => void;
-}
-
 /** Something to be sent. */
 export interface Parcel {
   readonly bytes: number;
-  cancelled: boolean;
+  state: 'waiting' | 'sent' | 'cancelled';
   readonly onSent: () => void;
-  readonly onCancelled: () => void;
 }
 
 /** A node's link in one direction: sends what was asked for in its order, and skips what was taken back. */
@@ -35,10 +28,7 @@ export class Uplink {
 
   #serve(): void {
     let parcel = this.#queue[this.#next++];
-    while (parcel?.cancelled === true) {
-      parcel.onCancelled();
-      parcel = this.#queue[this.#next++];
-    }
+    while (parcel?.state === 'cancelled') parcel = this.#queue[this.#next++];
     if (parcel === undefined) {
       this.#queue.length = 0;
       this.#next = 0;
@@ -47,6 +37,7 @@ export class Uplink {
     }
     this.#isBusy = true;
     const { bytes, onSent } = parcel;
+    parcel.state = 'sent';
     this.#clock.after(bytes / this.#rate, () => {
       onSent();
       this.#serve();
