@@ -1,5 +1,5 @@
 import type { default as Wire, Extension } from 'bittorrent-protocol';
-import { MAX_PIECES_PER_MESSAGE, decodeClaims, encodeClaims, type ClaimMessage } from './claims.ts';
+import { MAX_CLAIMS_PER_MESSAGE, decodeClaims, encodeClaims, type ClaimMessage } from './claim-messages.ts';
 
 /** The name under which peers announce it in the extended handshake (BEP 10). */
 const NAME = 'quayctl_claims';
@@ -10,15 +10,14 @@ export interface ClaimsLink {
   send(message: ClaimMessage): void;
 }
 
-/**
- * @param onReady the peer speaks it: it is to be told the open claims
- * @param onMessage only what is well-formed
- */
-export function useClaims(
-  wire: Wire,
-  pieceCount: number,
-  handlers: { readonly onReady: () => void; readonly onMessage: (message: ClaimMessage) => void },
-): ClaimsLink {
+export interface ClaimsHandlers {
+  /** The peer speaks it: it is to be told the open claims. */
+  readonly onReady: () => void;
+  /** Only what is well-formed. */
+  readonly onMessage: (message: ClaimMessage) => void;
+}
+
+export function useClaims(wire: Wire, pieceCount: number, handlers: ClaimsHandlers): ClaimsLink {
   let ready = false;
   class Claims implements Extension {
     onExtendedHandshake(): void {
@@ -34,12 +33,19 @@ export function useClaims(
   Object.defineProperty(Claims.prototype, 'name', { value: NAME });
   wire.use(Claims);
   return {
-    send({ kind, pieces }) {
+    send(message) {
       if (!ready || wire.destroyed) return;
-      for (let at = 0; at < pieces.length; at += MAX_PIECES_PER_MESSAGE) {
-        const part = pieces.slice(at, at + MAX_PIECES_PER_MESSAGE);
-        wire.extended(NAME, encodeClaims({ kind, pieces: part }));
-      }
+      for (const part of parts(message)) wire.extended(NAME, encodeClaims(part));
     },
   };
+}
+
+function* parts(message: ClaimMessage): Generator<ClaimMessage> {
+  const { length } = 'claims' in message ? message.claims : message.pieces;
+  for (let at = 0; at < length; at += MAX_CLAIMS_PER_MESSAGE) {
+    const end = at + MAX_CLAIMS_PER_MESSAGE;
+    yield 'claims' in message
+      ? { ...message, claims: message.claims.slice(at, end) }
+      : { ...message, pieces: message.pieces.slice(at, end) };
+  }
 }

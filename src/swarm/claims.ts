@@ -1,110 +1,157 @@
-/** What one peer says that it is fetching from the registry: "do not ask for these, I bring them". */
-export interface ClaimMessage {
-  /** `fetching`: a claim whose bytes are on their way already; nobody else's goes before it. */
-  readonly kind: 'claim' | 'fetching' | 'drop';
-  readonly pieces: readonly number[];
-}
+import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
 
-/** Who claims a piece. */
-export interface Claimer {
-  readonly peer: string;
+/** Somebody says that it is fetching a piece. Peers are known by their tags (peerTag). */
+export interface Claim {
+  readonly tag: number;
+  /** Who told it: the claimer itself, or a peer that passed it on. */
+  readonly from: number;
+  /** When it was heard, milliseconds. */
+  readonly since: number;
   readonly fetching: boolean;
 }
 
-/** One message; a node has fewer open at once. */
-export const MAX_PIECES_PER_MESSAGE = 64;
-/** What one peer may hold back from the others at a time. */
-const MAX_CLAIMS_PER_PEER = 64;
+/** How long claims are believed, milliseconds. */
+export interface Patience {
+  /** A claim that is older is late if others that were made after it have come. */
+  readonly overtaken: number;
+  /** A claim that is older is late, whatever the others do. */
+  readonly abandoned: number;
+}
+
+/** What one peer may hold back from the others at a time: more than a fair node has open. */
+const MAX_CLAIMS = 16;
+/** What one peer may pass on at a time: a swarm of thousands has fewer open. */
+const MAX_RELAYED = 64;
+/** A claim that was let go may be made again, within reason: nobody holds a piece back for ever. */
+const MAX_TIMES = 4;
 /** A peer that let so many claims run out without having the piece is no longer believed. */
-const MAX_BROKEN_CLAIMS = 4;
-/** On the wire: its place in this list. */
-const KINDS = ['claim', 'drop', 'fetching'] as const;
-const INDEX_BYTES = 4;
+const MAX_BROKEN = 4;
+/** Of one piece, by all peers: more are not listened to. */
+const MAX_CLAIMERS = 8;
+/** So many later claims must have come before one is overtaken. */
+const LATER_ONES = 2;
+const NOBODY: readonly Claim[] = [];
 
-/** kind (1 byte), then piece indexes (4 bytes each, big-endian). */
-export function encodeClaims({ kind, pieces }: ClaimMessage): Uint8Array {
-  const bytes = new Uint8Array(1 + pieces.length * INDEX_BYTES);
-  const view = new DataView(bytes.buffer);
-  view.setUint8(0, KINDS.indexOf(kind));
-  pieces.forEach((index, at) => view.setUint32(1 + at * INDEX_BYTES, index));
-  return bytes;
-}
-
-/** @returns undefined for what is no such message: too long, not whole, an unknown kind, an index out of range */
-export function decodeClaims(bytes: Uint8Array, pieceCount: number): ClaimMessage | undefined {
-  const count = (bytes.length - 1) / INDEX_BYTES;
-  if (!Number.isInteger(count) || count < 1 || count > MAX_PIECES_PER_MESSAGE) return undefined;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const kind = KINDS[view.getUint8(0)];
-  if (kind === undefined) return undefined;
-  const pieces = Array.from({ length: count }, (_, at) => view.getUint32(1 + at * INDEX_BYTES));
-  if (pieces.some((index) => index >= pieceCount)) return undefined;
-  return { kind, pieces };
-}
-
-interface PeerClaims {
-  /** Piece -> its claim; `until`: milliseconds at which it runs out. */
-  readonly claims: Map<number, { readonly until: number; readonly fetching: boolean }>;
-  /** Every piece that it ever claimed: each is believed once, so that nobody holds a piece back for ever. */
-  readonly ever: Set<number>;
+/** What one peer has told. */
+interface Teller {
+  claims: number;
+  relayed: number;
   broken: number;
+  /** Piece -> how often it was believed. */
+  readonly times: Map<number, number>;
 }
 
-/** The claims of all connected peers. Time is given; no I/O. */
+/** The claims of all connected peers, and what these have heard of others. Time is given; no I/O. */
 export class ClaimBook {
-  readonly #peers = new Map<string, PeerClaims>();
+  readonly #claims = new Map<number, Claim[]>();
+  readonly #tellers = new Map<number, Teller>();
+  /** When the latest of those claims were made that have come, latest first. */
+  #latestKept: number[] = [];
 
-  /** @param ttl milliseconds that a claim is believed */
-  hear(peer: string, { kind, pieces }: ClaimMessage, now: number, ttl: number): void {
-    const claims = this.#of(peer);
-    for (const index of pieces) {
-      if (kind === 'drop') {
-        // It may be claimed again: letting go is what a fair node does, within reason.
-        if (claims.claims.delete(index) && claims.ever.size < MAX_CLAIMS_PER_PEER * 1024)
-          claims.ever.delete(index);
-        continue;
+  /** @returns what is news, to be passed on */
+  hear(from: number, message: ClaimMessage, now: number): RelayedMessage | undefined {
+    const told = 'claims' in message ? message.claims : message.pieces.map((index) => ({ index, tag: from }));
+    const isEnd = message.kind === 'drop' || message.kind === 'withdrawn';
+    const fetching = message.kind !== 'claim';
+    const news = told.filter(({ index, tag }) =>
+      isEnd
+        ? this.#remove(index, (claim) => claim.tag === tag && (tag === from || claim.from !== tag)).length > 0
+        : this.#add(index, { tag, from, since: now, fetching }),
+    );
+    return news.length === 0 ? undefined : { kind: isEnd ? 'withdrawn' : 'relayed', claims: news };
+  }
+
+  /** The peer has the piece. @returns how long its claim took; undefined if it had made none */
+  fulfilled(tag: number, index: number, now: number): number | undefined {
+    const [claim] = this.#remove(index, (claim) => claim.tag === tag);
+    if (claim?.from !== tag) return undefined;
+    const teller = this.#tellers.get(tag);
+    if (teller !== undefined) teller.broken = Math.max(0, teller.broken - 1);
+    this.kept(claim.since);
+    return now - claim.since;
+  }
+
+  /** A claim, perhaps this node's own, made at `since`, has come. */
+  kept(since: number): void {
+    this.#latestKept = [...this.#latestKept, since].sort((a, b) => b - a).slice(0, LATER_ONES);
+  }
+
+  /** The connection ended, and all that it told. */
+  forget(from: number): void {
+    for (const index of this.#claims.keys()) this.#remove(index, (claim) => claim.from === from);
+    this.#tellers.delete(from);
+  }
+
+  /** Ends what is late; the claimers are believed less. @returns whether there was any */
+  expire(now: number, patience: Patience): boolean {
+    const overtakenBy = this.#latestKept[LATER_ONES - 1] ?? -Infinity;
+    const isLate = ({ tag, from, since }: Claim): boolean =>
+      now - since > (since < overtakenBy || tag !== from ? patience.overtaken : patience.abandoned);
+    let any = false;
+    for (const index of this.#claims.keys()) {
+      for (const { tag, from } of this.#remove(index, isLate)) {
+        any = true;
+        const teller = this.#tellers.get(from);
+        if (teller === undefined || tag !== from) continue;
+        teller.broken++;
+        teller.times.set(index, MAX_TIMES);
       }
-      if (claims.ever.has(index) || claims.claims.size >= MAX_CLAIMS_PER_PEER) continue;
-      if (claims.broken >= MAX_BROKEN_CLAIMS) continue;
-      claims.ever.add(index);
-      claims.claims.set(index, { until: now + ttl, fetching: kind === 'fetching' });
     }
+    return any;
   }
 
-  /** The peer has the piece: its claim is kept. */
-  fulfilled(peer: string, index: number): void {
-    this.#peers.get(peer)?.claims.delete(index);
+  /** Who says that it fetches the piece. */
+  claimers(index: number): readonly Claim[] {
+    return this.#claims.get(index) ?? NOBODY;
   }
 
-  /** The connection ended, and all its claims. */
-  forget(peer: string): void {
-    this.#peers.delete(peer);
+  #add(index: number, claim: Claim): boolean {
+    const direct = claim.tag === claim.from;
+    const claims = this.#claims.get(index) ?? [];
+    const known = claims.find(({ tag }) => tag === claim.tag);
+    if (known !== undefined && (!direct || known.from === claim.from)) return false;
+    if (known === undefined && claims.length >= MAX_CLAIMERS) return false;
+    const teller = this.#teller(claim.from);
+    const times = teller.times.get(index) ?? 0;
+    if (times >= MAX_TIMES || teller.broken >= MAX_BROKEN) return false;
+    if (direct ? teller.claims >= MAX_CLAIMS : teller.relayed >= MAX_RELAYED) return false;
+    // The claimer's own word takes the place of what others said.
+    if (known !== undefined) this.#remove(index, ({ tag }) => tag === claim.tag);
+    teller.times.set(index, times + 1);
+    if (direct) teller.claims++;
+    else teller.relayed++;
+    const others = this.#claims.get(index);
+    if (others === undefined) this.#claims.set(index, [claim]);
+    else others.push(claim);
+    return known === undefined;
   }
 
-  /** Ends what has run out; the claimers are believed less. */
-  expire(now: number): void {
-    for (const claims of this.#peers.values()) {
-      for (const [index, { until }] of claims.claims) {
-        if (until > now) continue;
-        claims.claims.delete(index);
-        claims.broken++;
-      }
+  #remove(index: number, which: (claim: Claim) => boolean): readonly Claim[] {
+    const claims = this.#claims.get(index);
+    if (claims === undefined) return NOBODY;
+    const removed = claims.filter(which);
+    if (removed.length === 0) return NOBODY;
+    for (const { tag, from } of removed) {
+      const teller = this.#tellers.get(from);
+      if (teller === undefined) continue;
+      if (tag === from) teller.claims--;
+      else teller.relayed--;
     }
+    if (removed.length === claims.length) this.#claims.delete(index);
+    else
+      this.#claims.set(
+        index,
+        claims.filter((claim) => !removed.includes(claim)),
+      );
+    return removed;
   }
 
-  claimers(index: number, now: number): Claimer[] {
-    const claimers: Claimer[] = [];
-    for (const [peer, { claims }] of this.#peers) {
-      const claim = claims.get(index);
-      if (claim !== undefined && claim.until > now) claimers.push({ peer, fetching: claim.fetching });
+  #teller(from: number): Teller {
+    let teller = this.#tellers.get(from);
+    if (teller === undefined) {
+      teller = { claims: 0, relayed: 0, broken: 0, times: new Map() };
+      this.#tellers.set(from, teller);
     }
-    return claimers;
-  }
-
-  #of(peer: string): PeerClaims {
-    let claims = this.#peers.get(peer);
-    if (claims === undefined)
-      this.#peers.set(peer, (claims = { claims: new Map(), ever: new Set(), broken: 0 }));
-    return claims;
+    return teller;
   }
 }

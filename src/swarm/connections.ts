@@ -28,6 +28,8 @@ export interface Peer {
   readonly wire: PeerWire;
   readonly peerId: string;
   readonly transfer: Transfer;
+  /** Pieces that it has. */
+  count: number;
   /** Milliseconds: its last block, or the last time when nothing was owed. */
   progressAt: number;
   stalledUntil: number | undefined;
@@ -86,6 +88,7 @@ export class Connections {
       wire,
       peerId,
       transfer: new Transfer(wire),
+      count: 0,
       progressAt: performance.now(),
       stalledUntil: undefined,
       stalls: 0,
@@ -155,6 +158,7 @@ export class Connections {
     const { wire, transfer } = peer;
     const changed = (): void => {
       availability.changed();
+      peer.count = countOf(wire, this.#options.pieceCount);
       events.onChanged(peer);
     };
     for (const event of ['bitfield', 'have-all', 'have-none']) wire.on(event, changed);
@@ -167,6 +171,7 @@ export class Connections {
     });
     wire.on('have', (index: number) => {
       if (index < 0 || index >= this.#options.pieceCount) return void wire.destroy();
+      peer.count++;
       availability.have(wire, index);
       events.onHave(peer, index);
     });
@@ -204,6 +209,12 @@ export class Connections {
     events.onRefused(peer, [...peer.transfer.asked]);
     events.onLeft(peer, this.#find(peer.peerId) === undefined ? peer.peerId : undefined);
   }
+}
+
+function countOf({ peerPieces }: PeerWire, pieceCount: number): number {
+  let count = 0;
+  for (let index = 0; index < pieceCount; index++) if (peerPieces.get(index)) count++;
+  return count;
 }
 
 function hostOf({ remoteAddress = '' }: PeerWire): string {

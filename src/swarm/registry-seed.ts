@@ -15,6 +15,7 @@ const REST_FIRST_MS = 500;
 const MAX_BAD_PIECES = 2;
 interface Open extends OpenPiece {
   requested: boolean;
+  received: number;
 }
 
 /** One range request: its piece that is arriving (after the end: none), and its last. */
@@ -89,7 +90,7 @@ export class RegistrySeed {
     const runs = [...this.#runs];
     for (const index of indexes) {
       const requested = runs.some(({ next, last }) => next === index && index <= last);
-      this.#open.set(index, { requested });
+      this.#open.set(index, { requested, received: 0 });
     }
     if (delayMs === 0) return this.#startRuns(indexes);
     void sleep(delayMs, undefined, { signal: this.#end.signal }).then(
@@ -98,7 +99,7 @@ export class RegistrySeed {
     );
   }
 
-  /** Lets pieces go; a run that has begun ends before the first of them. */
+  /** Lets pieces go; a run ends before the first of them, in the midst of one that is arriving. */
   release(indexes: readonly number[]): void {
     for (const index of indexes) this.#open.delete(index);
   }
@@ -160,13 +161,17 @@ export class RegistrySeed {
           this.#handOver(index, bytes);
           await this.#options.ready(signal);
           startedAt = performance.now();
-          // The rest of the range is not wanted where its next piece was let go; what lies behind it still is.
-          if (index < last && !this.#open.has(index + 1)) {
-            this.#runs.delete(run);
-            return this.#startRuns(pieces.filter((later) => later > index));
-          }
           if (index < last) this.#mark(index + 1);
         }
+        // Read to its end, so that its connection can be used again.
+        if (assembly.next > last) continue;
+        // The rest of the range is not wanted where a piece was let go; what lies behind it still is.
+        const arriving = this.#open.get(assembly.next);
+        if (arriving === undefined) {
+          this.#runs.delete(run);
+          return this.#startRuns(pieces.filter((later) => later > assembly.next));
+        }
+        arriving.received = assembly.filled;
       }
       if (assembly.next <= last) throw new QuayctlError('protocol', 'the registry sent less than a piece');
     } catch (error) {
@@ -249,6 +254,11 @@ class Assembly {
       this.#filled = 0;
       yield { index: this.next++, bytes };
     }
+  }
+
+  /** Bytes of the piece that is being put together. */
+  get filled(): number {
+    return this.#filled;
   }
 
   /** @returns bytes of a piece that is not whole */

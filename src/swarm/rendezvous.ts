@@ -1,25 +1,49 @@
 /**
- * Highest-random-weight hashing (Thaler and Ravishankar, 1998): who is how fit to fetch piece `index` from the
- * registry. Every node computes the same weights for everybody, so ties are broken alike without talking.
- * @returns 0 to 2^32 - 1
+ * A peer as claims and ranks know it: 32 bits of its id and the torrent's. Every node computes the same for
+ * everybody, and other ones for another torrent, so that not the same few nodes do the work of all layers.
  */
-function weight(index: number, peerId: string): number {
-  // FNV-1a over the peer id, then the finalizer of MurmurHash3, which spreads neighbouring indexes.
-  let hash = 0x811c9dc5 ^ index;
-  for (let at = 0; at < peerId.length; at++) hash = Math.imul(hash ^ peerId.charCodeAt(at), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+export function peerTag(peerId: string, infoHash: string): number {
+  // FNV-1a over both
+  let hash = 0x811c9dc5;
+  for (const text of [peerId, infoHash]) {
+    for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  }
+  return mixed(hash);
 }
 
-/** True where `a` goes before `b` for this piece; equal weights are decided by the ids. */
-export function goesBefore(index: number, a: string, b: string): boolean {
+/** True where `a` goes before `b` for this piece: highest random weight (Thaler and Ravishankar, 1998). */
+export function goesBefore(index: number, a: number, b: number): boolean {
   const [ofA, ofB] = [weight(index, a), weight(index, b)];
   return ofA === ofB ? a > b : ofA > ofB;
 }
 
-/** All pieces, best first: where this node begins, so that nodes begin in different places. */
-export function rendezvousOrder(pieceCount: number, peerId: string): number[] {
-  const weights = Array.from({ length: pieceCount }, (_, index) => weight(index, peerId));
-  return [...weights.keys()].sort((a, b) => (weights[b] ?? 0) - (weights[a] ?? 0));
+/**
+ * A blob is fetched from its beginning to its end, a window of so many pieces after the other: its digest can only be
+ * taken in that order, and what lies in disorder at the end is hashed when all wait for it.
+ */
+const WINDOW_PIECES = 64;
+
+/** All pieces, best first: window by window, and within one each node begins in another place. */
+export function rendezvousOrder(pieceCount: number, tag: number): number[] {
+  const weights = Array.from({ length: pieceCount }, (_, index) => weight(index, tag));
+  const windowOf = (index: number): number => Math.floor(index / WINDOW_PIECES);
+  return [...weights.keys()].sort(
+    (a, b) => windowOf(a) - windowOf(b) || (weights[b] ?? 0) - (weights[a] ?? 0),
+  );
+}
+
+/** Different for every pair, the same for nobody else: whom of its peers a node tells what it has heard. */
+export function pairWeight(a: number, b: number): number {
+  return mixed(Math.imul(a, 0x9e3779b1) ^ b);
+}
+
+function weight(index: number, tag: number): number {
+  return mixed(tag ^ Math.imul(index + 1, 0x9e3779b1));
+}
+
+/** The finalizer of MurmurHash3, which spreads neighbouring numbers. 0 to 2^32 - 1. */
+function mixed(hash: number): number {
+  let bits = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);
+  return (bits ^ (bits >>> 16)) >>> 0;
 }

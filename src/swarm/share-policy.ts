@@ -1,41 +1,45 @@
-import type { Claimer } from './claims.ts';
+import type { Claim } from './claims.ts';
 import { goesBefore } from './rendezvous.ts';
 
 /** A piece that this node has opened at its registry peer. */
 export interface OpenPiece {
   /** Its bytes have been asked for; before that it can be let go at no cost. */
   readonly requested: boolean;
+  /** Bytes of it that have come; undefined: not known, so what is requested is never broken off. */
+  readonly received?: number;
 }
 
 /** All that the choice depends on. Times in milliseconds, rates in bytes per second. */
 export interface ShareView {
-  readonly selfId: string;
-  readonly now: number;
+  /** peerTag of this node. */
+  readonly selfTag: number;
   readonly pieceLength: number;
   readonly pieceCount: number;
-  /** All pieces, this node's best first (rendezvousOrder). */
+  /** Missing pieces, and perhaps some that are here; this node's best first (rendezvousOrder). */
   readonly order: readonly number[];
   /** Verified here. */
   readonly has: (index: number) => boolean;
   readonly open: ReadonlyMap<number, OpenPiece>;
   /** Some connected peer has it and is not stalled. */
   readonly held: (index: number) => boolean;
-  /** The connected peers that say they are fetching it. */
-  readonly claimers: (index: number, now: number) => readonly Claimer[];
+  /** Who says that it is fetching it. */
+  readonly claimers: (index: number) => readonly Claim[];
   /** The registry failed at it a moment ago. */
   readonly resting: (index: number) => boolean;
   /** Connected peers that are not stalled. */
   readonly peers: number;
-  /** The tracker has named peers, and they have not had the time to answer. */
-  readonly expecting: boolean;
-  /** How long there has been something to take from peers, without a break. */
-  readonly backlogMs: number;
-  /** The tracker has named nobody, or has had its time: a node without peers need not wait for some. */
+  /** What the tracker has named and that has not had the time to answer: nobody, nodes, or nodes that have all. */
+  readonly expecting: 'nobody' | 'nodes' | 'seeds';
+  /** The tracker has answered, or has had its time, or peers are here. */
   readonly settled: boolean;
-  /** What all peers together bring now. */
-  readonly peerRate: number;
-  /** What the registry brought when it was last asked; undefined: not known yet. */
-  readonly registryRate: number | undefined;
+  /** It is this node's turn to begin, whoever may answer later. */
+  readonly early: boolean;
+  /** This node is one of those that fetch (isFetcher). */
+  readonly fetcher: boolean;
+  /** Peers are clearly slower than the registry (arePeersSlow). */
+  readonly slowPeers: boolean;
+  /** What the registry brings is known. */
+  readonly knowsRegistry: boolean;
   /** How long one piece took from its request to its end; undefined: not known yet. */
   readonly pieceMs: number | undefined;
 }
@@ -43,13 +47,13 @@ export interface ShareView {
 export interface ShareDecision {
   /** To be opened, in this order; neighbours come next to each other and make one request. */
   readonly open: readonly number[];
-  /** To be let go. */
+  /** To be let go; one that is arriving is broken off. */
   readonly release: readonly number[];
 }
 
 /** Fewer would leave the pipe empty between two requests; more make the shares uneven (measured). */
 const MIN_OPEN = 2;
-const MAX_OPEN = 16;
+export const MAX_OPEN = 16;
 /** Of the registry's work is opened at once: hides the registry's delay where pieces are quick. */
 const OPEN_AHEAD_MS = 1000;
 /**
@@ -60,95 +64,94 @@ const FIRST_ALONE_BYTES = 8 * 1024 * 1024;
 const MAX_ALONE_BYTES = 256 * 1024 * 1024;
 /** Memory does not grow with it, claims do. */
 const OPEN_BYTES = 32 * 1024 * 1024;
-/** So long a backlog of what peers have is left to them, whatever the registry could do. */
-const PATIENCE_MS = 20_000;
-/** Before a rate of peers means anything. */
-const LEARN_MS = 4000;
-/** Peers are clearly slower when the registry is so many times faster. */
-const CLEARLY_FASTER = 2;
-/** A claim is believed this long, or four times the time that a piece takes (4 s was far too short: measured). */
-const MIN_CLAIM_MS = 15_000;
-const CLAIM_PIECE_TIMES = 4;
-
-/** How long a peer's claim is believed, milliseconds. */
-export function claimLifetime(pieceMs: number | undefined): number {
-  return Math.max(MIN_CLAIM_MS, CLAIM_PIECE_TIMES * (pieceMs ?? 0));
-}
+/** A piece that another brings too is broken off before this part of it is here; of one that began too early. */
+const WORTH_ENDING = 1 / 2;
+const HARDLY_BEGUN = 1 / 8;
 
 /**
- * Which pieces this node takes from the registry now. Alone: everything, in long runs. Among peers: a few pieces
- * that nobody has and nobody has claimed; and what peers have only where they are clearly slower.
+ * Which pieces this node takes from the registry now. Alone: everything, in long runs. Among peers, if it is one of
+ * those that fetch: a few pieces that nobody has and nobody has claimed. And what peers have only where they are
+ * clearly slower.
  */
 export function decideShares(view: ShareView): ShareDecision {
-  if (!view.settled) return { open: [], release: [] };
-  if (view.peers === 0 && !view.expecting) return decideAlone(view);
+  if (!view.settled) return { open: decideEarly(view), release: [] };
+  if (view.peers === 0 && view.expecting === 'nobody') return { open: decideAlone(view), release: [] };
   const release = toRelease(view);
   const places = openLimit(view) - (view.open.size - release.length);
-  if (places <= 0) return { open: [], release };
-  const ours = unheld(view, places);
-  const open = ours.length < places ? [...ours, ...fromSlowPeers(view, places - ours.length)] : ours;
-  return { open, release };
+  if (places <= 0 || (view.peers === 0 && view.expecting === 'seeds')) return { open: [], release };
+  const ours = view.fetcher ? unheld(view, places) : [];
+  return { open: [...ours, ...fromSlowPeers(view, places - ours.length)], release };
+}
+
+/** One piece at this node's best place: nodes that begin in the same moment hardly meet there. */
+function decideEarly(view: ShareView): number[] {
+  if (!view.early || view.open.size > 0) return [];
+  const first = view.order.find((index) => isCandidate(view, index));
+  return first === undefined ? [] : [first];
 }
 
 /**
- * One run of neighbours at a time. The first from this node's best place (others may be about to do the same), the
- * next where pieces are missing first.
+ * One run of neighbours at a time, the next while the last piece of the one before arrives. The first from this
+ * node's best place (others may be about to do the same), the next where pieces are missing first.
  */
-function decideAlone(view: ShareView): ShareDecision {
-  if (view.open.size > 0) return { open: [], release: [] };
+function decideAlone(view: ShareView): number[] {
+  if (view.open.size > 1) return [];
   const candidates = view.order.filter((index) => isCandidate(view, index));
   const begun = candidates.length < view.pieceCount;
   const first = begun ? candidates.toSorted((a, b) => a - b)[0] : candidates[0];
-  if (first === undefined) return { open: [], release: [] };
+  if (first === undefined) return [];
   const done = (view.pieceCount - candidates.length) * view.pieceLength;
   const bytes = Math.min(Math.max(done, FIRST_ALONE_BYTES), MAX_ALONE_BYTES);
   const most = Math.max(1, Math.floor(bytes / view.pieceLength));
   const open = [first];
   for (let next = first + 1; open.length < most && isCandidate(view, next); next++) open.push(next);
-  return { open, release: [] };
+  return open;
 }
 
 function isCandidate(view: ShareView, index: number): boolean {
   return index < view.pieceCount && !view.has(index) && !view.open.has(index) && !view.resting(index);
 }
 
+/** About a second of the registry's work at the pace that it has now, other nodes included. */
 function openLimit({ pieceMs, pieceLength }: ShareView): number {
   const wanted = pieceMs === undefined ? MIN_OPEN : Math.ceil(OPEN_AHEAD_MS / Math.max(1, pieceMs)) + 1;
   const roomy = Math.max(MIN_OPEN, Math.floor(OPEN_BYTES / pieceLength));
   return Math.min(Math.max(wanted, MIN_OPEN), MAX_OPEN, roomy);
 }
 
-/**
- * Not yet requested, and a peer has it meanwhile, or a peer with a better weight claimed it in the same moment;
- * and the long run of a node that is no longer alone, but for its first pieces.
- */
+/** What others bring; and the long run of a node that is no longer alone, but for its first pieces. */
 function toRelease(view: ShareView): number[] {
-  const release = new Set<number>();
-  // What was opened because peers are slow must not be let go because a peer has it: that would never end.
-  const slow = arePeersSlow(view);
-  for (const [index, { requested }] of view.open) {
-    if (requested) continue;
-    const rivals = view.claimers(index, view.now);
-    const loses = rivals.some(({ peer, fetching }) => fetching || goesBefore(index, peer, view.selfId));
-    if ((view.held(index) && !slow) || loses) release.add(index);
-  }
-  const kept = [...view.open.keys()].filter((index) => !release.has(index));
+  const kept: number[] = [];
+  const release: number[] = [];
+  for (const [index, piece] of view.open) (isOthers(view, index, piece) ? release : kept).push(index);
   // Bytes of requested pieces are on their way, so those stay even above the limit.
   const started = kept.filter((index) => view.open.get(index)?.requested === true);
   const waiting = kept.filter((index) => view.open.get(index)?.requested !== true);
   const places = Math.max(0, openLimit(view) - started.length);
-  for (const index of waiting.slice(places)) release.add(index);
-  return [...release];
+  return [...release, ...waiting.slice(places)];
 }
 
-/** Neighbours of what this node already has or fetches go first: fewer requests; then its own order. */
+/** Better left to others, who have it or bring it, or who are those that fetch. */
+function isOthers(view: ShareView, index: number, { requested, received = Infinity }: OpenPiece): boolean {
+  // What was opened because peers are slow must not be let go because a peer has it: that would never end.
+  if (view.held(index) && view.slowPeers) return false;
+  const most = requested ? view.pieceLength * WORTH_ENDING : Infinity;
+  if (received > most && requested) return false;
+  if (view.held(index)) return true;
+  if (!view.fetcher) return !requested || received < view.pieceLength * HARDLY_BEGUN;
+  return view
+    .claimers(index)
+    .some(
+      ({ tag, fetching }) =>
+        (fetching && !requested) || (fetching === requested && goesBefore(index, tag, view.selfTag)),
+    );
+}
+
+/** Neighbours of what this node already fetches go first: fewer requests; then its own order. */
 function unheld(view: ShareView, places: number): number[] {
   const chosen = new Set<number>();
   const free = (index: number): boolean =>
-    isCandidate(view, index) &&
-    !chosen.has(index) &&
-    !view.held(index) &&
-    view.claimers(index, view.now).length === 0;
+    isCandidate(view, index) && !chosen.has(index) && !view.held(index) && view.claimers(index).length === 0;
   const run = (from: number): void => {
     for (let next = from; chosen.size < places && free(next); next++) chosen.add(next);
   };
@@ -162,26 +165,12 @@ function unheld(view: ShareView, places: number): number[] {
 
 /** What peers have and are too slow for: one piece to learn what the registry does, more when it is faster. */
 function fromSlowPeers(view: ShareView, places: number): number[] {
-  if (!arePeersSlow(view)) return [];
-  const most = view.registryRate === undefined ? Math.min(places, view.open.size === 0 ? 1 : 0) : places;
+  if (!view.slowPeers || places <= 0) return [];
+  const most = view.knowsRegistry ? places : Math.min(places, view.open.size === 0 ? 1 : 0);
   const chosen: number[] = [];
   for (const index of view.order) {
     if (chosen.length >= most) break;
-    const free = isCandidate(view, index) && view.claimers(index, view.now).length === 0;
-    if (free && view.held(index)) chosen.push(index);
+    if (isCandidate(view, index) && view.held(index) && view.claimers(index).length === 0) chosen.push(index);
   }
   return chosen;
-}
-
-/**
- * Peers would need long for what they have, and the registry is clearly faster, as far as it is known. Whether a piece
- * of it is open already makes no difference: else opening it would change the answer.
- */
-function arePeersSlow(view: ShareView): boolean {
-  const { backlogMs, registryRate, peerRate, pieceLength } = view;
-  if (backlogMs < LEARN_MS) return false;
-  if (registryRate !== undefined && registryRate <= CLEARLY_FASTER * peerRate) return false;
-  let backlog = 0;
-  for (const index of view.order) if (!view.has(index) && view.held(index)) backlog += pieceLength;
-  return (backlog / Math.max(1, peerRate)) * 1000 >= PATIENCE_MS;
 }

@@ -1,50 +1,119 @@
-import type { PeerWire } from './peer-wire.ts';
 import type { PieceGeometry } from '../metainfo/metainfo.ts';
-import type { Availability } from './availability.ts';
-import { useClaims, type ClaimsLink } from './claims-extension.ts';
-import { ClaimBook, type ClaimMessage } from './claims.ts';
-import type { RegistrySeed } from './registry-seed.ts';
-import { rendezvousOrder } from './rendezvous.ts';
-import { claimLifetime, decideShares } from './share-policy.ts';
+import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
+import type { ClaimsHandlers, ClaimsLink } from './claims-extension.ts';
+import { ClaimBook } from './claims.ts';
+import { isFetcher, hasStrangers, type Standing } from './fetchers.ts';
+import { PieceTimes } from './piece-times.ts';
+import { pairWeight, peerTag, rendezvousOrder } from './rendezvous.ts';
+import { decideShares, type OpenPiece, type ShareDecision } from './share-policy.ts';
+import { SlowPeers } from './slow-peers.ts';
 
 /** Between a claim and its request: two claims of one moment meet before bytes are asked for. Milliseconds. */
 const SETTLE_MS = 30;
 /** Peers that the tracker named are waited for, with few pieces open, for so long. */
 const EXPECT_MS = 3000;
+/** Nodes that start together begin one after the other while nobody answers: no sooner, and within. */
+const EARLY_FIRST_MS = 150;
+const EARLY_SPREAD_MS = 350;
 /** Weight of the newest half second in a rate. */
 const RATE_WEIGHT = 0.4;
+/** So many peers are told what a node has heard: enough to reach everybody, few enough to cost nothing. */
+const RELAYS = 12;
+/** Without a new piece for so long, while nothing else is known, more nodes fetch. */
+const STALL_MS = 5000;
+/** More doublings reach any swarm. */
+const MAX_STALLS = 12;
+/** How often an idle node looks for claims that it could take over. */
+const TAKE_OVER_MS = 100;
+/** At the end a claim is late sooner, in means of the time of a piece. */
+const END_PATIENCE = 2;
 
-export interface SharesOptions {
+/** The registry as Shares sees it; RegistrySeed. */
+export interface RegistryPieces {
+  readonly open: ReadonlyMap<number, OpenPiece>;
+  /** Bytes. */
+  readonly received: number;
+  readonly pieceMs: number | undefined;
+  readonly lost: unknown;
+  isResting(index: number): boolean;
+  fetch(indexes: readonly number[], delayMs: number): void;
+  /** What is arriving is broken off. */
+  release(indexes: readonly number[]): void;
+}
+
+/** `Peer`: one connection, whatever it is. */
+export interface SharesOptions<Peer> {
   readonly selfId: string;
+  readonly infoHash: string;
   readonly geometry: PieceGeometry;
-  readonly availability: Availability;
+  /** Connected peers that are not stalled, and how many of them have a piece. */
+  readonly availability: { readonly wires: ReadonlySet<Peer>; of(index: number): number };
   readonly has: (index: number) => boolean;
-  readonly peerIdOf: (wire: PeerWire) => string;
-  readonly registry: RegistrySeed | undefined;
+  readonly peerIdOf: (peer: Peer) => string;
+  /** How many pieces it has. */
+  readonly countOf: (peer: Peer) => number;
+  readonly link: (peer: Peer, handlers: ClaimsHandlers) => ClaimsLink;
+  readonly registry: RegistryPieces | undefined;
+  /** Nodes that miss pieces, this one included, as a tracker counts them; undefined: not known. */
+  readonly swarmSize: () => number | undefined;
+  /** Milliseconds; performance.now() by default. */
+  readonly now?: () => number;
+  /** For the simulator's experiments. */
+  readonly fetchers?: number;
+}
+
+interface Linked {
+  readonly link: ClaimsLink;
+  readonly tag: number;
+  ready: boolean;
 }
 
 /** Carries out the SharePolicy: hears claims, decides, opens pieces at the registry, tells the others. */
-export class Shares {
-  readonly #options: SharesOptions;
+export class Shares<Peer> {
+  readonly #options: SharesOptions<Peer>;
+  readonly #now: () => number;
+  readonly #tag: number;
   readonly #book = new ClaimBook();
-  readonly #links = new Map<PeerWire, ClaimsLink>();
-  readonly #order: readonly number[];
+  readonly #times = new PieceTimes();
+  readonly #links = new Map<Peer, Linked>();
+  /** Own claims that others know of -> when they were made. */
+  readonly #claimed = new Map<number, number>();
+  #order: readonly number[];
   #settled = false;
-  #peerRate = 0;
-  #registryRate: number | undefined;
+  #early = false;
+  #expectingUntil = -Infinity;
+  #seeds = false;
+  #fetcher = true;
+  #stalls = 0;
+  #newsAt: number;
+  #lookedAt = -Infinity;
+  #relays: readonly Linked[] = [];
   #receivedBefore = 0;
   #registrySpeed = 0;
-  #expectingUntil = -Infinity;
-  #backlogSince: number | undefined;
+  readonly #slowPeers = new SlowPeers();
 
-  constructor(options: SharesOptions) {
+  constructor(options: SharesOptions<Peer>) {
     this.#options = options;
-    this.#order = rendezvousOrder(options.geometry.pieceCount, options.selfId);
+    this.#now = options.now ?? (() => performance.now());
+    this.#tag = peerTag(options.selfId, options.infoHash);
+    this.#order = rendezvousOrder(options.geometry.pieceCount, this.#tag);
+    this.#newsAt = this.#now();
   }
 
   /** What the registry brings now, bytes per second. */
   get registrySpeed(): number {
     return this.#options.registry?.lost === undefined ? this.#registrySpeed : 0;
+  }
+
+  /** When `early` is to be called, milliseconds after the first announce. */
+  get earlyMs(): number {
+    return EARLY_FIRST_MS + (this.#tag / 2 ** 32) * EARLY_SPREAD_MS;
+  }
+
+  /** Nobody has answered yet, and it is this node's turn to begin. */
+  early(): void {
+    this.#early = true;
+    this.decide();
   }
 
   /** The tracker named nobody, or has had its time. */
@@ -53,38 +122,48 @@ export class Shares {
     this.decide();
   }
 
-  /** The tracker named peers. */
-  expect(): void {
-    this.#expectingUntil = performance.now() + EXPECT_MS;
+  /** The tracker named peers. @param seeds some of them have all */
+  expect(seeds = false): void {
+    this.#expectingUntil = this.#now() + EXPECT_MS;
+    this.#seeds = seeds;
+    this.#settled = true;
+    this.#place();
+    this.decide();
   }
 
-  joined(wire: PeerWire): void {
-    const { geometry, peerIdOf, registry } = this.#options;
-    const link = useClaims(wire, geometry.pieceCount, {
+  joined(peer: Peer): void {
+    const { peerIdOf, infoHash, registry, link: connect } = this.#options;
+    // Who does not fetch need not be told, and is not counted on.
+    if (registry === undefined) return;
+    const tag = peerTag(peerIdOf(peer), infoHash);
+    const link = connect(peer, {
       onReady: () => {
+        linked.ready = true;
+        this.#place();
         // No longer alone: first let go of what was too much, then tell of the rest.
         this.decide();
-        const open = [...(registry?.open ?? [])];
-        const which = (requested: boolean): number[] =>
-          open.filter(([, piece]) => piece.requested === requested).map(([index]) => index);
-        link.send({ kind: 'fetching', pieces: which(true) });
-        link.send({ kind: 'claim', pieces: which(false) });
+        this.#introduce(link);
       },
-      onMessage: (message) => {
-        this.#book.hear(peerIdOf(wire), message, performance.now(), claimLifetime(registry?.pieceMs));
-        this.decide();
-      },
+      onMessage: (message) => this.#heard(tag, message),
     });
-    this.#links.set(wire, link);
+    const linked: Linked = { link, tag, ready: false };
+    this.#links.set(peer, linked);
   }
 
-  left(wire: PeerWire, gone: string | undefined): void {
-    this.#links.delete(wire);
-    if (gone !== undefined) this.#book.forget(gone);
+  left(peer: Peer, gone: string | undefined): void {
+    this.#links.delete(peer);
+    this.#place();
+    if (gone !== undefined) this.#book.forget(peerTag(gone, this.#options.infoHash));
   }
 
-  hasPiece(wire: PeerWire, index: number): void {
-    this.#book.fulfilled(this.#options.peerIdOf(wire), index);
+  hasPiece(peer: Peer, index: number): void {
+    const { availability } = this.#options;
+    if (availability.of(index) <= 1) this.#newsAt = this.#now();
+    if (this.#book.claimers(index).length === 0) return;
+    const tag = this.#links.get(peer)?.tag;
+    if (tag === undefined) return;
+    const took = this.#book.fulfilled(tag, index, this.#now());
+    if (took !== undefined) this.#times.observe(took);
   }
 
   /** Pieces came back from the registry without their bytes. */
@@ -94,61 +173,162 @@ export class Shares {
 
   /** @param peerBytes received from peers since the last call; @param seconds since then */
   tick(peerBytes: number, seconds: number): void {
-    const { registry } = this.#options;
-    const now = performance.now();
-    this.#book.expire(now);
-    if (!this.#hasBacklog()) this.#backlogSince = undefined;
-    else this.#backlogSince ??= now;
-    this.#peerRate += RATE_WEIGHT * (peerBytes / seconds - this.#peerRate);
+    const { registry, has } = this.#options;
+    const now = this.#now();
+    this.#order = this.#order.filter((index) => !has(index));
     if (registry === undefined) return;
     const bytes = registry.received - this.#receivedBefore;
     this.#receivedBefore = registry.received;
     this.#registrySpeed += RATE_WEIGHT * (bytes / seconds - this.#registrySpeed);
-    if (bytes === 0) return;
-    this.#registryRate ??= bytes / seconds;
-    this.#registryRate += RATE_WEIGHT * (bytes / seconds - this.#registryRate);
+    this.#book.expire(now, this.#patience());
+    const backlog = this.#look(now);
+    this.#slowPeers.observe({ ms: seconds * 1000, fromPeers: peerBytes, fromRegistry: bytes, backlog });
+    this.#place();
   }
 
   decide(): void {
-    const { registry, geometry, availability, has, selfId } = this.#options;
+    const { registry } = this.#options;
     if (registry === undefined || registry.lost !== undefined) return;
+    this.#learn(registry);
+    let decision = this.#decision(registry);
+    if (decision.open.length === 0 && this.#takesOver(registry)) decision = this.#decision(registry);
+    const { open, release } = decision;
+    if (release.length > 0) {
+      registry.release(release);
+      this.#tell({ kind: 'drop', pieces: release });
+    }
+    if (open.length === 0) return;
+    const now = this.#now();
+    const among = this.#links.size > 0 || now < this.#expectingUntil;
+    if (this.#links.size > 0) for (const index of open) this.#claimed.set(index, now);
+    registry.fetch(open, among ? SETTLE_MS : 0);
+    this.#tell({ kind: 'claim', pieces: open });
+  }
+
+  #decision(registry: RegistryPieces): ShareDecision {
+    const { geometry, availability, has } = this.#options;
     const peers = availability.wires.size;
-    const now = performance.now();
-    const { open, release } = decideShares({
-      selfId,
-      now,
+    const expecting = this.#now() < this.#expectingUntil ? (this.#seeds ? 'seeds' : 'nodes') : 'nobody';
+    return decideShares({
+      selfTag: this.#tag,
       pieceLength: geometry.pieceLength,
       pieceCount: geometry.pieceCount,
       order: this.#order,
       has,
       open: registry.open,
       held: (index) => availability.of(index) > 0,
-      claimers: (index, at) => this.#book.claimers(index, at),
+      claimers: (index) => this.#book.claimers(index),
       resting: (index) => registry.isResting(index),
       peers,
-      expecting: now < this.#expectingUntil,
-      backlogMs: this.#backlogSince === undefined ? 0 : now - this.#backlogSince,
+      expecting,
       // Peers that came first are as good as the tracker's word.
       settled: this.#settled || peers > 0,
-      peerRate: this.#peerRate,
-      registryRate: this.#registryRate,
+      early: this.#early,
+      fetcher: this.#fetcher,
+      slowPeers: this.#slowPeers.areSlow,
+      knowsRegistry: !this.#slowPeers.isTrying,
       pieceMs: registry.pieceMs,
     });
-    if (release.length > 0) {
-      registry.release(release);
-      if (peers > 0) this.#tell({ kind: 'drop', pieces: release });
-    }
-    if (open.length === 0) return;
-    registry.fetch(open, peers > 0 || now < this.#expectingUntil ? SETTLE_MS : 0);
-    this.#tell({ kind: 'claim', pieces: open });
   }
 
-  #hasBacklog(): boolean {
-    const { availability, has } = this.#options;
-    return this.#order.some((index) => !has(index) && availability.of(index) > 0);
+  /** What has come of own claims. */
+  #learn(registry: RegistryPieces): void {
+    for (const [index, since] of this.#claimed) {
+      if (registry.open.has(index)) continue;
+      this.#claimed.delete(index);
+      if (!this.#options.has(index)) continue;
+      const now = this.#now();
+      this.#times.observe(now - since);
+      this.#book.kept(since);
+      this.#newsAt = now;
+    }
+  }
+
+  /** At the end, with nothing left to do but what others are slow with. */
+  #takesOver(registry: RegistryPieces): boolean {
+    const now = this.#now();
+    const idle = this.#fetcher && registry.open.size === 0 && this.#times.mean !== undefined;
+    if (!idle || now - this.#lookedAt < TAKE_OVER_MS) return false;
+    this.#lookedAt = now;
+    const { overtaken, abandoned } = this.#patience();
+    const soon = Math.min(overtaken, END_PATIENCE * this.#times.mean);
+    return this.#book.expire(now, { overtaken: soon, abandoned });
+  }
+
+  #patience(): { readonly overtaken: number; readonly abandoned: number } {
+    const { patience, mean } = this.#times;
+    return { overtaken: patience, abandoned: mean === undefined ? patience : 4 * patience };
+  }
+
+  /** Once in a while, for it costs a look at all pieces. @returns bytes that peers have and this node lacks */
+  #look(now: number): number {
+    const { geometry, availability, has } = this.#options;
+    let backlog = 0;
+    let isWork = false;
+    for (const index of this.#order) {
+      if (has(index)) continue;
+      if (availability.of(index) > 0) backlog += geometry.pieceLength;
+      else isWork ||= this.#book.claimers(index).length === 0;
+    }
+    if (!isWork || this.#fetcher) this.#newsAt = now;
+    const patience = this.#times.mean === undefined ? STALL_MS * 2 ** this.#stalls : this.#times.patience;
+    if (now - this.#newsAt >= patience && this.#stalls < MAX_STALLS) {
+      this.#stalls++;
+      this.#newsAt = now;
+    }
+    return backlog;
+  }
+
+  /** This node's place in the swarm, and whom it tells what it hears. */
+  #place(): void {
+    const standing = this.#standing();
+    this.#fetcher = isFetcher(standing, this.#options.fetchers);
+    this.#relays = hasStrangers(standing)
+      ? [...this.#links.values()]
+          .filter(({ ready }) => ready)
+          .sort((a, b) => pairWeight(this.#tag, b.tag) - pairWeight(this.#tag, a.tag))
+          .slice(0, RELAYS)
+      : [];
+  }
+
+  #standing(): Standing {
+    const { geometry, countOf, swarmSize } = this.#options;
+    const others = [...this.#links]
+      .filter(([, { ready }]) => ready)
+      .map(([peer, { tag }]) => ({ tag, count: countOf(peer) }))
+      .filter(({ count }) => count < geometry.pieceCount);
+    const count = geometry.pieceCount - this.#order.length;
+    return {
+      self: { tag: this.#tag, count },
+      others,
+      swarmSize: swarmSize(),
+      pieceCount: geometry.pieceCount,
+      stalls: this.#stalls,
+    };
+  }
+
+  /** A new peer is told what is open here, and what is known of others. */
+  #introduce(link: ClaimsLink): void {
+    const open = [...(this.#options.registry?.open ?? [])];
+    for (const kind of ['fetching', 'claim'] as const) {
+      const pieces = open.filter(([, { requested }]) => requested === (kind === 'fetching'));
+      link.send({ kind, pieces: pieces.map(([index]) => index) });
+    }
+  }
+
+  #heard(from: number, message: ClaimMessage): void {
+    const others = 'claims' in message ? this.#ofOthers(message) : message;
+    const news = this.#book.hear(from, others, this.#now());
+    if (news !== undefined) for (const { link, tag } of this.#relays) if (tag !== from) link.send(news);
+    this.decide();
+  }
+
+  /** This node's own claims come back to it. */
+  #ofOthers({ kind, claims }: RelayedMessage): RelayedMessage {
+    return { kind, claims: claims.filter(({ tag }) => tag !== this.#tag) };
   }
 
   #tell(message: ClaimMessage): void {
-    for (const link of this.#links.values()) link.send(message);
+    for (const { link } of this.#links.values()) link.send(message);
   }
 }

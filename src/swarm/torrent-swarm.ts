@@ -3,6 +3,7 @@ import { pieceSpan } from '../metainfo/geometry.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
 import { Announcer } from './announcer.ts';
 import { Availability } from './availability.ts';
+import { useClaims } from './claims-extension.ts';
 import { Connections, type Peer } from './connections.ts';
 import { Dialler } from './dialler.ts';
 import { Download } from './download.ts';
@@ -42,7 +43,7 @@ export class TorrentSwarm implements Swarm {
   readonly #connections: Connections;
   readonly #picker: PiecePicker;
   readonly #registry: RegistrySeed | undefined;
-  readonly #shares: Shares;
+  readonly #shares: Shares<PeerWire>;
   readonly #dialler: Dialler;
   readonly #announcer: Announcer;
   readonly #lastPath: LastPath;
@@ -76,14 +77,7 @@ export class TorrentSwarm implements Swarm {
     this.#download = this.#makeDownload();
     this.#registry = this.#makeRegistry();
     this.#picker = this.#makePicker();
-    this.#shares = new Shares({
-      selfId: context.peerId,
-      geometry,
-      availability: this.#availability,
-      has: (index) => this.#pieces.has(index),
-      peerIdOf: (wire) => this.#connections.peerOf(wire)?.peerId ?? '',
-      registry: this.#registry,
-    });
+    this.#shares = this.#makeShares();
     this.#dialler = this.#makeDialler();
     this.#announcer = this.#makeAnnouncer();
     this.#lastPath = new LastPath(options, {
@@ -101,15 +95,14 @@ export class TorrentSwarm implements Swarm {
     signal.addEventListener('abort', this.#onAbort, { once: true });
     if (signal.aborted) return this.#onAbort();
     this.#lastPath.moved();
-    const settle = setTimeout(() => this.#shares.settle(), WAIT_FOR_TRACKER_MS);
     this.#timers.push(
       setInterval(() => this.#tick(), TICK_MS),
-      settle,
+      setTimeout(() => this.#shares.early(), this.#shares.earlyMs),
+      setTimeout(() => this.#shares.settle(), WAIT_FOR_TRACKER_MS),
     );
-    void this.#announcer.firstAnswer.then((peers) => {
-      if (peers > 0) return this.#shares.expect();
-      clearTimeout(settle);
-      this.#shares.settle();
+    void this.#announcer.firstAnswer.then((company) => {
+      if (company === 'nobody') this.#shares.settle();
+      else this.#shares.expect(company === 'seeds');
     });
   }
 
@@ -174,7 +167,7 @@ export class TorrentSwarm implements Swarm {
     if (this.#complete || !this.#pieces.isComplete || !this.#keeper.isIdle) return;
     this.#complete = true;
     this.#quiet();
-    for (const { wire } of this.#connections.peers) this.#settleInterest(wire);
+    for (const peer of this.#connections.peers) this.#settleInterest(peer);
     if (this.#tally.fromStorage < this.#options.metainfo.geometry.length) this.#announcer.completed();
     this.#done.resolve();
   }
@@ -217,7 +210,7 @@ export class TorrentSwarm implements Swarm {
           this.#picker.update();
         },
         onChanged: (peer) => {
-          this.#settleInterest(peer.wire);
+          this.#settleInterest(peer);
           this.#picker.update();
         },
         onRefused: (_peer, asked) => this.#download.refused(asked),
@@ -257,18 +250,19 @@ export class TorrentSwarm implements Swarm {
   }
 
   /** BEP 3: who wants nothing of a peer says so. Two that have everything want nothing of each other. */
-  #settleInterest(wire: PeerWire): void {
+  #settleInterest({ wire, count }: Peer): void {
     const { pieceCount } = this.#options.metainfo.geometry;
-    let theirs = 0;
-    let wanted = false;
-    for (let index = 0; index < pieceCount; index++) {
-      if (!wire.peerPieces.get(index)) continue;
-      theirs++;
-      wanted ||= !this.#pieces.has(index);
-    }
-    if (wanted) wire.interested();
+    if (this.#wantsOf(wire)) wire.interested();
     else wire.uninterested();
-    if (this.#complete && theirs === pieceCount) wire.destroy();
+    if (this.#complete && count === pieceCount) wire.destroy();
+  }
+
+  #wantsOf({ peerPieces }: PeerWire): boolean {
+    const { pieceCount } = this.#options.metainfo.geometry;
+    for (let index = 0; index < pieceCount; index++) {
+      if (peerPieces.get(index) && !this.#pieces.has(index)) return true;
+    }
+    return false;
   }
 
   #makeDownload(): Download {
@@ -301,6 +295,22 @@ export class TorrentSwarm implements Swarm {
         this.#registry?.open.has(index) === true || this.#download.isForAnother(index, peer),
       isFull: () => this.#keeper.isFull,
       onRound: () => this.#shares.decide(),
+    });
+  }
+
+  #makeShares(): Shares<PeerWire> {
+    const { geometry } = this.#options.metainfo;
+    return new Shares({
+      selfId: this.#context.peerId,
+      infoHash: this.infoHash,
+      geometry,
+      availability: this.#availability,
+      has: (index) => this.#pieces.has(index),
+      peerIdOf: (wire) => this.#connections.peerOf(wire)?.peerId ?? '',
+      countOf: (wire) => this.#connections.peerOf(wire)?.count ?? 0,
+      link: (wire, handlers) => useClaims(wire, geometry.pieceCount, handlers),
+      registry: this.#registry,
+      swarmSize: () => this.#announcer.missing,
     });
   }
 

@@ -16,7 +16,7 @@ export async function announceUdp(
   client.on('peer', (peer: unknown) => {
     if (typeof peer === 'string') peers.push(peer);
   });
-  let swarmSize: number | undefined;
+  let size: TrackerAnswer['size'];
   const fields = { uploaded, downloaded, left, numwant };
   let onAbort: (() => void) | undefined;
   try {
@@ -30,7 +30,7 @@ export async function announceUdp(
       client.on('error', fail);
       // The peers of an answer are named in the same tick, after it.
       client.on('update', ({ complete, incomplete }: { complete: number; incomplete: number }) => {
-        swarmSize = complete + incomplete;
+        size = { seeds: complete, missing: incomplete };
         setImmediate(resolve);
       });
       if (announce.event === 'started') client.start(fields);
@@ -42,7 +42,7 @@ export async function announceUdp(
       peers,
       intervalMs: undefined,
       minIntervalMs: undefined,
-      ...(swarmSize === undefined ? {} : { swarmSize }),
+      ...(size === undefined ? {} : { size }),
     };
   } finally {
     if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);

@@ -1,0 +1,86 @@
+import { parseArgs } from 'node:util';
+import { parseSize } from '../../src/base/units.ts';
+import { DEFAULTS, SCENARIOS } from './simulation/scenarios.ts';
+import { simulate, type SimulationOptions } from './simulation/simulation.ts';
+
+const HELP = `Swarms behind one thin gateway, in virtual time, with the program's own SharePolicy. The model stands at the head
+of scripts/bench/simulation/simulation.ts. Same seed, same figures.
+
+  scripts/bench/simulate [--nodes 8,10,100,1000] [--scenarios ${Object.keys(SCENARIOS).join(',')}]
+                         [--seed 1] [--runs 1] [--rate 60] [--lan 1000] [--size 128MiB] [--delay 20] [--startup 300]
+                         [--peers 50] [--fetchers 8]
+
+--rate, --lan   of the gateway and of a node's link, Mbit/s
+--delay         from a request to the registry to its first byte, milliseconds
+--peers         that the tracker names
+--fetchers      how many nodes fetch from the registry
+`;
+
+const BITS = 8;
+
+function main(): void {
+  const { values } = parseArgs({
+    options: {
+      nodes: { type: 'string', default: '8,10,100,1000' },
+      scenarios: { type: 'string', default: Object.keys(SCENARIOS).join(',') },
+      seed: { type: 'string', default: '1' },
+      runs: { type: 'string', default: '1' },
+      rate: { type: 'string', default: '60' },
+      lan: { type: 'string', default: '1000' },
+      size: { type: 'string', default: '128MiB' },
+      delay: { type: 'string', default: '20' },
+      startup: { type: 'string', default: '300' },
+      peers: { type: 'string', default: '50' },
+      fetchers: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return void process.stdout.write(HELP);
+  const perMs = (megabits: string): number => (Number(megabits) * 1e6) / BITS / 1000;
+  const common = {
+    ...DEFAULTS,
+    gatewayRate: perMs(values.rate),
+    lanRate: perMs(values.lan),
+    blobBytes: parseSize(values.size.replace(/iB$/, 'i')),
+    delayMs: Number(values.delay),
+    startupMs: Number(values.startup),
+    wantedPeers: Number(values.peers),
+    ...(values.fetchers === undefined ? {} : { fetchers: Number(values.fetchers) }),
+  };
+  print('nodes  scenario   seed   bound     last   last/bound   gateway/blob   slow nodes   unfinished   computed in');
+  for (const nodes of values.nodes.split(',').map(Number)) {
+    for (const scenario of values.scenarios.split(',')) {
+      const changes = SCENARIOS[scenario];
+      if (changes === undefined) throw new Error(`no scenario ${scenario}`);
+      for (let run = 0; run < Number(values.runs); run++) {
+        show(scenario, { ...common, nodes, seed: Number(values.seed) + run, ...changes(nodes) });
+      }
+    }
+  }
+}
+
+function show(scenario: string, options: SimulationOptions): void {
+  const started = performance.now();
+  const { makespanMs, boundMs, gatewayBytes, slowMs, unfinished } = simulate(options);
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+  print(
+    [
+      String(options.nodes).padStart(5),
+      ` ${scenario.padEnd(10)}`,
+      String(options.seed).padStart(4),
+      seconds(boundMs).padStart(7),
+      seconds(makespanMs).padStart(8),
+      (makespanMs / boundMs).toFixed(3).padStart(12),
+      (gatewayBytes / options.blobBytes).toFixed(3).padStart(14),
+      (slowMs === undefined ? '-' : seconds(slowMs)).padStart(12),
+      String(unfinished).padStart(12),
+      seconds(performance.now() - started).padStart(13),
+    ].join(' '),
+  );
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+main();

@@ -1,0 +1,285 @@
+import type { Random } from '../../../test/helpers/fuzz.ts';
+import type { ClaimMessage } from '../../../src/swarm/claim-messages.ts';
+import type { ClaimsHandlers, ClaimsLink } from '../../../src/swarm/claims-extension.ts';
+import { Shares } from '../../../src/swarm/shares.ts';
+import type { Gateway } from './gateway.ts';
+import { PieceSet } from './piece-set.ts';
+import { SimDownloads } from './sim-downloads.ts';
+import { SimRegistry } from './sim-registry.ts';
+import type { SimAnswer, SimTracker } from './sim-tracker.ts';
+import { Uplink, type Parcel } from './uplink.ts';
+import type { VirtualClock } from './virtual-clock.ts';
+
+/** On the LAN, with what the programs need to react: a message, a new connection, its extended handshake. */
+const MESSAGE_MS = 2;
+const CONNECT_MS = 15;
+const HANDSHAKE_MS = 5;
+/** Verified, written, told. */
+const HAVE_MS = 8;
+/** As in the real swarm: rounds of choice, ticks, announces (Announcer), connections. */
+const ROUND_MS = 25;
+const TICK_MS = 500;
+const SETTLE_MS = 500;
+const AGAIN_FIRST_MS = 1500;
+const AGAIN_GROWTH = 1.7;
+const AGAIN_MS = 30_000;
+const ENOUGH_PEERS = 8;
+const MAX_CONNECTIONS = 200;
+/** Of a slow node's link, what other traffic leaves at least. */
+const LEAST_PART = 0.1;
+
+/** What all nodes of a simulation share. */
+export interface World {
+  readonly clock: VirtualClock;
+  readonly random: Random;
+  readonly gateway: Gateway;
+  readonly tracker: SimTracker<SimNode>;
+  readonly pieceCount: number;
+  readonly pieceBytes: (index: number) => number;
+  readonly chunkBytes: number;
+  /** From a request to the registry to its first byte, milliseconds. */
+  readonly delayMs: number;
+  /** Of claim messages, that do not arrive. */
+  readonly lostClaims: number;
+  readonly fetchers: number | undefined;
+  readonly onDone: (node: SimNode) => void;
+}
+
+export interface NodeOptions {
+  readonly id: string;
+  /** Bytes per millisecond. */
+  readonly up: number;
+  readonly down: number;
+  /** It neither fetches nor downloads. */
+  readonly idle?: boolean;
+}
+
+/** A node's view of one of its peers. */
+export interface Remote {
+  readonly node: SimNode;
+  /** Chunks that it owes. */
+  asked: number;
+  /** How long it takes for one, a running mean. */
+  chunkMs: number;
+  handlers: ClaimsHandlers | undefined;
+  /** The other's view of this node. */
+  back: Remote | undefined;
+  gone: boolean;
+}
+
+/** One machine: the real Shares, and a model of everything around it. */
+export class SimNode {
+  readonly world: World;
+  readonly id: string;
+  readonly up: number;
+  readonly down: number;
+  readonly idle: boolean;
+  readonly has: PieceSet;
+  /** What its peers know that it has. */
+  readonly announced: PieceSet;
+  /** How many peers have each piece. */
+  readonly available: Uint16Array;
+  readonly remotes = new Map<SimNode, Remote>();
+  readonly registry: SimRegistry;
+  readonly shares: Shares<Remote>;
+  readonly #downloads: SimDownloads;
+  readonly #uplink: Uplink;
+  readonly #wires = new Set<Remote>();
+  #incomplete: number | undefined;
+  #downFreeAt = 0;
+  #isRoundSet = false;
+  #bytesBefore = 0;
+  #again = AGAIN_FIRST_MS;
+  gone = false;
+  complete = false;
+
+  constructor(world: World, { id, up, down, idle = false }: NodeOptions) {
+    this.world = world;
+    this.idle = idle;
+    this.id = id;
+    this.up = up;
+    this.down = down;
+    const { pieceCount, clock } = world;
+    this.has = new PieceSet(pieceCount);
+    this.announced = new PieceSet(pieceCount);
+    this.available = new Uint16Array(pieceCount);
+    this.registry = new SimRegistry({
+      ...world,
+      most: () => (this.#downloads.isBusy ? this.down / 2 : this.down) / Math.max(1, this.registry.flows),
+      onPiece: (index) => this.verified(index),
+    });
+    this.#uplink = new Uplink(clock, up);
+    this.#downloads = new SimDownloads(this, clock);
+    this.shares = new Shares<Remote>({
+      selfId: id,
+      infoHash: 'simulated',
+      geometry: { pieceCount, pieceLength: world.pieceBytes(0), length: pieceCount * world.pieceBytes(0) },
+      availability: { wires: this.#wires, of: (index) => this.available[index] ?? 0 },
+      has: (index) => this.has.has(index),
+      peerIdOf: ({ node }) => node.id,
+      countOf: ({ node }) => node.announced.count,
+      link: (remote, handlers) => this.#link(remote, handlers),
+      registry: this.registry,
+      swarmSize: () => this.#incomplete,
+      now: () => clock.now,
+      ...(world.fetchers === undefined ? {} : { fetchers: world.fetchers }),
+    });
+  }
+
+  start(): void {
+    const { clock } = this.world;
+    this.#announce();
+    clock.after(this.shares.earlyMs, () => !this.gone && this.shares.early());
+    clock.after(SETTLE_MS, () => !this.gone && this.shares.settle());
+    clock.after(this.world.random.below(TICK_MS), () => this.#tick());
+  }
+
+  /** The process ends; `silent`: its machine, so that nobody is told for a while. */
+  die(noticedAfterMs: number): void {
+    this.gone = true;
+    this.registry.close();
+    this.world.tracker.leave(this);
+    this.world.clock.after(noticedAfterMs, () => {
+      for (const other of this.remotes.keys()) other.#disconnected(this);
+    });
+  }
+
+  leavesToRegistry(index: number): boolean {
+    return this.registry.open.size > 0 && this.registry.open.has(index);
+  }
+
+  /** Bytes go out when their turn comes, unless they are taken back before; and in over the other's link. */
+  send(to: SimNode, bytes: number, onArrived: () => void): Parcel {
+    const { clock } = this.world;
+    const onSent = (): void => {
+      if (this.gone) return onArrived();
+      const rate = Math.max(to.down * LEAST_PART, to.down - to.registry.rate);
+      to.#downFreeAt = Math.max(to.#downFreeAt + bytes / rate, clock.now + MESSAGE_MS);
+      clock.after(to.#downFreeAt - clock.now, onArrived);
+    };
+    const parcel: Parcel = { bytes, state: 'waiting', onSent };
+    clock.after(MESSAGE_MS, () => this.#uplink.send(parcel));
+    return parcel;
+  }
+
+  verified(index: number): void {
+    if (this.gone || this.has.has(index)) return;
+    this.has.add(index);
+    this.#downloads.ended(index);
+    if (this.registry.open.has(index)) this.registry.release([index]);
+    this.#round();
+    this.world.clock.after(HAVE_MS, () => this.#tellHave(index));
+    if (this.has.count < this.world.pieceCount) return;
+    this.complete = true;
+    this.world.onDone(this);
+  }
+
+  #tellHave(index: number): void {
+    if (this.gone) return;
+    this.announced.add(index);
+    for (const { node, back } of this.remotes.values()) if (back !== undefined) node.#heardHave(back, index);
+  }
+
+  #heardHave(remote: Remote, index: number): void {
+    if (remote.gone || this.gone || this.complete) return;
+    this.available[index] = (this.available[index] ?? 0) + 1;
+    this.shares.hasPiece(remote, index);
+    if (this.#downloads.wants(index)) this.#downloads.pick(remote);
+    this.#round();
+  }
+
+  #round(): void {
+    if (this.#isRoundSet || this.complete || this.idle) return;
+    this.#isRoundSet = true;
+    this.world.clock.after(ROUND_MS, () => {
+      this.#isRoundSet = false;
+      if (!this.gone && !this.complete) this.shares.decide();
+    });
+  }
+
+  #tick(): void {
+    if (this.gone || this.complete) return;
+    const { bytes } = this.#downloads;
+    this.shares.tick(bytes - this.#bytesBefore, TICK_MS / 1000);
+    this.#bytesBefore = bytes;
+    for (const remote of this.#wires) this.#downloads.pick(remote);
+    this.shares.decide();
+    this.world.clock.after(TICK_MS, () => this.#tick());
+  }
+
+  #announce(): void {
+    if (this.gone) return;
+    const { tracker, clock } = this.world;
+    tracker.announce(this, (answer) => {
+      if (this.gone) return;
+      this.#answered(answer);
+      const few = !this.complete && this.remotes.size < ENOUGH_PEERS;
+      if (few) this.#again *= AGAIN_GROWTH;
+      clock.after(few ? this.#again / AGAIN_GROWTH : AGAIN_MS, () => this.#announce());
+    });
+  }
+
+  #answered({ peers, complete, incomplete }: SimAnswer<SimNode>): void {
+    const isFirst = this.#incomplete === undefined;
+    this.#incomplete = incomplete;
+    for (const peer of peers) {
+      this.world.clock.after(CONNECT_MS + this.world.random.below(CONNECT_MS), () => this.#connect(peer));
+    }
+    if (!isFirst) return;
+    if (peers.length > 0) this.shares.expect(complete > 0);
+    else this.shares.settle();
+  }
+
+  #connect(other: SimNode): void {
+    if (this.gone || other.gone || this.remotes.has(other)) return;
+    if (this.remotes.size >= MAX_CONNECTIONS || other.remotes.size >= MAX_CONNECTIONS) return;
+    const [here, there] = [this.#connected(other), other.#connected(this)];
+    here.back = there;
+    there.back = here;
+    this.world.clock.after(HANDSHAKE_MS, () => {
+      if (!here.gone) here.handlers?.onReady();
+      if (!there.gone) there.handlers?.onReady();
+    });
+  }
+
+  #connected(other: SimNode): Remote {
+    const remote: Remote = { node: other, asked: 0, chunkMs: 0, handlers: undefined, back: undefined, gone: false };
+    this.remotes.set(other, remote);
+    this.#wires.add(remote);
+    for (let index = 0; index < this.world.pieceCount; index++) {
+      if (other.announced.has(index)) this.available[index] = (this.available[index] ?? 0) + 1;
+    }
+    this.shares.joined(remote);
+    this.#downloads.pick(remote);
+    this.#round();
+    return remote;
+  }
+
+  #disconnected(other: SimNode): void {
+    const remote = this.remotes.get(other);
+    if (remote === undefined) return;
+    remote.gone = true;
+    this.remotes.delete(other);
+    this.#wires.delete(remote);
+    for (let index = 0; index < this.world.pieceCount; index++) {
+      if (other.announced.has(index)) this.available[index] = (this.available[index] ?? 0) - 1;
+    }
+    this.#downloads.lost(remote);
+    this.shares.left(remote, other.id);
+    this.#round();
+  }
+
+  #link(remote: Remote, handlers: ClaimsHandlers): ClaimsLink {
+    remote.handlers = handlers;
+    const { clock, random, lostClaims } = this.world;
+    return {
+      send: (message: ClaimMessage) => {
+        if ('pieces' in message && message.pieces.length === 0) return;
+        if (lostClaims > 0 && random.below(1000) < lostClaims * 1000) return;
+        clock.after(MESSAGE_MS + random.below(MESSAGE_MS), () => {
+          if (!remote.gone) remote.back?.handlers?.onMessage(message);
+        });
+      },
+    };
+  }
+}

@@ -1,0 +1,58 @@
+/** One node that takes part in the work. */
+export interface Member {
+  /** peerTag */
+  readonly tag: number;
+  /** Pieces that it has. */
+  readonly count: number;
+}
+
+/** What a node knows of the swarm when it looks for its own place in it. */
+export interface Standing {
+  readonly self: Member;
+  /** Connected peers that speak claims and miss pieces. */
+  readonly others: readonly Member[];
+  /** Nodes that miss pieces, this one included, as the tracker counts them; undefined: not known. */
+  readonly swarmSize: number | undefined;
+  readonly pieceCount: number;
+  /** How often the work has stood still. */
+  readonly stalls: number;
+}
+
+/**
+ * So many nodes fetch from the registry; the others take everything from them. Enough to fill the pipe while one or
+ * two are slow; more only make each piece come later (see scripts/bench/simulate --fetchers).
+ */
+export const FETCHERS = 8;
+/** A node is left behind when it has fewer pieces than half of the others, by so much: pieces, part of all. */
+const BEHIND_PIECES = 8;
+const BEHIND_PART = 16;
+/** A swarm so much larger than what a node is connected with is known to it only in part. */
+const PART = 1.5;
+const TAGS = 2 ** 32;
+
+/**
+ * Whether this node is one of the few that fetch. Who knows nearly everybody counts those that go before it; who knows
+ * a part of a large swarm draws a lot, which is its tag: both know without talking.
+ */
+export function isFetcher(standing: Standing, fetchers: number = FETCHERS): boolean {
+  const { self, others, swarmSize = 0, stalls } = standing;
+  const places = fetchers * 2 ** stalls;
+  const least = leastCount(standing);
+  if (self.count < least) return false;
+  if (swarmSize > PART * (others.length + 1)) return self.tag * swarmSize < places * TAGS;
+  let before = 0;
+  for (const { tag, count } of others) if (tag < self.tag && count >= least) before++;
+  return before < places;
+}
+
+/** Whether there are nodes with which this one is not connected: what it hears is to be passed on. */
+export function hasStrangers({ others, swarmSize = 0 }: Standing): boolean {
+  return swarmSize > others.length + 1;
+}
+
+/** Who has fewer leaves the registry to the others: its link is slow, or it has just come and takes from peers. */
+function leastCount({ self, others, pieceCount }: Standing): number {
+  const counts = [self, ...others].map(({ count }) => count).sort((a, b) => a - b);
+  const median = counts[Math.floor(counts.length / 2)] ?? 0;
+  return median - Math.max(BEHIND_PIECES, pieceCount / BEHIND_PART);
+}
