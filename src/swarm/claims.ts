@@ -89,11 +89,11 @@ export class ClaimBook {
       now - since > (since < overtakenBy || tag !== from ? patience.overtaken : patience.abandoned);
     let any = false;
     for (const index of this.#claims.keys()) {
-      for (const { tag, from } of this.#remove(index, isLate)) {
+      for (const { tag, from, since } of this.#remove(index, isLate)) {
         any = true;
         const teller = this.#tellers.get(from);
         if (teller === undefined || tag !== from) continue;
-        teller.broken++;
+        if (now - since > patience.abandoned) teller.broken++;
         teller.times.set(index, MAX_TIMES);
       }
     }

@@ -18,18 +18,24 @@ export function goesBefore(index: number, a: number, b: number): boolean {
 }
 
 /**
- * A blob is fetched from its beginning to its end, a window of so many pieces after the other: its digest can only be
- * taken in that order, and what lies in disorder at the end is hashed when all wait for it.
+ * How far a node may prefer a piece that suits it to one that lies before it. A blob is fetched about from its beginning
+ * to its end, since its digest can only be taken in that order: what lies in disorder at the end is hashed when all wait
+ * for it. Fewer pieces, and nodes meet at the same one.
  */
-const WINDOW_PIECES = 64;
+const LEAD_PIECES = 128;
 
-/** All pieces, best first: window by window, and within one each node begins in another place. */
+/** All pieces, best first: from the first to the last, but each node passes over what suits others better. */
 export function rendezvousOrder(pieceCount: number, tag: number): number[] {
-  const weights = Array.from({ length: pieceCount }, (_, index) => weight(index, tag));
-  const windowOf = (index: number): number => Math.floor(index / WINDOW_PIECES);
-  return [...weights.keys()].sort(
-    (a, b) => windowOf(a) - windowOf(b) || (weights[b] ?? 0) - (weights[a] ?? 0),
+  const places = Float64Array.from(
+    { length: pieceCount },
+    (_, index) => index + LEAD_PIECES * disinclination(index, tag),
   );
+  return [...places.keys()].sort((a, b) => (places[a] ?? 0) - (places[b] ?? 0));
+}
+
+/** 0 to 1, against the weight. */
+function disinclination(index: number, tag: number): number {
+  return 1 - weight(index, tag) / 2 ** 32;
 }
 
 /** Different for every pair, the same for nobody else: whom of its peers a node tells what it has heard. */
