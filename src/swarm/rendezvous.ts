@@ -24,13 +24,18 @@ export function goesBefore(index: number, a: number, b: number): boolean {
  */
 const LEAD_PIECES = 128;
 
-/** All pieces, best first: from the first to the last, but each node passes over what suits others better. */
+/**
+ * All pieces, best first: from the first to the last, but each node passes over what suits others better. The very first
+ * lies anywhere, since nodes that begin in the same moment have not heard of each other.
+ */
 export function rendezvousOrder(pieceCount: number, tag: number): number[] {
   const places = Float64Array.from(
     { length: pieceCount },
     (_, index) => index + LEAD_PIECES * disinclination(index, tag),
   );
-  return [...places.keys()].sort((a, b) => (places[a] ?? 0) - (places[b] ?? 0));
+  const order = [...places.keys()].sort((a, b) => (places[a] ?? 0) - (places[b] ?? 0));
+  const first = mixed(tag) % pieceCount;
+  return [first, ...order.filter((index) => index !== first)];
 }
 
 /** 0 to 1, against the weight. */
