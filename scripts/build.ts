@@ -52,6 +52,28 @@ const slimUndici: Plugin = {
   },
 };
 
+/**
+ * Parts of Node that most runs never use, though libraries name them first thing: loaded when they are called. undici
+ * is told that there is no HTTP/2, which it is not allowed to speak.
+ */
+const lazyNode: Plugin = {
+  name: 'lazy-node',
+  setup(context) {
+    context.onResolve({ filter: /^(?:node:)?child_process$/ }, ({ namespace }) =>
+      namespace === 'lazy'
+        ? { path: 'node:child_process', external: true }
+        : { path: 'child_process', namespace: 'lazy' },
+    );
+    context.onResolve({ filter: /^node:http2$/ }, () => ({ path: 'http2', namespace: 'lazy' }));
+    context.onLoad({ filter: /^child_process$/, namespace: 'lazy' }, () => ({
+      contents: `
+        const names = ['spawn', 'execFile', 'fork', 'exec', 'spawnSync', 'execFileSync', 'execSync'];
+        for (const name of names) exports[name] = (...given) => require('node:child_process')[name](...given);`,
+    }));
+    context.onLoad({ filter: /^http2$/, namespace: 'lazy' }, () => ({ contents: 'exports.constants = {};' }));
+  },
+};
+
 await rm(OUT, { recursive: true, force: true });
 const { metafile } = await build({
   absWorkingDir: ROOT,
@@ -65,7 +87,7 @@ const { metafile } = await build({
   platform: 'node',
   target: 'node22.19',
   external: EXTERNAL,
-  plugins: [leaveOut, slimUndici],
+  plugins: [leaveOut, slimUndici, lazyNode],
   legalComments: 'none',
   metafile: true,
   minifySyntax: true,
