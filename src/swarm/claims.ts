@@ -7,6 +7,7 @@ export interface Claim {
   readonly from: number;
   /** When it was heard, milliseconds. */
   readonly since: number;
+  /** Its bytes are known to be on their way. */
   readonly fetching: boolean;
 }
 
@@ -52,7 +53,7 @@ export class ClaimBook {
   hear(from: number, message: ClaimMessage, now: number): RelayedMessage | undefined {
     const told = 'claims' in message ? message.claims : message.pieces.map((index) => ({ index, tag: from }));
     const isEnd = message.kind === 'drop' || message.kind === 'withdrawn';
-    const fetching = message.kind !== 'claim';
+    const fetching = message.kind === 'fetching';
     const news = told.filter(({ index, tag }) =>
       isEnd
         ? this.#remove(index, (claim) => claim.tag === tag && (tag === from || claim.from !== tag)).length > 0

@@ -141,7 +141,7 @@ function isOthers(view: ShareView, index: number, { requested, received = Infini
   if (!view.fetcher) return !requested || received < view.pieceLength * HARDLY_BEGUN;
   return view
     .claimers(index)
-    .some(({ tag, fetching }) => (fetching && !requested) || (fetching === requested && goesBefore(index, tag, view.selfTag)));
+    .some(({ tag, fetching }) => (fetching && !requested) || goesBefore(index, tag, view.selfTag));
 }
 
 /** Neighbours of what this node already fetches go first: fewer requests; then its own order. */

@@ -23,6 +23,8 @@ const RELAYS = 12;
 const STALL_MS = 5000;
 /** More doublings reach any swarm. */
 const MAX_STALLS = 12;
+/** A piece that one peer alone has for so long, or twice what a late claim takes, does not spread. */
+const STUCK_MS = 3000;
 /** How often an idle node looks for claims that it could take over. */
 const TAKE_OVER_MS = 100;
 /** At the end a claim is late sooner, in means of the time of a piece. */
@@ -79,6 +81,8 @@ export class Shares<Peer> {
   /** Own claims that others know of -> when they were made. */
   readonly #claimed = new Map<number, number>();
   #order: readonly number[];
+  /** Piece -> since when somebody has it. */
+  readonly #heldSince = new Map<number, number>();
   #settled = false;
   #early = false;
   #expectingUntil = -Infinity;
@@ -158,7 +162,10 @@ export class Shares<Peer> {
 
   hasPiece(peer: Peer, index: number): void {
     const { availability } = this.#options;
-    if (availability.of(index) <= 1) this.#newsAt = this.#now();
+    if (availability.of(index) <= 1) {
+      this.#newsAt = this.#now();
+      this.#heldSince.set(index, this.#newsAt);
+    }
     if (this.#book.claimers(index).length === 0) return;
     const tag = this.#links.get(peer)?.tag;
     if (tag === undefined) return;
@@ -182,7 +189,13 @@ export class Shares<Peer> {
     this.#registrySpeed += RATE_WEIGHT * (bytes / seconds - this.#registrySpeed);
     this.#book.expire(now, this.#patience());
     const backlog = this.#look(now);
-    this.#slowPeers.observe({ ms: seconds * 1000, fromPeers: peerBytes, fromRegistry: bytes, backlog });
+    this.#slowPeers.observe({
+      ms: seconds * 1000,
+      fromPeers: peerBytes,
+      fromRegistry: bytes,
+      backlog,
+      fetcher: this.#fetcher,
+    });
     this.#place();
   }
 
@@ -216,7 +229,7 @@ export class Shares<Peer> {
       order: this.#order,
       has,
       open: registry.open,
-      held: (index) => availability.of(index) > 0,
+      held: (index) => this.#isHeld(index),
       claimers: (index) => this.#book.claimers(index),
       resting: (index) => registry.isResting(index),
       peers,
@@ -229,6 +242,14 @@ export class Shares<Peer> {
       knowsRegistry: !this.#slowPeers.isTrying,
       pieceMs: registry.pieceMs,
     });
+  }
+
+  /** One alone that has it for long and gives it to nobody has a slow link: as if it had it not. */
+  #isHeld(index: number): boolean {
+    const holders = this.#options.availability.of(index);
+    if (holders !== 1) return holders > 0;
+    const since = this.#heldSince.get(index);
+    return since === undefined || this.#now() - since < Math.max(STUCK_MS, 2 * this.#times.patience);
   }
 
   /** What has come of own claims. */
