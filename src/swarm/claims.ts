@@ -1,4 +1,4 @@
-import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
+import type { ClaimMessage, HeardClaim, RelayedMessage } from './claim-messages.ts';
 
 /** Somebody says that it is fetching a piece. Peers are known by their tags (peerTag). */
 export interface Claim {
@@ -25,8 +25,8 @@ const MAX_CLAIMS = 16;
 const MAX_RELAYED = 64;
 /** A claim that was let go may be made again, within reason: nobody holds a piece back for ever. */
 const MAX_TIMES = 4;
-/** A peer that let so many claims run out without having the piece is no longer believed. */
-const MAX_BROKEN = 4;
+/** A peer that still lacks so many pieces whose claims ran out is not believed. */
+const MAX_LATE = 4;
 /** Of one piece, by all peers: more are not listened to. */
 const MAX_CLAIMERS = 8;
 /** So many later claims must have come before one is overtaken. */
@@ -37,7 +37,8 @@ const NOBODY: readonly Claim[] = [];
 interface Teller {
   claims: number;
   relayed: number;
-  broken: number;
+  /** Pieces that it claimed, and did not have in time. */
+  readonly late: Set<number>;
   /** Piece -> how often it was believed. */
   readonly times: Map<number, number>;
 }
@@ -48,6 +49,7 @@ export class ClaimBook {
   readonly #tellers = new Map<number, Teller>();
   /** When the latest of those claims were made that have come, latest first. */
   #latestKept: number[] = [];
+  #isAnyLate = false;
 
   /** @returns what is news, to be passed on */
   hear(from: number, message: ClaimMessage, now: number): RelayedMessage | undefined {
@@ -64,10 +66,9 @@ export class ClaimBook {
 
   /** The peer has the piece. @returns how long its claim took; undefined if it had made none */
   fulfilled(tag: number, index: number, now: number): number | undefined {
+    this.#tellers.get(tag)?.late.delete(index);
     const [claim] = this.#remove(index, (claim) => claim.tag === tag);
     if (claim?.from !== tag) return undefined;
-    const teller = this.#tellers.get(tag);
-    if (teller !== undefined) teller.broken = Math.max(0, teller.broken - 1);
     this.kept(claim.since);
     return now - claim.since;
   }
@@ -77,28 +78,40 @@ export class ClaimBook {
     this.#latestKept = [...this.#latestKept, since].sort((a, b) => b - a).slice(0, LATER_ONES);
   }
 
-  /** The connection ended, and all that it told. */
-  forget(from: number): void {
-    for (const index of this.#claims.keys()) this.#remove(index, (claim) => claim.from === from);
+  /** The connection ended, and all that it told. @returns its own claims, of which others are to be told */
+  forget(from: number): RelayedMessage | undefined {
+    const claims: HeardClaim[] = [];
+    for (const index of this.#claims.keys()) {
+      for (const { tag } of this.#remove(index, (claim) => claim.from === from)) {
+        if (tag === from) claims.push({ index, tag });
+      }
+    }
     this.#tellers.delete(from);
+    return claims.length === 0 ? undefined : { kind: 'withdrawn', claims };
   }
 
   /** Ends what is late; the claimers are believed less. @returns whether there was any */
   expire(now: number, patience: Patience): boolean {
     const overtakenBy = this.#latestKept[LATER_ONES - 1] ?? -Infinity;
-    const isLate = ({ tag, from, since }: Claim): boolean =>
-      now - since > (since < overtakenBy || tag !== from ? patience.overtaken : patience.abandoned);
+    const isLate = ({ since }: Claim): boolean =>
+      now - since > (since < overtakenBy ? patience.overtaken : patience.abandoned);
     let any = false;
     for (const index of this.#claims.keys()) {
       for (const { tag, from } of this.#remove(index, isLate)) {
         any = true;
         const teller = this.#tellers.get(from);
         if (teller === undefined || tag !== from) continue;
-        teller.broken++;
+        teller.late.add(index);
+        this.#isAnyLate = true;
         teller.times.set(index, MAX_TIMES);
       }
     }
     return any;
+  }
+
+  /** Whether it matters who has the piece. */
+  isAbout(index: number): boolean {
+    return this.#claims.has(index) || this.#isAnyLate;
   }
 
   /** Who says that it fetches the piece. */
@@ -114,7 +127,7 @@ export class ClaimBook {
     if (known === undefined && claims.length >= MAX_CLAIMERS) return false;
     const teller = this.#teller(claim.from);
     const times = teller.times.get(index) ?? 0;
-    if (times >= MAX_TIMES || teller.broken >= MAX_BROKEN) return false;
+    if (times >= MAX_TIMES || teller.late.size >= MAX_LATE) return false;
     if (direct ? teller.claims >= MAX_CLAIMS : teller.relayed >= MAX_RELAYED) return false;
     // The claimer's own word takes the place of what others said.
     if (known !== undefined) this.#remove(index, ({ tag }) => tag === claim.tag);
@@ -146,7 +159,7 @@ export class ClaimBook {
   #teller(from: number): Teller {
     let teller = this.#tellers.get(from);
     if (teller === undefined) {
-      teller = { claims: 0, relayed: 0, broken: 0, times: new Map() };
+      teller = { claims: 0, relayed: 0, late: new Set(), times: new Map() };
       this.#tellers.set(from, teller);
     }
     return teller;

@@ -17,10 +17,22 @@ export function goesBefore(index: number, a: number, b: number): boolean {
   return ofA === ofB ? a > b : ofA > ofB;
 }
 
-/** All pieces, best first: where this node begins, so that nodes begin in different places. */
+/** A blob is gone through in so many windows, none of fewer pieces than that. */
+const WINDOWS = 4;
+const LEAST_WINDOW = 64;
+
+/**
+ * All pieces, best first: where this node begins, so that nodes begin in different places; one part of the blob after
+ * the other, so that what is here can be hashed from its beginning while the rest arrives. Larger parts: more is left
+ * to be hashed at the end. Smaller ones: more nodes meet at what is left of each.
+ */
 export function rendezvousOrder(pieceCount: number, tag: number): number[] {
+  const window = Math.max(LEAST_WINDOW, Math.ceil(pieceCount / WINDOWS));
   const weights = Array.from({ length: pieceCount }, (_, index) => weight(index, tag));
-  return [...weights.keys()].sort((a, b) => (weights[b] ?? 0) - (weights[a] ?? 0));
+  const windowOf = (index: number): number => Math.floor(index / window);
+  return [...weights.keys()].sort(
+    (a, b) => windowOf(a) - windowOf(b) || (weights[b] ?? 0) - (weights[a] ?? 0),
+  );
 }
 
 /** Different for every pair, the same for nobody else: whom of its peers a node tells what it has heard. */

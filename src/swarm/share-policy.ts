@@ -40,7 +40,7 @@ export interface ShareView {
   readonly slowPeers: boolean;
   /** What the registry brings is known. */
   readonly knowsRegistry: boolean;
-  /** How long one piece took from its request to its end; undefined: not known yet. */
+  /** How long one piece takes now from its claim to its end, whoever fetches it; undefined: not known yet. */
   readonly pieceMs: number | undefined;
 }
 

@@ -35,7 +35,6 @@ export interface RegistryPieces {
   readonly open: ReadonlyMap<number, OpenPiece>;
   /** Bytes. */
   readonly received: number;
-  readonly pieceMs: number | undefined;
   readonly lost: unknown;
   isResting(index: number): boolean;
   fetch(indexes: readonly number[], delayMs: number): void;
@@ -157,7 +156,9 @@ export class Shares<Peer> {
   left(peer: Peer, gone: string | undefined): void {
     this.#links.delete(peer);
     this.#place();
-    if (gone !== undefined) this.#book.forget(peerTag(gone, this.#options.infoHash));
+    if (gone === undefined) return;
+    const tag = peerTag(gone, this.#options.infoHash);
+    this.#passOn(tag, this.#book.forget(tag));
   }
 
   hasPiece(peer: Peer, index: number): void {
@@ -166,8 +167,7 @@ export class Shares<Peer> {
       this.#newsAt = this.#now();
       this.#heldSince.set(index, this.#newsAt);
     }
-    if (this.#book.claimers(index).length === 0) return;
-    const tag = this.#links.get(peer)?.tag;
+    const tag = this.#book.isAbout(index) ? this.#links.get(peer)?.tag : undefined;
     if (tag === undefined) return;
     const took = this.#book.fulfilled(tag, index, this.#now());
     if (took !== undefined) this.#times.observe(took);
@@ -240,7 +240,7 @@ export class Shares<Peer> {
       fetcher: this.#fetcher,
       slowPeers: this.#slowPeers.areSlow,
       knowsRegistry: !this.#slowPeers.isTrying,
-      pieceMs: registry.pieceMs,
+      pieceMs: this.#times.pace,
     });
   }
 
@@ -339,9 +339,12 @@ export class Shares<Peer> {
 
   #heard(from: number, message: ClaimMessage): void {
     const others = 'claims' in message ? this.#ofOthers(message) : message;
-    const news = this.#book.hear(from, others, this.#now());
-    if (news !== undefined) for (const { link, tag } of this.#relays) if (tag !== from) link.send(news);
+    this.#passOn(from, this.#book.hear(from, others, this.#now()));
     this.decide();
+  }
+
+  #passOn(from: number, news: RelayedMessage | undefined): void {
+    if (news !== undefined) for (const { link, tag } of this.#relays) if (tag !== from) link.send(news);
   }
 
   /** This node's own claims come back to it. */

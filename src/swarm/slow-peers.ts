@@ -67,7 +67,7 @@ export class SlowPeers {
       this.#triedMs += ms;
     }
     if (!wereSlow || this.areSlow) return;
-    this.#restMs = REST_MS;
+    this.#restMs = REST_MS * 2 ** this.#failures++;
     this.#watchedMs = 0;
     this.#triedMs = 0;
   }
