@@ -1,17 +1,31 @@
 // The sources in a checkout (Node strips the types), else the bundle: the published package has no sources.
 const { existsSync } = require('node:fs');
+const { homedir } = require('node:os');
 const { join } = require('node:path');
 const { pathToFileURL } = require('node:url');
+const { setFlagsFromString } = require('node:v8');
 
-// Compiled code is kept between runs, in the user's own cache: in a shared temporary folder others could plant code.
-const { enableCompileCache } = require('node:module');
-const { homedir } = require('node:os');
-const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-if (cache.startsWith('/')) enableCompileCache(join(cache, 'quayctl-code'));
+const SOURCES = join(__dirname, '../src/cli/main.ts');
+const BUNDLE = join(__dirname, '../dist/cli/main.cjs');
+const COMMANDS = new Set('docker rkt torrent pull seed serve login logout store version'.split(' '));
 
-const entries = ['../src/cli/main.ts', '../dist/cli/main.js'].map((path) => join(__dirname, path));
-const entry = entries.find(existsSync);
+const command = process.argv.slice(2, 5).filter((word) => COMMANDS.has(word));
 
-void import(pathToFileURL(entry).href)
+// Before any code is loaded: V8 takes compiled code back only under the flags under which it was made.
+// HTTP is read by a WebAssembly parser whose optimised twin costs more to make than a pull ever gains by it.
+const flags = ['--liftoff-only', '--no-wasm-tier-up', '--no-wasm-dynamic-tiering'];
+// Blocks die young, and V8 lets the space for the young grow until it holds 100 MB.
+if (command.includes('torrent')) flags.push('--semi-space-growth-factor=1');
+for (const flag of flags) setFlagsFromString(flag);
+
+function load() {
+  if (existsSync(SOURCES)) return import(pathToFileURL(SOURCES).href);
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
+  if (!cache.startsWith('/')) return require(BUNDLE);
+  const { loadCached } = require('./code-cache.js');
+  return loadCached(BUNDLE, join(cache, 'quayctl-code'), command.join('-') || 'help');
+}
+
+void Promise.resolve(load())
   .then(({ main }) => main(process.argv.slice(2)))
   .then((code) => process.exit(code));

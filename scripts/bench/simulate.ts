@@ -47,7 +47,9 @@ function main(): void {
     wantedPeers: Number(values.peers),
     ...(values.fetchers === undefined ? {} : { fetchers: Number(values.fetchers) }),
   };
-  print('nodes  scenario   seed   bound     last   last/bound   gateway/blob   slow nodes   unfinished   computed in');
+  print(
+    'nodes  scenario   seed   bound     last   last/bound   gateway/blob   slow nodes   unfinished   computed in',
+  );
   for (const nodes of values.nodes.split(',').map(Number)) {
     for (const scenario of values.scenarios.split(',')) {
       const changes = SCENARIOS[scenario];

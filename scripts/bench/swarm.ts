@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { mkdir } from 'node:fs/promises';
 import { parseSize } from '../../src/base/units.ts';
@@ -107,6 +107,8 @@ async function openService(
   const layout = await TestLayout.create(await tempDirectory(scope, 'swarm'));
   const entries = [{ name: 'blob', content: { random: size, seed: String(Math.random()) } }];
   const image = await layout.addImage({ layers: [{ entries, compression: 'none' }] }, `${REPOSITORY}:1`);
+  const small = [{ name: 'blob', content: { random: 2 ** 21, seed: 'small' } }];
+  await layout.addImage({ layers: [{ entries: small, compression: 'none' }] }, `${REPOSITORY}:small`);
   const { env } = await quayctlNode(scope);
   const listen = `${gateway.address}:7070`;
   const [program, args] = gateway.inside(process.execPath, [
@@ -125,8 +127,37 @@ async function openService(
     const { code, stderr } = await run(curl, curlArgs);
     if (code !== 0) throw new Error(stderr);
   }
+  await warmCode(scope, gateway, quayctl, `${listen}/${REPOSITORY}:small`, base);
   const blobUrl = `${base}/v2/${REPOSITORY}/blobs/${layer.digest}`;
   return { image: `${listen}/${REPOSITORY}:1`, service: base, torrent, blobUrl, quayctl };
+}
+
+/** The cache of compiled code is warm, as on any machine where the program has run before. */
+async function warmCode(
+  scope: Scope,
+  host: LanHost,
+  quayctl: string,
+  image: string,
+  service: string,
+): Promise<void> {
+  const { env } = await quayctlNode(scope);
+  const pull = [
+    process.execPath,
+    quayctl,
+    'torrent',
+    'pull',
+    image,
+    '--insecure',
+    '--torrent-service',
+    service,
+  ];
+  const [program, args] = host.inside('env', [`XDG_CACHE_HOME=${codeCache(quayctl)}`, ...pull]);
+  const { code, stderr } = await run(program, args, { env });
+  if (code !== 0) throw new Error(stderr);
+}
+
+function codeCache(quayctl: string): string {
+  return join(dirname(quayctl), 'cache');
 }
 
 async function runNode(
@@ -141,9 +172,8 @@ async function runNode(
   const figures = join(home, 'time');
   const command = client({ ...task, directory, address: node.address });
   const [program, args] = node.inside('/usr/bin/time', ['-f', TIME_FORMAT, '-o', figures, ...command.flat()]);
-  // The cache of compiled code is warm, as on any machine where the program has run before.
   const child = startProcess(program, args, {
-    env: { ...env, XDG_CACHE_HOME: join(task.quayctl, '../cache') },
+    env: { ...env, XDG_CACHE_HOME: codeCache(task.quayctl) },
   });
   scope.after(() => node.silence());
   const { code } = await child.exited;

@@ -1,4 +1,4 @@
-import { Agent, ProxyAgent, request, type Dispatcher } from 'undici';
+import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import { hostCertificates } from './certificates.ts';
 import { QuayctlError } from './errors.ts';
 import { networkError } from './network-error.ts';
@@ -59,8 +59,9 @@ export class Http {
       this.#options.onExchange?.(redact(`${method} ${url.href} -> ${outcome} (${ms} ms)`));
     };
     try {
-      const sent = request(url, {
-        dispatcher,
+      const sent = dispatcher.request({
+        origin: url.origin,
+        path: `${url.pathname}${url.search}`,
         method,
         headers: options.headers ?? {},
         body: options.body ?? null,

@@ -40,7 +40,10 @@ function makeSession(signal: AbortSignal): Session {
       err: (text) => void process.stderr.write(text),
       interactive: process.stderr.isTTY && process.env['TERM'] !== 'dumb',
       stderr: process.stderr,
-      stdin: process.stdin,
+      // Opened when it is read: a pull never does.
+      get stdin() {
+        return process.stdin;
+      },
     },
     env: process.env,
     home: homedir(),

@@ -1,6 +1,5 @@
 import { arch, platform as osName } from 'node:os';
 import { resolve } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
 import { Http } from '../base/http.ts';
 import { createRateLimiter } from '../base/rate-limiter.ts';
 import { redact } from '../base/redact.ts';
@@ -131,15 +130,12 @@ function lazyEngine(name: 'docker', session: Session): Promise<Engine> {
   return openEngine(name, { env: { ...session.env, HOME: session.home } });
 }
 
-/** Loaded at the first torrent: importing webtorrent alone takes half a second. */
+/** Loaded at the first torrent. */
 async function openSwarm(
   flags: TorrentFlags,
   shared: Pick<SwarmClientOptions, 'http' | 'downloadLimiter' | 'uploadLimiter'>,
   listener: Listener,
 ): Promise<SwarmClient> {
-  // Blocks die young, and V8 lets the space for the young grow until it holds 100 MB; what it keeps from growing costs
-  // a few per cent of the time.
-  setFlagsFromString('--semi-space-growth-factor=1');
   const { openSwarmClient } = await import('../swarm/open-swarm-client.ts');
   return openSwarmClient({
     lowerPort: flags.ports.lower,

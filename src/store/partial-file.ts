@@ -12,7 +12,7 @@ import { readExactly } from './read.ts';
 import type { SpanSet } from './spans.ts';
 
 /** Dirty pages beyond this are written out while the download goes on, so that the commit need not wait for them. */
-const SYNC_EVERY_BYTES = 64 * 1024 * 1024;
+const SYNC_EVERY_BYTES = 8 * 1024 * 1024;
 
 interface Opened {
   readonly descriptor: Descriptor;

@@ -19,6 +19,9 @@ const ANSWER_TIMEOUT_MS = 10_000;
 const STOPPED_TIMEOUT_MS = 2000;
 const WANTED_PEERS = 50;
 
+/** Who else is in a swarm: nobody, nodes that miss some of it, or also some that have everything. */
+export type Company = 'nobody' | 'nodes' | 'seeds';
+
 export interface AnnouncerOptions {
   /** The trackers' URLs, kept fresh. */
   readonly tokens: TrackerTokens;
@@ -37,26 +40,33 @@ export interface AnnouncerOptions {
 export class Announcer {
   readonly #stop = new AbortController();
   readonly #rounds: Round[];
-  readonly #firstAnswer = Promise.withResolvers<number>();
+  readonly #firstAnswer = Promise.withResolvers<Company>();
   #unanswered: number;
+  #missing: number | undefined;
 
   constructor(options: AnnouncerOptions) {
     const { places } = options.tokens;
-    this.#rounds = places.map((place) => new Round(place, options, this.#stop.signal));
+    const onAnswer = ({ size }: TrackerAnswer): void => void (this.#missing = size?.missing ?? this.#missing);
+    this.#rounds = places.map((place) => new Round(place, { ...options, onAnswer }, this.#stop.signal));
     this.#unanswered = this.#rounds.length;
-    if (this.#unanswered === 0) this.#firstAnswer.resolve(0);
+    if (this.#unanswered === 0) this.#firstAnswer.resolve('nobody');
   }
 
-  /** Peers named by the first tracker that names some; 0 when all have answered, or failed, without. */
-  get firstAnswer(): Promise<number> {
+  /** Who is there, by the first tracker that names somebody; nobody when all have answered, or failed, without. */
+  get firstAnswer(): Promise<Company> {
     return this.#firstAnswer.promise;
+  }
+
+  /** Peers that miss some of it, this one included, by the newest answer that counts them. */
+  get missing(): number | undefined {
+    return this.#missing;
   }
 
   start(): void {
     for (const round of this.#rounds) {
-      round.start((peers) => {
+      round.start((company) => {
         this.#unanswered--;
-        if (peers > 0 || this.#unanswered === 0) this.#firstAnswer.resolve(peers);
+        if (company !== 'nobody' || this.#unanswered === 0) this.#firstAnswer.resolve(company);
       });
     }
   }
@@ -74,17 +84,21 @@ export class Announcer {
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
-    this.#firstAnswer.resolve(0);
+    this.#firstAnswer.resolve('nobody');
     const signal = AbortSignal.timeout(STOPPED_TIMEOUT_MS);
     await Promise.all(this.#rounds.map((round) => round.stopped(signal)));
   }
+}
+
+interface RoundOptions extends AnnouncerOptions {
+  readonly onAnswer: (answer: TrackerAnswer) => void;
 }
 
 /** One tracker's turn, again and again. */
 class Round {
   /** Which of the torrent's trackers. */
   readonly #place: string;
-  readonly #options: AnnouncerOptions;
+  readonly #options: RoundOptions;
   readonly #signal: AbortSignal;
   #timer: NodeJS.Timeout | undefined;
   /** `started` was sent; perhaps its answer never came. */
@@ -97,15 +111,15 @@ class Round {
   #minIntervalMs = EARLY_FIRST_MS;
   #lastWarning: string | undefined;
 
-  constructor(place: string, options: AnnouncerOptions, signal: AbortSignal) {
+  constructor(place: string, options: RoundOptions, signal: AbortSignal) {
     this.#place = place;
     this.#options = options;
     this.#signal = signal;
     signal.addEventListener('abort', () => clearTimeout(this.#timer), { once: true });
   }
 
-  start(onFirst: (peers: number) => void): void {
-    void this.#turn().then((answer) => onFirst(answer === undefined ? 0 : othersIn(answer)));
+  start(onFirst: (company: Company) => void): void {
+    void this.#turn().then((answer) => onFirst(answer === undefined ? 'nobody' : companyIn(answer)));
   }
 
   hurry(): void {
@@ -178,6 +192,7 @@ class Round {
     this.#failures = 0;
     this.#lastAt = performance.now();
     if (answer.warning !== undefined) this.#warn(answer.warning);
+    this.#options.onAnswer(answer);
     for (const peer of answer.peers) this.#options.onPeer(peer);
     const interval = Math.min(
       Math.max(answer.intervalMs ?? DEFAULT_INTERVAL_MS, MIN_INTERVAL_MS),
@@ -215,9 +230,16 @@ class Round {
   }
 }
 
+function companyIn(answer: TrackerAnswer): Company {
+  if (othersIn(answer) === 0) return 'nobody';
+  return (answer.size?.seeds ?? 0) > 0 ? 'seeds' : 'nodes';
+}
+
 /** Peers besides ourselves, who are counted, and often named. */
-function othersIn({ peers, swarmSize }: TrackerAnswer): number {
-  return swarmSize === undefined ? peers.length : Math.min(peers.length, Math.max(0, swarmSize - 1));
+function othersIn({ peers, size }: TrackerAnswer): number {
+  return size === undefined
+    ? peers.length
+    : Math.min(peers.length, Math.max(0, size.seeds + size.missing - 1));
 }
 
 /** Chihaya's texts, and quayctl serve's (protocol.md). */

@@ -1,10 +1,10 @@
-import type Wire from 'bittorrent-protocol';
+import type { PeerWire } from './peer-wire.ts';
 
 /** How many connected peers have each piece; stalled peers do not count. */
 export class Availability {
   #counts: Uint16Array;
   readonly #pieceCount: number;
-  readonly #wires = new Set<Wire>();
+  readonly #wires = new Set<PeerWire>();
   #stale = true;
 
   constructor(pieceCount: number) {
@@ -12,16 +12,16 @@ export class Availability {
     this.#counts = new Uint16Array(pieceCount);
   }
 
-  get wires(): ReadonlySet<Wire> {
+  get wires(): ReadonlySet<PeerWire> {
     return this.#wires;
   }
 
-  add(wire: Wire): void {
+  add(wire: PeerWire): void {
     this.#wires.add(wire);
     this.#stale = true;
   }
 
-  remove(wire: Wire): void {
+  remove(wire: PeerWire): void {
     if (this.#wires.delete(wire)) this.#stale = true;
   }
 
@@ -30,7 +30,7 @@ export class Availability {
     this.#stale = true;
   }
 
-  have(wire: Wire, index: number): void {
+  have(wire: PeerWire, index: number): void {
     if (this.#stale || !this.#wires.has(wire)) return;
     this.#counts[index] = (this.#counts[index] ?? 0) + 1;
   }

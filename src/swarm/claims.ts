@@ -97,12 +97,14 @@ export class ClaimBook {
       now - since > (since < overtakenBy ? patience.overtaken : patience.abandoned);
     let any = false;
     for (const index of this.#claims.keys()) {
-      for (const { tag, from } of this.#remove(index, isLate)) {
+      for (const { tag, from, since } of this.#remove(index, isLate)) {
         any = true;
         const teller = this.#tellers.get(from);
         if (teller === undefined || tag !== from) continue;
-        teller.late.add(index);
-        this.#isAnyLate = true;
+        if (now - since > patience.abandoned) {
+          teller.late.add(index);
+          this.#isAnyLate = true;
+        }
         teller.times.set(index, MAX_TIMES);
       }
     }

@@ -1,13 +1,6 @@
-import type Wire from 'bittorrent-protocol';
-import type { Torrent } from 'webtorrent';
 import type { Availability } from './availability.ts';
-import {
-  boundHave,
-  dialledAddress,
-  isEncryptedEnough,
-  watchBlocks,
-  withdrawMetadataExtension,
-} from './privates.ts';
+import type { PeerWire } from './peer-wire.ts';
+import { Transfer, type Asked } from './transfer.ts';
 
 /** A peer that owes us something and brings nothing for so long is not counted on. Milliseconds. */
 const STALL_MS = 4000;
@@ -18,190 +11,213 @@ const MAX_CONNECTIONS = 200;
 const MAX_REMEMBERED = 5000;
 
 export interface ConnectionEvents {
-  /** After the duplicates are gone, before the extended handshake goes out. */
-  readonly onJoined: (wire: Wire) => void;
-  /** The bitfield is out: requests may be answered. */
-  readonly onReady: (wire: Wire) => void;
-  /** `gone`: the peer, when it was its only connection. */
-  readonly onLeft: (wire: Wire, gone: string | undefined) => void;
-  readonly onHave: (wire: Wire, index: number) => void;
-  readonly onBlock: (wire: Wire, index: number, offset: number, length: number, asked: boolean) => void;
-  readonly onStalled: (wire: Wire) => void;
+  /** A peer that is welcome: its handshake is here, ours goes out after this, where it has not. */
+  readonly onJoined: (peer: Peer) => void;
+  /** `gone`: the peer, when it was its only connection; `asked`: what it owed. */
+  readonly onLeft: (peer: Peer, gone: string | undefined) => void;
+  readonly onHave: (peer: Peer, index: number) => void;
+  /** It has other pieces than before, or unchoked us: there may be something to ask for. */
+  readonly onChanged: (peer: Peer) => void;
+  /** Requests that will not be answered. */
+  readonly onRefused: (peer: Peer, asked: readonly Asked[]) => void;
+  readonly onStalled: (peer: Peer) => void;
 }
 
-interface Connection {
+/** A connected peer. */
+export interface Peer {
+  readonly wire: PeerWire;
   readonly peerId: string;
-  readonly outgoing: boolean;
+  readonly transfer: Transfer;
+  /** Pieces that it has. */
+  count: number;
   /** Milliseconds: its last block, or the last time when nothing was owed. */
   progressAt: number;
   stalledUntil: number | undefined;
   stalls: number;
 }
 
+export interface ConnectionOptions {
+  readonly selfId: string;
+  readonly pieceCount: number;
+  /** No peer whose payload is readable on the way. */
+  readonly encryptedOnly: boolean;
+  readonly availability: Availability;
+  readonly events: ConnectionEvents;
+}
+
 /** The peers of one torrent: one connection with each, none with ourselves, none with liars. */
 export class Connections {
-  readonly #torrent: Torrent;
-  readonly #selfId: string;
-  readonly #availability: Availability;
-  readonly #events: ConnectionEvents;
-  readonly #connections = new Map<Wire, Connection>();
-  /** Addresses that were dialled -> who answered. */
+  readonly #options: ConnectionOptions;
+  readonly #peers = new Map<PeerWire, Peer>();
+  /** Addresses at which peers are reached -> who is there. */
   readonly #answered = new Map<string, string>();
   readonly #banned = new Set<string>();
 
-  constructor(torrent: Torrent, selfId: string, availability: Availability, events: ConnectionEvents) {
-    this.#torrent = torrent;
-    this.#selfId = selfId;
-    this.#availability = availability;
-    this.#events = events;
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
   }
 
   get size(): number {
-    return this.#connections.size;
+    return this.#peers.size;
   }
 
-  wires(): Wire[] {
-    return [...this.#connections.keys()];
+  get peers(): Iterable<Peer> {
+    return this.#peers.values();
   }
 
-  peerIdOf(wire: Wire): string {
-    return this.#connections.get(wire)?.peerId ?? '';
+  peerOf(wire: PeerWire): Peer | undefined {
+    return this.#peers.get(wire);
   }
 
   /** Not to be dialled: ourselves, a liar, or somebody we are connected with. */
   refuses(address: string): boolean {
     const peerId = this.#answered.get(address);
     if (peerId === undefined) return false;
-    return peerId === this.#selfId || this.#banned.has(peerId) || this.#find(peerId) !== undefined;
+    return peerId === this.#options.selfId || this.#banned.has(peerId) || this.#find(peerId) !== undefined;
   }
 
-  accept(wire: Wire, pieceCount: number): void {
+  /** Its handshake is here. @param address at which it was dialled */
+  accept(wire: PeerWire, address?: string): void {
+    const { selfId, encryptedOnly, availability, events } = this.#options;
     const { peerId } = wire;
-    if (peerId === null) return;
-    if (!isEncryptedEnough(this.#torrent.client, wire)) return wire.destroy();
-    withdrawMetadataExtension(wire);
-    const address = dialledAddress(this.#torrent, wire);
-    if (address !== undefined && this.#answered.size < MAX_REMEMBERED) this.#answered.set(address, peerId);
-    if (peerId === this.#selfId || this.#banned.has(peerId) || this.size >= MAX_CONNECTIONS) {
-      return wire.destroy();
-    }
-    const outgoing = wire.type === 'tcpOutgoing';
-    if (!this.#endDuplicate(wire, peerId, outgoing)) return;
-    const now = performance.now();
-    this.#connections.set(wire, { peerId, outgoing, progressAt: now, stalledUntil: undefined, stalls: 0 });
-    this.#listen(wire, pieceCount);
-    this.#availability.add(wire);
-    this.#events.onJoined(wire);
+    if (peerId === null || (encryptedOnly && !wire.isEncrypted)) return void wire.destroy();
+    if (address !== undefined) this.#remember(address, peerId);
+    const isWelcome = peerId !== selfId && !this.#banned.has(peerId) && this.size < MAX_CONNECTIONS;
+    if (!isWelcome || !this.#endDuplicate(wire, peerId)) return void wire.destroy();
+    const peer: Peer = {
+      wire,
+      peerId,
+      transfer: new Transfer(wire),
+      count: 0,
+      progressAt: performance.now(),
+      stalledUntil: undefined,
+      stalls: 0,
+    };
+    this.#peers.set(wire, peer);
+    availability.add(wire);
+    this.#listen(peer);
+    events.onJoined(peer);
   }
 
   /** Sent bytes that do not verify. */
-  ban(wire: Wire): void {
-    const connection = this.#connections.get(wire);
-    if (connection !== undefined && this.#banned.size < MAX_REMEMBERED) this.#banned.add(connection.peerId);
+  ban(wire: PeerWire): void {
+    const peer = this.#peers.get(wire);
+    if (peer !== undefined && this.#banned.size < MAX_REMEMBERED) this.#banned.add(peer.peerId);
     wire.destroy();
+  }
+
+  /** It brought something. */
+  progressed(peer: Peer): void {
+    peer.progressAt = performance.now();
+    if (peer.stalledUntil !== undefined) this.#revive(peer);
+    else peer.stalls = 0;
   }
 
   /** Looks for peers that owe something and bring nothing, and gives rested ones another chance. */
   tick(now: number): void {
-    for (const [wire, connection] of this.#connections) {
-      if (connection.stalledUntil !== undefined) {
-        if (now >= connection.stalledUntil) this.#revive(wire, connection, now);
+    for (const peer of this.#peers.values()) {
+      const { wire, transfer } = peer;
+      if (peer.stalledUntil !== undefined) {
+        if (now >= peer.stalledUntil) this.#revive(peer);
         continue;
       }
-      const owes = wire.requests.length > 0 || (wire.amInterested && wire.peerChoking);
-      if (!owes) connection.progressAt = now;
-      else if (now - connection.progressAt > STALL_MS) this.#stall(wire, connection, now);
+      const owes = transfer.count > 0 || (wire.amInterested && wire.peerChoking);
+      if (!owes) peer.progressAt = now;
+      else if (now - peer.progressAt > STALL_MS) this.#stall(peer, now);
     }
   }
 
-  /** What was asked of this piece is taken back from everybody. */
-  cancel(index: number): void {
-    for (const wire of this.#connections.keys()) cancelRequests(wire, (piece) => piece === index);
+  close(): void {
+    for (const wire of [...this.#peers.keys()]) wire.destroy();
   }
 
-  #find(peerId: string): [Wire, Connection] | undefined {
-    for (const entry of this.#connections) if (entry[1].peerId === peerId) return entry;
+  #find(peerId: string): Peer | undefined {
+    for (const peer of this.#peers.values()) if (peer.peerId === peerId) return peer;
     return undefined;
+  }
+
+  #remember(address: string, peerId: string): void {
+    if (this.#answered.size < MAX_REMEMBERED) this.#answered.set(address, peerId);
   }
 
   /**
    * Both ends dial each other. Both keep the connection that the greater peer id dialled, so both end the same.
    * @returns false when it is the new one that ends
    */
-  #endDuplicate(wire: Wire, peerId: string, outgoing: boolean): boolean {
-    const found = this.#find(peerId);
-    if (found === undefined) return true;
-    const [former, { outgoing: formerOutgoing }] = found;
-    const keepOurs = this.#selfId > peerId;
-    if (formerOutgoing === outgoing || outgoing !== keepOurs) {
-      wire.destroy();
-      return false;
-    }
-    this.#left(former);
-    former.destroy();
+  #endDuplicate(wire: PeerWire, peerId: string): boolean {
+    const former = this.#find(peerId);
+    if (former === undefined) return true;
+    const keepOurs = this.#options.selfId > peerId;
+    if (former.wire.incoming === wire.incoming || wire.incoming === keepOurs) return false;
+    former.wire.destroy();
     return true;
   }
 
-  #listen(wire: Wire, pieceCount: number): void {
-    boundHave(wire, pieceCount);
-    watchBlocks(wire, (index, offset, length, asked) => {
-      const connection = this.#connections.get(wire);
-      if (connection !== undefined && asked) this.#progress(wire, connection);
-      this.#events.onBlock(wire, index, offset, length, asked);
+  #listen(peer: Peer): void {
+    const { availability, events } = this.#options;
+    const { wire, transfer } = peer;
+    const changed = (): void => {
+      availability.changed();
+      peer.count = countOf(wire, this.#options.pieceCount);
+      events.onChanged(peer);
+    };
+    for (const event of ['bitfield', 'have-all', 'have-none']) wire.on(event, changed);
+    wire.on('extended', (name: string) => {
+      // BEP 10: where it is reached. An incoming connection comes from another port.
+      const port = wire.peerExtendedHandshake['p'];
+      if (name === 'handshake' && typeof port === 'number')
+        this.#remember(`${hostOf(wire)}:${port}`, peer.peerId);
+      changed();
     });
-    const changed = (): void => this.#availability.changed();
-    for (const event of ['bitfield', 'have-all', 'have-none', 'extended']) wire.on(event, changed);
     wire.on('have', (index: number) => {
-      this.#availability.have(wire, index);
-      this.#events.onHave(wire, index);
+      if (index < 0 || index >= this.#options.pieceCount) return void wire.destroy();
+      peer.count++;
+      availability.have(wire, index);
+      events.onHave(peer, index);
     });
     wire.on('unchoke', () => {
-      const connection = this.#connections.get(wire);
-      if (connection !== undefined) this.#progress(wire, connection);
+      this.progressed(peer);
+      events.onChanged(peer);
     });
-    wire.once('close', () => this.#left(wire));
-    const ready = (): void => {
-      // webtorrent sends the bitfield in a microtask; an unchoke before it would break the connection.
-      setImmediate(() => {
-        if (!wire.destroyed && this.#connections.has(wire)) this.#events.onReady(wire);
-      });
-    };
-    if (this.#torrent.ready) ready();
-    else this.#torrent.once('ready', ready);
+    // BEP 6: with the fast extension each request is refused by name.
+    wire.on('choke', () => {
+      if (!wire.hasFast) events.onRefused(peer, transfer.cancel());
+    });
+    wire.once('close', () => this.#left(peer));
   }
 
-  #progress(wire: Wire, connection: Connection): void {
-    const now = performance.now();
-    connection.progressAt = now;
-    if (connection.stalledUntil !== undefined) this.#revive(wire, connection, now);
-    else connection.stalls = 0;
+  #stall(peer: Peer, now: number): void {
+    const { availability, events } = this.#options;
+    peer.stalledUntil = now + STALL_REST_MS * 2 ** peer.stalls;
+    peer.stalls++;
+    availability.remove(peer.wire);
+    events.onRefused(peer, peer.transfer.cancel());
+    events.onStalled(peer);
   }
 
-  #stall(wire: Wire, connection: Connection, now: number): void {
-    connection.stalledUntil = now + STALL_REST_MS * 2 ** connection.stalls;
-    connection.stalls++;
-    this.#availability.remove(wire);
-    cancelRequests(wire, () => true);
-    this.#events.onStalled(wire);
+  #revive(peer: Peer): void {
+    peer.stalledUntil = undefined;
+    peer.progressAt = performance.now();
+    this.#options.availability.add(peer.wire);
+    this.#options.events.onChanged(peer);
   }
 
-  #revive(wire: Wire, connection: Connection, now: number): void {
-    connection.stalledUntil = undefined;
-    connection.progressAt = now;
-    this.#availability.add(wire);
-  }
-
-  #left(wire: Wire): void {
-    const connection = this.#connections.get(wire);
-    if (connection === undefined) return;
-    this.#connections.delete(wire);
-    this.#availability.remove(wire);
-    this.#events.onLeft(wire, this.#find(connection.peerId) === undefined ? connection.peerId : undefined);
+  #left(peer: Peer): void {
+    const { availability, events } = this.#options;
+    this.#peers.delete(peer.wire);
+    availability.remove(peer.wire);
+    events.onRefused(peer, [...peer.transfer.asked]);
+    events.onLeft(peer, this.#find(peer.peerId) === undefined ? peer.peerId : undefined);
   }
 }
 
-function cancelRequests(wire: Wire, which: (piece: number) => boolean): void {
-  for (const { piece, offset, length } of wire.requests.slice()) {
-    if (which(piece)) wire.cancel(piece, offset, length);
-  }
+function countOf({ peerPieces }: PeerWire, pieceCount: number): number {
+  let count = 0;
+  for (let index = 0; index < pieceCount; index++) if (peerPieces.get(index)) count++;
+  return count;
+}
+
+function hostOf({ remoteAddress = '' }: PeerWire): string {
+  const plain = remoteAddress.replace(/^::ffff:(?=\d+\.)/, '');
+  return plain.includes(':') ? `[${plain}]` : plain;
 }

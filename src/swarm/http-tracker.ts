@@ -96,9 +96,12 @@ function parse(bytes: Uint8Array): BDictionary | undefined {
   }
 }
 
-function swarmSize(complete: BValue | undefined, incomplete: BValue | undefined): { swarmSize?: number } {
+function swarmSize(
+  complete: BValue | undefined,
+  incomplete: BValue | undefined,
+): Pick<TrackerAnswer, 'size'> {
   const known = typeof complete === 'number' && typeof incomplete === 'number';
-  return known ? { swarmSize: complete + incomplete } : {};
+  return known ? { size: { seeds: complete, missing: incomplete } } : {};
 }
 
 function seconds(value: BValue | undefined): number | undefined {

@@ -13,10 +13,8 @@ export function takePieceBuffer(length: number): Uint8Array {
   return bytes;
 }
 
-/** Nobody looks at it any more. */
+/** Nobody looks at it any more, and nobody writes into it. */
 export function givePieceBuffer(bytes: Uint8Array): void {
-  // Part of something larger, which others may look at.
-  if (bytes.length !== bytes.buffer.byteLength) return;
   spare.push(bytes);
   spareBytes += bytes.length;
   while (spareBytes > MAX_SPARE_BYTES) spareBytes -= spare.shift()?.length ?? spareBytes;

@@ -1,47 +1,50 @@
-import type Wire from 'bittorrent-protocol';
-import type { Torrent } from 'webtorrent';
 import type { Availability } from './availability.ts';
-import { hasFreeBlocks, isBegun, isWaitingForDisk, requestBlock } from './privates.ts';
+import type { Peer } from './connections.ts';
+import type { Pieces } from './pieces.ts';
 
 /** One choice for many blocks (swarm.md: choosing after every block took 60 % of the CPU). Milliseconds. */
 const COALESCE_MS = 25;
-/** Blocks under way at one peer at most: 8 MiB, more than a LAN holds. */
-const MAX_REQUESTS = 512;
-const BLOCK = 2 ** 14;
 /** What half-done pieces may hold in memory; over it, begun pieces are ended first. Bytes, pieces. */
 const MAX_BEGUN_BYTES = 16 * 1024 * 1024;
-const MIN_BEGUN = 4;
-/** Peers may be faster than the disk: so much waits for it in memory, and no more is asked for. Bytes. */
-const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024;
+const MIN_BEGUN = 2;
+/** At the end, what somebody has owed for so long is asked of a peer that has nothing else to do. Milliseconds. */
+const OVERDUE_MS = 750;
 /** Places in a sort key: availability, then chance, then the index. */
 const INDEX_PLACES = 2 ** 20;
 const CHANCE_PLACES = 2 ** 12;
 
-export interface PickerRules {
+export interface PickerOptions {
+  readonly pieceCount: number;
+  readonly pieceLength: number;
+  readonly pieces: Pieces;
+  readonly availability: Availability;
+  readonly peers: () => Iterable<Peer>;
   /** The registry brings it, or it is not for this peer. */
-  readonly leaves: (index: number, wire: Wire) => boolean;
-  /** After every round: time for decisions about the registry. */
+  readonly leaves: (index: number, peer: Peer) => boolean;
+  /** The disk is behind: nothing more is asked for. */
+  readonly isFull: () => boolean;
+  /** Before every round: time for decisions about the registry. */
   readonly onRound: () => void;
 }
 
 /** Chooses which blocks are asked of which peer: begun pieces first, then the rarest (BEP 3). */
 export class PiecePicker {
-  readonly #torrent: Torrent;
-  readonly #availability: Availability;
-  readonly #rules: PickerRules;
-  readonly #chance: number[];
-  #order: number[] = [];
+  readonly #options: PickerOptions;
+  readonly #chance: readonly number[];
+  #order: readonly number[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
 
-  constructor(torrent: Torrent, pieceCount: number, availability: Availability, rules: PickerRules) {
-    this.#torrent = torrent;
-    this.#availability = availability;
-    this.#rules = rules;
-    this.#chance = Array.from({ length: pieceCount }, () => Math.floor(Math.random() * CHANCE_PLACES));
+  constructor(options: PickerOptions) {
+    this.#options = options;
+    this.#chance = Array.from({ length: options.pieceCount }, () =>
+      Math.floor(Math.random() * CHANCE_PLACES),
+    );
   }
 
   /** Soon, once for all that happened meanwhile. */
   update(): void {
+    if (this.#stopped) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.#round();
@@ -49,52 +52,94 @@ export class PiecePicker {
   }
 
   stop(): void {
+    this.#stopped = true;
     clearTimeout(this.#timer);
   }
 
   /** Tops up the requests of one peer. */
-  pick(wire: Wire): void {
-    const torrent = this.#torrent;
-    if (torrent.destroyed || !torrent.ready || wire.destroyed || wire.type === 'webSeed') return;
-    if (wire.peerChoking || !this.#availability.wires.has(wire)) return;
-    const limit = Math.min(2 + Math.ceil(wire.downloadSpeed() / BLOCK), MAX_REQUESTS);
-    if (wire.requests.length > limit / 2) return;
+  pick(peer: Peer): void {
+    if (!this.#mayAsk(peer)) return;
+    const { pieces, leaves } = this.#options;
+    let { room } = peer.transfer;
+    if (room <= 0) return;
+    const { peerPieces } = peer.wire;
     for (const index of this.#order) {
-      const piece = torrent.pieces[index];
-      if (piece === null || piece === undefined || !hasFreeBlocks(piece)) continue;
-      if (!wire.peerPieces.get(index) || this.#rules.leaves(index, wire)) continue;
-      while (wire.requests.length < limit && requestBlock(torrent, wire, index));
-      if (wire.requests.length >= limit) return;
+      if (!peerPieces.get(index) || !pieces.hasFree(index) || leaves(index, peer)) continue;
+      room = this.#ask(peer, index, room);
+      if (room <= 0) return;
+    }
+    if (peer.transfer.count === 0) this.#askOverdue(peer);
+  }
+
+  /** It has just come to have this piece, and may be idle. */
+  pickPiece(peer: Peer, index: number): void {
+    const { pieces, leaves } = this.#options;
+    if (!this.#mayAsk(peer) || !pieces.hasFree(index) || leaves(index, peer)) return;
+    if (pieces.begun.size >= this.#mostBegun && !pieces.begun.has(index)) return;
+    this.#ask(peer, index, peer.transfer.room);
+  }
+
+  get #mostBegun(): number {
+    return Math.max(MIN_BEGUN, MAX_BEGUN_BYTES / this.#options.pieceLength);
+  }
+
+  #mayAsk({ wire, stalledUntil }: Peer): boolean {
+    return (
+      !this.#stopped &&
+      !wire.destroyed &&
+      !wire.peerChoking &&
+      stalledUntil === undefined &&
+      !this.#options.isFull()
+    );
+  }
+
+  /** @returns the room that is left */
+  #ask(peer: Peer, index: number, room: number): number {
+    const longest = peer.wire.longestBlock;
+    let left = room;
+    while (left > 0) {
+      const range = this.#options.pieces.askNext(index, longest);
+      if (range === undefined) break;
+      peer.transfer.ask(index, range);
+      left -= range.length;
+    }
+    return left;
+  }
+
+  /** Nobody waits for one slow peer while others have the same. */
+  #askOverdue(peer: Peer): void {
+    const { pieces, peers, leaves } = this.#options;
+    const before = performance.now() - OVERDUE_MS;
+    for (const { transfer } of peers()) {
+      if (transfer === peer.transfer) continue;
+      for (const asked of transfer.asked) {
+        if (asked.at > before) break;
+        const { index, offset, length } = asked;
+        if (!peer.wire.peerPieces.get(index) || leaves(index, peer)) continue;
+        if (length > peer.wire.longestBlock) continue;
+        if (peer.transfer.room <= 0) return;
+        if (!peer.transfer.has(index, offset, length) && pieces.askAgain(index, asked))
+          peer.transfer.ask(index, asked);
+      }
     }
   }
 
   #round(): void {
-    if (this.#torrent.destroyed || !this.#torrent.ready) return;
-    this.#rules.onRound();
-    this.#order = this.#sorted();
-    for (const wire of shuffled([...this.#availability.wires])) this.pick(wire);
+    this.#options.onRound();
+    this.#order = this.#options.isFull() ? [] : this.#sorted();
+    for (const peer of shuffled([...this.#options.peers()])) this.pick(peer);
   }
 
-  #sorted(): number[] {
-    const { pieces } = this.#torrent;
-    const most = Math.max(MIN_BEGUN, MAX_BEGUN_BYTES / (pieces.find((piece) => piece !== null)?.length ?? 1));
-    let unwritten = 0;
-    const begun: number[] = [];
+  #sorted(): readonly number[] {
+    const { pieces, availability, pieceCount } = this.#options;
+    const begun = [...pieces.begun.keys()];
+    if (begun.length >= this.#mostBegun) return begun;
     const keys: number[] = [];
-    for (let index = 0; index < pieces.length; index++) {
-      const piece = pieces[index];
-      if (piece === null || piece === undefined) continue;
-      if (isWaitingForDisk(piece)) {
-        unwritten += piece.length;
-        continue;
-      }
-      const count = this.#availability.of(index);
-      if (count === 0) continue;
-      if (isBegun(piece)) begun.push(index);
-      else keys.push((count * CHANCE_PLACES + (this.#chance[index] ?? 0)) * INDEX_PLACES + index);
+    for (let index = 0; index < pieceCount; index++) {
+      if (pieces.has(index) || pieces.begun.has(index)) continue;
+      const count = availability.of(index);
+      if (count > 0) keys.push((count * CHANCE_PLACES + (this.#chance[index] ?? 0)) * INDEX_PLACES + index);
     }
-    if (unwritten > MAX_UNWRITTEN_BYTES) return [];
-    if (begun.length >= most) return begun;
     const rare = Float64Array.from(keys).sort();
     return [...begun, ...Array.from(rare, (key) => key % INDEX_PLACES)];
   }

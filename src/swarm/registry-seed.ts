@@ -2,11 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import { pieceSpan, type PieceGeometry } from '../metainfo/geometry.ts';
+import { givePieceBuffer, takePieceBuffer } from './piece-buffers.ts';
 import type { OpenPiece } from './share-policy.ts';
 import type { RangeSource } from './swarm-client.ts';
 
-/** Pieces handed over that have not verified yet: bounds memory where the network is faster than the disk. */
-const UNVERIFIED_BYTES = 4 * 1024 * 1024;
 /** After so many failures on end, the registry is given up, ... */
 const MAX_FAILURES = 4;
 /** ... or when a run failed after so long without a byte: its source has tried again and again inside. */
@@ -14,11 +13,9 @@ const FRUITLESS_MS = 10_000;
 const REST_FIRST_MS = 500;
 /** Wrong bytes may be a broken transfer once; then the torrent and the registry mean different content. */
 const MAX_BAD_PIECES = 2;
-/** Buffers kept for the next pieces. */
-const MAX_SPARE = 4;
-
 interface Open extends OpenPiece {
   requested: boolean;
+  received: number;
 }
 
 /** One range request: its piece that is arriving (after the end: none), and its last. */
@@ -31,8 +28,10 @@ export interface RegistrySeedOptions {
   readonly source: RangeSource;
   readonly geometry: PieceGeometry;
   readonly limiter: RateLimiter;
-  /** A whole piece, not verified yet; `settled` is to be called when it has verified, or not. */
-  readonly onPiece: (index: number, bytes: Uint8Array) => void;
+  /** A whole piece, whose bytes belong to whoever is told. @returns false when they do not verify */
+  readonly onPiece: (index: number, bytes: Uint8Array) => boolean;
+  /** Resolves when more can be taken: the network may be faster than the disk. */
+  readonly ready: (signal: AbortSignal) => Promise<void>;
   /** Received and of no use. */
   readonly onWasted: (bytes: number) => void;
   /** Pieces were let go because of a failure; they are resting, or the registry has been given up. */
@@ -50,10 +49,6 @@ export class RegistrySeed {
   readonly #runs = new Set<Run>();
   readonly #restingUntil = new Map<number, number>();
   readonly #end = new AbortController();
-  /** Handed over, not settled: bytes. */
-  #unverified = 0;
-  readonly #spare: Uint8Array[] = [];
-  #onSettled = Promise.withResolvers<void>();
   #failures = 0;
   #badPieces = 0;
   #lost: unknown;
@@ -95,7 +90,7 @@ export class RegistrySeed {
     const runs = [...this.#runs];
     for (const index of indexes) {
       const requested = runs.some(({ next, last }) => next === index && index <= last);
-      this.#open.set(index, { requested });
+      this.#open.set(index, { requested, received: 0 });
     }
     if (delayMs === 0) return this.#startRuns(indexes);
     void sleep(delayMs, undefined, { signal: this.#end.signal }).then(
@@ -104,23 +99,14 @@ export class RegistrySeed {
     );
   }
 
-  /** Lets pieces go; a run that has begun ends before the first of them. */
+  /** Lets pieces go; a run ends before the first of them, in the midst of one that is arriving. */
   release(indexes: readonly number[]): void {
     for (const index of indexes) this.#open.delete(index);
-  }
-
-  /** The piece that was handed over has verified, came from elsewhere, or was wrong. */
-  settled(index: number, verdict: 'good' | 'bad'): void {
-    if (!this.#open.delete(index)) return;
-    if (verdict === 'bad') this.#bad(index);
-    this.#onSettled.resolve();
-    this.#onSettled = Promise.withResolvers();
   }
 
   close(): void {
     this.#end.abort();
     this.#open.clear();
-    this.#onSettled.resolve();
   }
 
   #bad(index: number): void {
@@ -158,7 +144,7 @@ export class RegistrySeed {
     const { end } = pieceSpan(geometry, last);
     const stop = new AbortController();
     const signal = AbortSignal.any([this.#end.signal, stop.signal]);
-    const assembly = new Assembly(geometry, first, this.#spare);
+    const assembly = new Assembly(geometry, first);
     this.#mark(first);
     let startedAt = performance.now();
     let heardAt = startedAt;
@@ -172,15 +158,20 @@ export class RegistrySeed {
           const now = performance.now();
           this.#learn(now - startedAt);
           run.next = index + 1;
-          await this.#handOver(index, bytes);
+          this.#handOver(index, bytes);
+          await this.#options.ready(signal);
           startedAt = performance.now();
-          // The rest of the range is not wanted where its next piece was let go; what lies behind it still is.
-          if (index < last && !this.#open.has(index + 1)) {
-            this.#runs.delete(run);
-            return this.#startRuns(pieces.filter((later) => later > index));
-          }
           if (index < last) this.#mark(index + 1);
         }
+        // Read to its end, so that its connection can be used again.
+        if (assembly.next > last) continue;
+        // The rest of the range is not wanted where a piece was let go; what lies behind it still is.
+        const arriving = this.#open.get(assembly.next);
+        if (arriving === undefined) {
+          this.#runs.delete(run);
+          return this.#startRuns(pieces.filter((later) => later > assembly.next));
+        }
+        arriving.received = assembly.filled;
       }
       if (assembly.next <= last) throw new QuayctlError('protocol', 'the registry sent less than a piece');
     } catch (error) {
@@ -195,7 +186,7 @@ export class RegistrySeed {
       this.#runs.delete(run);
       // Also where the run ended early: the rest of the range is not wanted.
       stop.abort();
-      this.#options.onWasted(assembly.pending);
+      this.#options.onWasted(assembly.drop());
     }
   }
 
@@ -204,22 +195,11 @@ export class RegistrySeed {
     if (piece !== undefined) piece.requested = true;
   }
 
-  async #handOver(index: number, bytes: Uint8Array): Promise<void> {
-    if (!this.#open.has(index)) return this.#options.onWasted(bytes.length);
-    this.#unverified += bytes.length;
-    this.#options.onPiece(index, bytes);
-    void this.#untilSettled(index).then(() => {
-      this.#unverified -= bytes.length;
-      // Nobody looks at it any more; new ones for every piece would wait for the garbage collector.
-      if (bytes.length === this.#options.geometry.pieceLength && this.#spare.length < MAX_SPARE) {
-        this.#spare.push(bytes);
-      }
-    });
-    while (this.#unverified >= UNVERIFIED_BYTES && !this.#end.signal.aborted) await this.#onSettled.promise;
-  }
-
-  async #untilSettled(index: number): Promise<void> {
-    while (this.#open.has(index)) await this.#onSettled.promise;
+  #handOver(index: number, bytes: Uint8Array): void {
+    if (!this.#open.delete(index)) {
+      this.#options.onWasted(bytes.length);
+      givePieceBuffer(bytes);
+    } else if (!this.#options.onPiece(index, bytes)) this.#bad(index);
   }
 
   #learn(ms: number): void {
@@ -250,21 +230,14 @@ export class RegistrySeed {
 /** Puts chunks of a run together into pieces. */
 class Assembly {
   readonly #geometry: PieceGeometry;
-  readonly #spare: Uint8Array[];
   /** The piece that is being put together. */
   next: number;
   #piece: Uint8Array | undefined;
   #filled = 0;
 
-  constructor(geometry: PieceGeometry, first: number, spare: Uint8Array[]) {
+  constructor(geometry: PieceGeometry, first: number) {
     this.#geometry = geometry;
-    this.#spare = spare;
     this.next = first;
-  }
-
-  /** Bytes of a piece that is not whole. */
-  get pending(): number {
-    return this.#filled;
   }
 
   *add(chunk: Uint8Array): Generator<{ index: number; bytes: Uint8Array }> {
@@ -283,9 +256,20 @@ class Assembly {
     }
   }
 
+  /** Bytes of the piece that is being put together. */
+  get filled(): number {
+    return this.#filled;
+  }
+
+  /** @returns bytes of a piece that is not whole */
+  drop(): number {
+    if (this.#piece !== undefined) givePieceBuffer(this.#piece);
+    this.#piece = undefined;
+    return this.#filled;
+  }
+
   #empty(): Uint8Array {
     const { start, end } = pieceSpan(this.#geometry, this.next);
-    const whole = end - start === this.#geometry.pieceLength;
-    return (whole ? this.#spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(end - start);
+    return takePieceBuffer(end - start);
   }
 }

@@ -22,14 +22,16 @@ const WINDOWS = 4;
 const LEAST_WINDOW = 64;
 
 /**
- * All pieces, best first: where this node begins, so that nodes begin in different places; one part of the blob after
- * the other, so that what is here can be hashed from its beginning while the rest arrives. Larger parts: more is left
- * to be hashed at the end. Smaller ones: more nodes meet at what is left of each.
+ * All pieces, best first: one part of the blob after the other, so that what is here can be hashed from its beginning
+ * while the rest arrives; in each every node begins in another place. Larger parts: more is left to be hashed at the
+ * end. Smaller ones: more nodes meet at what is left of each. The very first piece lies anywhere, since nodes that
+ * begin in the same moment have not heard of each other.
  */
 export function rendezvousOrder(pieceCount: number, tag: number): number[] {
   const window = Math.max(LEAST_WINDOW, Math.ceil(pieceCount / WINDOWS));
   const weights = Array.from({ length: pieceCount }, (_, index) => weight(index, tag));
-  const windowOf = (index: number): number => Math.floor(index / window);
+  const first = mixed(tag) % pieceCount;
+  const windowOf = (index: number): number => (index === first ? -1 : Math.floor(index / window));
   return [...weights.keys()].sort(
     (a, b) => windowOf(a) - windowOf(b) || (weights[b] ?? 0) - (weights[a] ?? 0),
   );

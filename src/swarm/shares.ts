@@ -25,10 +25,12 @@ const STALL_MS = 5000;
 const MAX_STALLS = 12;
 /** A piece that one peer alone has for so long, or twice what a late claim takes, does not spread. */
 const STUCK_MS = 3000;
+/** A claim is believed at least so long before the end (4 s were far too short: measured). */
+const ABANDONED_MS = 15_000;
 /** How often an idle node looks for claims that it could take over. */
 const TAKE_OVER_MS = 100;
-/** At the end a claim is late sooner, in means of the time of a piece. */
-const END_PATIENCE = 2;
+/** At the end a claim is late sooner, in means of the time of a piece: flows through one pipe are very unequal. */
+const END_PATIENCE = 4;
 
 /** The registry as Shares sees it; RegistrySeed. */
 export interface RegistryPieces {
@@ -271,14 +273,16 @@ export class Shares<Peer> {
     const idle = this.#fetcher && registry.open.size === 0 && this.#times.mean !== undefined;
     if (!idle || now - this.#lookedAt < TAKE_OVER_MS) return false;
     this.#lookedAt = now;
-    const { overtaken, abandoned } = this.#patience();
-    const soon = Math.min(overtaken, END_PATIENCE * this.#times.mean);
+    const { abandoned } = this.#patience();
+    const soon = Math.max(this.#times.patience, END_PATIENCE * this.#times.mean);
     return this.#book.expire(now, { overtaken: soon, abandoned });
   }
 
   #patience(): { readonly overtaken: number; readonly abandoned: number } {
     const { patience, mean } = this.#times;
-    return { overtaken: patience, abandoned: mean === undefined ? patience : 4 * patience };
+    const abandoned = Math.max(ABANDONED_MS, mean === undefined ? patience : 4 * patience);
+    // Before the end nobody waits for one piece: there are others to fetch.
+    return { overtaken: abandoned, abandoned };
   }
 
   /** Once in a while, for it costs a look at all pieces. @returns bytes that peers have and this node lacks */

@@ -21,6 +21,8 @@ const TRY_MS = 2000;
 const CLEARLY_FASTER = 2;
 /** After a try that was of no use. */
 const REST_MS = 60_000;
+/** A verdict for the registry holds so long; then peers alone are watched again. */
+const TRUST_MS = 60_000;
 /** Weight of the newest look in a rate. */
 const NEWEST = 0.2;
 
@@ -66,8 +68,8 @@ export class SlowPeers {
       this.#together = mean(this.#together, rate, this.#triedMs);
       this.#triedMs += ms;
     }
-    if (!wereSlow || this.areSlow) return;
-    this.#restMs = REST_MS * 2 ** this.#failures++;
+    if (!wereSlow || (this.areSlow && this.#triedMs < TRUST_MS)) return;
+    if (!this.areSlow) this.#restMs = REST_MS * 2 ** this.#failures++;
     this.#watchedMs = 0;
     this.#triedMs = 0;
   }

@@ -1,154 +1,129 @@
-import type Wire from 'bittorrent-protocol';
-import type WebTorrent from 'webtorrent';
-import type { Torrent } from 'webtorrent';
 import { QuayctlError } from '../base/errors.ts';
-import type { Http } from '../base/http.ts';
-import type { RateLimiter } from '../base/rate-limiter.ts';
 import { pieceSpan } from '../metainfo/geometry.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
-import type { AnnounceGate } from './announce-gate.ts';
 import { Announcer } from './announcer.ts';
 import { Availability } from './availability.ts';
-import { Connections } from './connections.ts';
-import { PieceLedger } from './piece-ledger.ts';
+import { useClaims } from './claims-extension.ts';
+import { Connections, type Peer } from './connections.ts';
+import { Dialler } from './dialler.ts';
+import { Download } from './download.ts';
+import { introduce } from './introduction.ts';
+import { Keeper } from './keeper.ts';
+import { LastPath, shortName } from './last-path.ts';
+import type { PeerWire } from './peer-wire.ts';
 import { PiecePicker } from './piece-picker.ts';
-import {
-  failedPiece,
-  guardDialling,
-  limitDialling,
-  replacePicker,
-  requestBlock,
-  reusePieceBuffers,
-  trustRegistryWire,
-  watchBlocks,
-} from './privates.ts';
+import { Pieces } from './pieces.ts';
 import { RegistrySeed } from './registry-seed.ts';
-import { RegistryWire } from './registry-wire.ts';
 import { Shares } from './shares.ts';
 import type { JoinOptions, Swarm, SwarmStats } from './swarm-client.ts';
+import type { SwarmContext } from './swarm-context.ts';
+import { Rate, Tally } from './tally.ts';
 import { TrackerTokens } from './tracker-tokens.ts';
 import { isSupportedTracker } from './tracker.ts';
-import { serveBlocks } from './uploads.ts';
+import { Uploads } from './uploads.ts';
 
 const TICK_MS = 500;
 /** A node without peers opens the registry no later than this after its first announce. */
 const WAIT_FOR_TRACKER_MS = 500;
-/** The registry is gone and nobody has a piece: peers are waited for so long. */
-const AFTER_REGISTRY_MS = 5000;
-const DEFAULT_WAIT_FOR_PEERS_MS = 30_000;
 
-/** What the torrents of one client share. */
-export interface SwarmContext {
-  readonly client: WebTorrent;
-  readonly announceIp: string | undefined;
-  readonly downloadLimiter: RateLimiter;
-  readonly gate: AnnounceGate;
-  readonly http: Http;
-  /** Runs work whose connections were limited at their source. */
-  readonly exempt: (work: () => void) => void;
-  readonly tryDial: () => boolean;
-  readonly dialWaitMs: number;
-  readonly onWarning: (message: string) => void;
-  readonly onDebug: (message: string) => void;
-}
-
-/** One torrent: the wiring between webtorrent, the registry, the trackers and the choices. */
+/** One torrent: the wiring between peers, the registry, the trackers and the choices. */
 export class TorrentSwarm implements Swarm {
   readonly infoHash: InfoHash;
   readonly done: Promise<void>;
   readonly #done = Promise.withResolvers<void>();
-  readonly #torrent: Torrent;
   readonly #options: JoinOptions;
   readonly #context: SwarmContext;
-  readonly #ledger: PieceLedger;
+  readonly #tally = new Tally();
+  readonly #downloadRate = new Rate(() => this.#tally.receivedFromPeers);
+  readonly #uploadRate = new Rate(() => this.#tally.uploaded);
+  readonly #pieces: Pieces;
   readonly #availability: Availability;
+  readonly #keeper: Keeper;
+  readonly #download: Download;
   readonly #connections: Connections;
   readonly #picker: PiecePicker;
   readonly #registry: RegistrySeed | undefined;
-  readonly #shares: Shares;
+  readonly #shares: Shares<PeerWire>;
+  readonly #dialler: Dialler;
   readonly #announcer: Announcer;
-  #registryWire: RegistryWire | undefined;
-  /** Our end of it; undefined until it may be asked. */
-  #registryLink: Wire | undefined;
-  readonly #handedOver = new Set<number>();
-  /** Who brought blocks of a piece in progress. */
-  readonly #contributors = new Map<number, Set<Wire | 'registry'>>();
-  /** Pieces that failed with several contributors: now from one peer alone, to find the liar. */
-  readonly #exclusive = new Map<number, Wire | undefined>();
-  #timers: NodeJS.Timeout[] = [];
-  #uploaded = 0;
-  #peerBytes = 0;
-  #movedAt = performance.now();
+  readonly #lastPath: LastPath;
+  readonly #onLeft: () => void;
+  readonly #timers: NodeJS.Timeout[] = [];
+  #ticked = 0;
   #complete = false;
-  #left = false;
   #leaving: Promise<void> | undefined;
 
   /** @param stored pieces that are in the storage and have verified */
-  constructor(torrent: Torrent, options: JoinOptions, stored: readonly number[], context: SwarmContext) {
-    const { metainfo, registry } = options;
-    const { geometry } = metainfo;
-    this.#torrent = torrent;
+  constructor(options: JoinOptions, stored: readonly number[], context: SwarmContext, onLeft: () => void) {
+    const { metainfo, storage } = options;
+    const { geometry, infoHash } = metainfo;
     this.#options = options;
     this.#context = context;
-    this.infoHash = metainfo.infoHash;
+    this.#onLeft = onLeft;
+    this.infoHash = infoHash;
     this.done = this.#done.promise;
     this.done.catch(() => {}); // a seeding node does not look
-    this.#ledger = new PieceLedger(geometry);
-    for (const index of stored) this.#ledger.stored(index);
+    this.#pieces = new Pieces(geometry, stored);
+    for (const index of stored) this.#tally.fromStorage += this.#lengthOf(index);
     this.#availability = new Availability(geometry.pieceCount);
-    this.#connections = this.#makeConnections();
-    this.#picker = new PiecePicker(torrent, geometry.pieceCount, this.#availability, {
-      leaves: (index, wire) => this.#leaves(index, wire),
-      onRound: () => this.#shares.decide(),
+    this.#keeper = new Keeper({
+      metainfo,
+      storage,
+      cache: context.cache,
+      onIdle: () => this.#finishIfComplete(),
+      onError: (error) => this.#fail(error),
     });
-    this.#registry = registry === undefined ? undefined : this.#makeRegistry(registry);
-    this.#shares = new Shares({
-      selfId: context.client.peerId,
-      geometry,
-      availability: this.#availability,
-      has: (index) => this.#ledger.has(index),
-      peerIdOf: (wire) => this.#connections.peerIdOf(wire),
+    this.#connections = this.#makeConnections();
+    this.#download = this.#makeDownload();
+    this.#registry = this.#makeRegistry();
+    this.#picker = this.#makePicker();
+    this.#shares = this.#makeShares();
+    this.#dialler = this.#makeDialler();
+    this.#announcer = this.#makeAnnouncer();
+    this.#lastPath = new LastPath(options, {
+      has: (index) => this.#pieces.has(index),
+      held: (index) => this.#availability.of(index) > 0,
       registry: this.#registry,
     });
-    this.#announcer = this.#makeAnnouncer();
-    this.#adopt();
   }
 
-  /** Once webtorrent is ready. */
   begin(): void {
     const { signal } = this.#options;
     this.#announcer.start();
+    this.#finishIfComplete();
     if (this.#complete) return;
-    reusePieceBuffers(this.#torrent);
     signal.addEventListener('abort', this.#onAbort, { once: true });
     if (signal.aborted) return this.#onAbort();
-    this.#movedAt = performance.now();
-    this.#timers.push(setInterval(() => this.#tick(), TICK_MS));
-    if (this.#registry === undefined) return;
-    this.#registryWire = new RegistryWire(this.infoHash);
-    this.#context.exempt(() => {
-      if (this.#registryWire !== undefined) this.#torrent.addWebSeed(this.#registryWire);
-    });
-    const settle = setTimeout(() => this.#shares.settle(), WAIT_FOR_TRACKER_MS);
-    this.#timers.push(settle);
-    void this.#announcer.firstAnswer.then((peers) => {
-      if (peers > 0) return this.#shares.expect();
-      clearTimeout(settle);
-      this.#shares.settle();
+    this.#lastPath.moved();
+    this.#timers.push(
+      setInterval(() => this.#tick(), TICK_MS),
+      setTimeout(() => this.#shares.early(), this.#shares.earlyMs),
+      setTimeout(() => this.#shares.settle(), WAIT_FOR_TRACKER_MS),
+    );
+    void this.#announcer.firstAnswer.then((company) => {
+      if (company === 'nobody') this.#shares.settle();
+      else this.#shares.expect(company === 'seeds');
     });
   }
 
+  /** A connection whose handshake is here. @param address at which it was dialled */
+  accept(wire: PeerWire, address?: string): void {
+    if (this.#leaving === undefined) this.#connections.accept(wire, address);
+    else wire.destroy();
+  }
+
   stats(): SwarmStats {
-    const { fromPeers, fromRegistry, fromStorage, wasted } = this.#ledger;
+    const { fromPeers, fromRegistry, fromStorage, wasted, uploaded } = this.#tally;
+    const isOver = this.#leaving !== undefined;
     return {
       fromPeers,
       fromRegistry,
       fromStorage,
       wasted,
-      uploaded: this.#uploaded,
+      uploaded,
       peers: this.#connections.size,
-      downloadRate: this.#torrent.destroyed ? 0 : this.#torrent.downloadSpeed + this.#shares.registrySpeed,
-      uploadRate: this.#torrent.destroyed ? 0 : this.#torrent.uploadSpeed,
+      downloadRate: isOver ? 0 : this.#downloadRate.perSecond + this.#shares.registrySpeed,
+      uploadRate: isOver ? 0 : this.#uploadRate.perSecond,
     };
   }
 
@@ -158,24 +133,20 @@ export class TorrentSwarm implements Swarm {
   }
 
   async #leave(): Promise<void> {
-    this.#left = true;
     // Without effect when it is done, or has failed.
     this.#done.reject(new QuayctlError('interrupted', 'the swarm was left'));
     this.#quiet();
-    const destroyed = new Promise<void>((resolve) => {
-      if (this.#torrent.destroyed) resolve();
-      else this.#torrent.destroy({ destroyStore: false }, () => resolve());
-    });
-    await Promise.all([this.#announcer.stop(), destroyed]);
+    this.#dialler.stop();
+    this.#connections.close();
+    this.#keeper.close();
+    await this.#announcer.stop();
+    this.#onLeft();
   }
 
   readonly #onAbort = (): void => {
     const reason: unknown = this.#options.signal.reason;
-    this.#fail(
-      reason instanceof QuayctlError
-        ? reason
-        : new QuayctlError('interrupted', 'interrupted', { cause: reason }),
-    );
+    const isOurs = reason instanceof QuayctlError;
+    this.#fail(isOurs ? reason : new QuayctlError('interrupted', 'interrupted', { cause: reason }));
   };
 
   #fail(error: unknown): void {
@@ -187,249 +158,240 @@ export class TorrentSwarm implements Swarm {
   /** Nothing more is to be fetched. */
   #quiet(): void {
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers = [];
     this.#picker.stop();
     this.#registry?.close();
     this.#options.signal.removeEventListener('abort', this.#onAbort);
-    if (this.#registryWire !== undefined && !this.#torrent.destroyed) {
-      this.#torrent.removePeer(this.#registryWire.connId);
-    }
-    this.#registryWire = undefined;
-    this.#registryLink = undefined;
   }
 
-  #adopt(): void {
-    const { client, tryDial, dialWaitMs } = this.#context;
-    const torrent = this.#torrent;
-    replacePicker(torrent, {
-      update: () => this.#picker.update(),
-      pick: (wire) => this.#picker.pick(wire),
-    });
-    limitDialling(torrent, tryDial, dialWaitMs);
-    guardDialling(client, torrent, (address) => this.#connections.refuses(address));
-    torrent.on('wire', (wire: Wire) => {
-      if (wire.type === 'webSeed') this.#linkRegistry(wire);
-      else this.#connections.accept(wire, this.#options.metainfo.geometry.pieceCount);
-    });
-    torrent.on('verified', (index: number) => this.#verified(index));
-    torrent.on('warning', (warning: unknown) => {
-      const index = failedPiece(warning);
-      if (index !== undefined) this.#failed(index);
-    });
-    torrent.on('done', () => this.#finished());
-    torrent.on('error', (error: unknown) => this.#fail(error));
-    torrent.once('close', () => {
-      if (!this.#left) this.#fail(new QuayctlError('internal', 'the peer port was lost'));
-    });
-  }
-
-  #finished(): void {
-    if (this.#complete) return;
+  #finishIfComplete(): void {
+    if (this.#complete || !this.#pieces.isComplete || !this.#keeper.isIdle) return;
     this.#complete = true;
     this.#quiet();
-    if (this.#ledger.fromStorage < this.#options.metainfo.geometry.length) this.#announcer.completed();
+    for (const peer of this.#connections.peers) this.#settleInterest(peer);
+    if (this.#tally.fromStorage < this.#options.metainfo.geometry.length) this.#announcer.completed();
     this.#done.resolve();
   }
 
   #makeConnections(): Connections {
     const { metainfo, storage } = this.#options;
-    return new Connections(this.#torrent, this.#context.client.peerId, this.#availability, {
-      onJoined: (wire) => {
-        this.#shares.joined(wire);
-        this.#context.onDebug(`peer ${addressOf(wire)} joins ${shortName(metainfo)}`);
-        wire.on('upload', (bytes: number) => (this.#uploaded += bytes));
+    const { peerId, port, encryption, uploadLimiter, onDebug } = this.#context;
+    return new Connections({
+      selfId: peerId,
+      pieceCount: metainfo.geometry.pieceCount,
+      encryptedOnly: encryption === 2,
+      availability: this.#availability,
+      events: {
+        onJoined: (peer) => {
+          this.#shares.joined(peer.wire);
+          this.#converse(
+            peer,
+            new Uploads(peer.wire, {
+              geometry: metainfo.geometry,
+              storage,
+              has: (index) => this.#pieces.has(index),
+              cached: (index) => this.#keeper.held(index),
+              limiter: uploadLimiter,
+              onGiven: (bytes) => (this.#tally.uploaded += bytes),
+            }),
+          );
+          introduce(peer.wire, { infoHash: this.infoHash, peerId, port }, metainfo.geometry, this.#pieces);
+          onDebug(`peer ${addressOf(peer)} joins ${shortName(metainfo)}`);
+        },
+        onLeft: (peer, gone) => {
+          this.#shares.left(peer.wire, gone);
+          onDebug(`peer ${addressOf(peer)} leaves ${shortName(metainfo)}`);
+          this.#withdraw(peer);
+        },
+        onHave: (peer, index) => {
+          this.#shares.hasPiece(peer.wire, index);
+          if (this.#pieces.has(index)) return;
+          if (!peer.wire.amInterested) peer.wire.interested();
+          this.#picker.pickPiece(peer, index);
+          this.#picker.update();
+        },
+        onChanged: (peer) => {
+          this.#settleInterest(peer);
+          this.#picker.update();
+        },
+        onRefused: (_peer, asked) => this.#download.refused(asked),
+        onStalled: (peer) => {
+          onDebug(`peer ${addressOf(peer)} stalls`);
+          this.#withdraw(peer);
+        },
       },
-      onReady: (wire) => {
-        serveBlocks(wire, metainfo.geometry, storage, (index) => this.#ledger.has(index));
-        wire.unchoke();
-      },
-      onLeft: (wire, gone) => {
-        this.#shares.left(wire, gone);
-        this.#context.onDebug(`peer ${addressOf(wire)} leaves ${shortName(metainfo)}`);
-        this.#disown(wire);
-        this.#picker.update();
-      },
-      onHave: (wire, index) => this.#shares.hasPiece(wire, index),
-      onBlock: (wire, index, offset, length, asked) => {
-        if (asked) this.#received(wire, index, offset, length);
-        else this.#ledger.wasted += length;
+    });
+  }
+
+  /** What passes on one connection, both ways. */
+  #converse(peer: Peer, uploads: Uploads): void {
+    peer.wire.handle({
+      onBlock: (index, offset, length) => this.#download.place(peer, index, offset, length),
+      onFilled: (index, offset, length, filling) => {
+        if (!this.#download.filled(peer, index, { offset, length }, filling)) return;
+        peer.transfer.observe(length);
+        this.#connections.progressed(peer);
         // Topped up at once; a round is for choosing anew.
-        queueMicrotask(() => this.#picker.pick(wire));
+        this.#picker.pick(peer);
       },
-      onStalled: (wire) => {
-        this.#context.onDebug(`peer ${addressOf(wire)} stalls`);
-        this.#disown(wire);
+      onRequest: (index, offset, length) => uploads.ask(index, offset, length),
+      onCancel: (index, offset, length) => uploads.cancel(index, offset, length),
+      onReject: (index, offset, length) => {
+        if (!peer.transfer.settle(index, offset, length)) return;
+        this.#download.refused([{ index, offset, length }]);
         this.#picker.update();
       },
     });
   }
 
+  /** Others may bring what was asked of it. */
+  #withdraw(peer: Peer): void {
+    this.#download.disown(peer);
+    this.#picker.update();
+  }
+
+  /** BEP 3: who wants nothing of a peer says so. Two that have everything want nothing of each other. */
+  #settleInterest({ wire, count }: Peer): void {
+    const { pieceCount } = this.#options.metainfo.geometry;
+    if (this.#wantsOf(wire)) wire.interested();
+    else wire.uninterested();
+    if (this.#complete && count === pieceCount) wire.destroy();
+  }
+
+  #wantsOf({ peerPieces }: PeerWire): boolean {
+    const { pieceCount } = this.#options.metainfo.geometry;
+    for (let index = 0; index < pieceCount; index++) {
+      if (peerPieces.get(index) && !this.#pieces.has(index)) return true;
+    }
+    return false;
+  }
+
+  #makeDownload(): Download {
+    return new Download({
+      metainfo: this.#options.metainfo,
+      pieces: this.#pieces,
+      keeper: this.#keeper,
+      tally: this.#tally,
+      peers: () => this.#connections.peers,
+      onVerified: (index) => {
+        this.#registry?.release([index]);
+        this.#lastPath.moved();
+        this.#picker.update();
+      },
+      onLiar: (wire) => this.#connections.ban(wire),
+      onFailed: (index) => {
+        this.#context.onDebug(`piece ${index} of ${shortName(this.#options.metainfo)} did not verify`);
+        this.#picker.update();
+      },
+    });
+  }
+
+  #makePicker(): PiecePicker {
+    return new PiecePicker({
+      ...this.#options.metainfo.geometry,
+      pieces: this.#pieces,
+      availability: this.#availability,
+      peers: () => this.#connections.peers,
+      leaves: (index, peer) =>
+        this.#registry?.open.has(index) === true || this.#download.isForAnother(index, peer),
+      isFull: () => this.#keeper.isFull,
+      onRound: () => this.#shares.decide(),
+    });
+  }
+
+  #makeShares(): Shares<PeerWire> {
+    const { geometry } = this.#options.metainfo;
+    return new Shares({
+      selfId: this.#context.peerId,
+      infoHash: this.infoHash,
+      geometry,
+      availability: this.#availability,
+      has: (index) => this.#pieces.has(index),
+      peerIdOf: (wire) => this.#connections.peerOf(wire)?.peerId ?? '',
+      countOf: (wire) => this.#connections.peerOf(wire)?.count ?? 0,
+      link: (wire, handlers) => useClaims(wire, geometry.pieceCount, handlers),
+      registry: this.#registry,
+      swarmSize: () => this.#announcer.missing,
+    });
+  }
+
+  #makeRegistry(): RegistrySeed | undefined {
+    const { registry, metainfo } = this.#options;
+    if (registry === undefined) return undefined;
+    return new RegistrySeed({
+      source: registry,
+      geometry: metainfo.geometry,
+      limiter: this.#context.downloadLimiter,
+      onPiece: (index, bytes) => this.#download.fromRegistry(index, bytes),
+      ready: (signal) => this.#keeper.ready(signal),
+      onWasted: (bytes) => (this.#tally.wasted += bytes),
+      onClosed: (indexes) => {
+        this.#shares.closed(indexes);
+        if (this.#registry?.lost !== undefined) this.#registryLost(this.#registry.lost);
+        this.#picker.update();
+      },
+    });
+  }
+
+  #registryLost(why: unknown): void {
+    const reason = why instanceof QuayctlError ? why.message : 'it failed';
+    this.#context.onWarning(`the registry is no longer asked: ${reason}`);
+    this.#lastPath.moved();
+    this.#announcer.hurry();
+  }
+
+  #makeDialler(): Dialler {
+    return new Dialler({
+      ...this.#context,
+      infoHash: this.infoHash,
+      limiter: this.#context.downloadLimiter,
+      refuses: (address) => this.#connections.refuses(address),
+      onWire: (wire, address) => this.accept(wire, address),
+    });
+  }
+
   #makeAnnouncer(): Announcer {
     const { metainfo, trackers, renewTrackers } = this.#options;
-    const { client, gate, http, announceIp, onWarning } = this.#context;
+    const { peerId, port, gate, http, announceIp, onWarning } = this.#context;
     // A `--tracker` override is shown no token, so there is none to renew.
     const renew = trackers === undefined ? renewTrackers : undefined;
     return new Announcer({
       tokens: new TrackerTokens((trackers ?? metainfo.announce).filter(isSupportedTracker), renew),
       identity: {
         infoHash: this.infoHash,
-        peerId: client.peerId,
-        port: client.torrentPort,
+        peerId,
+        port,
         ...(announceIp === undefined ? {} : { ip: announceIp }),
       },
       counts: () => ({
-        uploaded: this.#uploaded,
-        downloaded: this.#ledger.fromPeers + this.#ledger.fromRegistry,
-        left: metainfo.geometry.length - this.#ledger.bytes,
+        uploaded: this.#tally.uploaded,
+        downloaded: this.#tally.fromPeers + this.#tally.fromRegistry,
+        left: metainfo.geometry.length - this.#tally.bytes,
       }),
       connected: () => this.#connections.size,
-      onPeer: (address) => {
-        if (!this.#torrent.destroyed) this.#torrent.addPeer(address, 'tracker');
-      },
+      onPeer: (address) => this.#dialler.add(address),
       onWarning,
       gate,
       http,
     });
   }
 
-  #makeRegistry(source: NonNullable<JoinOptions['registry']>): RegistrySeed {
-    return new RegistrySeed({
-      source,
-      geometry: this.#options.metainfo.geometry,
-      limiter: this.#context.downloadLimiter,
-      onPiece: (index, bytes) => {
-        this.#registryWire?.offer(index, bytes);
-        this.#handedOver.add(index);
-        this.#askRegistry();
-      },
-      onWasted: (bytes) => (this.#ledger.wasted += bytes),
-      onClosed: (indexes) => {
-        this.#shares.closed(indexes);
-        if (this.#registry?.lost !== undefined) {
-          this.#context.onWarning(`the registry is no longer asked: ${textOf(this.#registry.lost)}`);
-          this.#movedAt = performance.now();
-          this.#announcer.hurry();
-        }
-        this.#picker.update();
-      },
-    });
-  }
-
-  #linkRegistry(wire: Wire): void {
-    trustRegistryWire(wire);
-    this.#registryWire?.attach(wire);
-    watchBlocks(wire, (index, offset, length) => this.#received('registry', index, offset, length));
-    wire.once('unchoke', () => {
-      this.#registryLink = wire;
-      this.#askRegistry();
-    });
-  }
-
-  /** Every piece that stands ready at the registry's end is asked for, and no longer of peers. */
-  #askRegistry(): void {
-    if (this.#registryLink === undefined || this.#torrent.destroyed) return;
-    for (const index of this.#handedOver) {
-      this.#handedOver.delete(index);
-      this.#connections.cancel(index);
-      if (requestBlock(this.#torrent, this.#registryLink, index)) continue;
-      const { start, end } = pieceSpan(this.#options.metainfo.geometry, index);
-      this.#ledger.wasted += end - start;
-      this.#release(index, 'good');
-    }
-  }
-
-  #received(from: Wire | 'registry', index: number, offset: number, length: number): void {
-    const source = from === 'registry' ? 'registry' : 'peers';
-    if (source === 'peers') this.#peerBytes += length;
-    this.#ledger.received(index, offset, length, source);
-    let contributors = this.#contributors.get(index);
-    if (contributors === undefined) this.#contributors.set(index, (contributors = new Set()));
-    contributors.add(from);
-  }
-
-  #verified(index: number): void {
-    this.#ledger.verified(index);
-    this.#contributors.delete(index);
-    this.#exclusive.delete(index);
-    this.#movedAt = performance.now();
-    this.#release(index, 'good');
-  }
-
-  #failed(index: number): void {
-    const contributors = [...(this.#contributors.get(index) ?? [])];
-    this.#contributors.delete(index);
-    this.#ledger.failed(index);
-    const peers = contributors.filter((from) => from !== 'registry');
-    const [first] = peers;
-    this.#context.onDebug(`piece ${index} did not verify (${peers.length} peers gave blocks of it)`);
-    if (peers.length === 1 && first !== undefined) this.#connections.ban(first);
-    else if (peers.length > 1) this.#exclusive.set(index, undefined);
-    this.#release(index, peers.length === 0 ? 'bad' : 'good');
-    this.#picker.update();
-  }
-
-  #release(index: number, verdict: 'good' | 'bad'): void {
-    this.#registryWire?.withdraw(index);
-    this.#registry?.settled(index, verdict);
-  }
-
-  #leaves(index: number, wire: Wire): boolean {
-    if (this.#registry?.open.has(index) === true) return true;
-    if (!this.#exclusive.has(index)) return false;
-    const owner = this.#exclusive.get(index);
-    if (owner === undefined) this.#exclusive.set(index, wire);
-    return owner !== undefined && owner !== wire;
-  }
-
-  #disown(wire: Wire): void {
-    for (const [index, owner] of this.#exclusive) if (owner === wire) this.#exclusive.set(index, undefined);
-  }
-
   #tick(): void {
     const now = performance.now();
     this.#connections.tick(now);
-    this.#shares.tick(this.#peerBytes, TICK_MS / 1000);
-    this.#peerBytes = 0;
+    this.#shares.tick(this.#tally.receivedFromPeers - this.#ticked, TICK_MS / 1000);
+    this.#ticked = this.#tally.receivedFromPeers;
     this.#picker.update();
-    this.#giveUpWithoutPath(now);
+    const { missing, error } = this.#lastPath.look(now);
+    if (missing > 0) this.#announcer.hurry();
+    if (error !== undefined) this.#fail(error);
   }
 
-  /** The registry is not (or no longer) asked, and a piece that nobody has has been waited for long enough. */
-  #giveUpWithoutPath(now: number): void {
-    const { metainfo, registry, waitForPeersMs = DEFAULT_WAIT_FOR_PEERS_MS } = this.#options;
-    if (registry !== undefined && this.#registry?.lost === undefined) return;
-    const { pieceCount } = metainfo.geometry;
-    let missing = 0;
-    for (let index = 0; index < pieceCount; index++) {
-      if (!this.#ledger.has(index) && this.#availability.of(index) === 0) missing++;
-    }
-    if (missing === 0) {
-      this.#movedAt = now;
-      return;
-    }
-    this.#announcer.hurry();
-    const wait = registry === undefined ? waitForPeersMs : AFTER_REGISTRY_MS;
-    if (now - this.#movedAt < wait) return;
-    const lost = this.#registry?.lost;
-    this.#fail(
-      lost ??
-        new QuayctlError(
-          'no-peers',
-          `${shortName(metainfo)}: nobody has ${missing} of its ${pieceCount} pieces`,
-          { hint: 'without --skip-web-seed they would come from the registry' },
-        ),
-    );
+  #lengthOf(index: number): number {
+    const { start, end } = pieceSpan(this.#options.metainfo.geometry, index);
+    return end - start;
   }
 }
 
-function shortName({ digest, name }: JoinOptions['metainfo']): string {
-  return digest === undefined ? name.slice(0, 12) : digest.slice(0, 'sha256:'.length + 12);
-}
-
-function addressOf({ remoteAddress, remotePort }: Wire): string {
-  return remoteAddress === undefined ? '?' : `${remoteAddress}:${remotePort}`;
-}
-
-function textOf(error: unknown): string {
-  return error instanceof QuayctlError ? error.message : 'it failed';
+function addressOf({ wire }: Peer): string {
+  return wire.remoteAddress === undefined ? '?' : `${wire.remoteAddress}:${wire.remotePort}`;
 }

@@ -24,8 +24,8 @@ export interface TrackerAnswer {
   readonly intervalMs: number | undefined;
   readonly minIntervalMs: number | undefined;
   readonly warning?: string;
-  /** Peers in the swarm as the tracker counts them, the asker included. */
-  readonly swarmSize?: number;
+  /** As the tracker counts them, the asker included: peers that have everything, and peers that miss some. */
+  readonly size?: { readonly seeds: number; readonly missing: number };
 }
 
 /** Asks one tracker once. @throws QuayctlError, or the signal's reason */

@@ -1,4 +1,3 @@
-import { Client } from 'bittorrent-tracker';
 import { QuayctlError } from '../base/errors.ts';
 import type { Announce, TrackerAnswer } from './tracker.ts';
 
@@ -9,13 +8,15 @@ export async function announceUdp(
   signal: AbortSignal,
 ): Promise<TrackerAnswer> {
   signal.throwIfAborted();
+  // Loaded for those who need it: with its WebSockets it is the largest part of a swarm.
+  const { Client } = await import('bittorrent-tracker');
   const { infoHash, peerId, port, uploaded, downloaded, left, numwant } = announce;
   const client = new Client({ infoHash, peerId, port, announce: [tracker], wrtc: false });
   const peers: string[] = [];
   client.on('peer', (peer: unknown) => {
     if (typeof peer === 'string') peers.push(peer);
   });
-  let swarmSize: number | undefined;
+  let size: TrackerAnswer['size'];
   const fields = { uploaded, downloaded, left, numwant };
   let onAbort: (() => void) | undefined;
   try {
@@ -29,7 +30,7 @@ export async function announceUdp(
       client.on('error', fail);
       // The peers of an answer are named in the same tick, after it.
       client.on('update', ({ complete, incomplete }: { complete: number; incomplete: number }) => {
-        swarmSize = complete + incomplete;
+        size = { seeds: complete, missing: incomplete };
         setImmediate(resolve);
       });
       if (announce.event === 'started') client.start(fields);
@@ -41,7 +42,7 @@ export async function announceUdp(
       peers,
       intervalMs: undefined,
       minIntervalMs: undefined,
-      ...(swarmSize === undefined ? {} : { swarmSize }),
+      ...(size === undefined ? {} : { size }),
     };
   } finally {
     if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);

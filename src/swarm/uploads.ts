@@ -1,68 +1,123 @@
-import type Wire from 'bittorrent-protocol';
+import type { RateLimiter } from '../base/rate-limiter.ts';
 import { pieceSpan, type PieceGeometry } from '../metainfo/geometry.ts';
-import { unsentBytes } from './privates.ts';
+import { MAX_BLOCK } from './message-reader.ts';
+import type { PeerWire } from './peer-wire.ts';
+import type { HeldPiece } from './piece-cache.ts';
 import type { PieceStorage } from './swarm-client.ts';
 
 /** A peer that takes slowly has so much ready for it, and no more in memory. Bytes. */
 const MAX_UNSENT = 512 * 1024;
 /** More requests under way than any client keeps; who sends more is no client. */
 const MAX_REQUESTS = 4096;
-/** BEP 3: requests above 16 KiB are refused by most, above 128 KiB by all. */
-const MAX_BLOCK = 128 * 1024;
-/** How soon a slow peer is looked at again, milliseconds. */
-const LOOK_AGAIN_MS = 10;
 
-type Answer = (error: Error | null, bytes?: Uint8Array) => void;
+interface Request {
+  readonly index: number;
+  readonly offset: number;
+  readonly length: number;
+}
 
-/**
- * Gives blocks to one peer, in order, no faster than it takes them. In place of webtorrent's own answer, which
- * reads everything that was asked for into memory.
- */
-export function serveBlocks(
-  wire: Wire,
-  geometry: PieceGeometry,
-  storage: PieceStorage,
-  has: (index: number) => boolean,
-): void {
-  const queue: { index: number; offset: number; length: number; answer: Answer }[] = [];
-  let busy = false;
+export interface UploadOptions {
+  readonly geometry: PieceGeometry;
+  readonly storage: PieceStorage;
+  readonly has: (index: number) => boolean;
+  readonly cached: (index: number) => HeldPiece | undefined;
+  readonly limiter: RateLimiter;
+  readonly onGiven: (bytes: number) => void;
+}
 
-  const serve = async (): Promise<void> => {
-    busy = true;
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      while (unsentBytes(wire) > MAX_UNSENT && !wire.destroyed) await pause();
-      if (wire.destroyed) break;
-      const { index, offset, length, answer } = next;
-      const asked = wire.peerRequests.some(
-        (request) => request.piece === index && request.offset === offset && request.length === length,
-      );
-      if (!asked) continue; // cancelled, or choked meanwhile
+/** Gives blocks to one peer, in the order of its requests, no faster than it takes them. */
+export class Uploads {
+  readonly #wire: PeerWire;
+  readonly #options: UploadOptions;
+  #queue: Request[] = [];
+  #busy = false;
+  /** Read last: peers ask for small blocks one after the other. */
+  #window: (Request & { readonly bytes: Uint8Array }) | undefined;
+
+  constructor(wire: PeerWire, options: UploadOptions) {
+    this.#wire = wire;
+    this.#options = options;
+  }
+
+  ask(index: number, offset: number, length: number): void {
+    const { geometry, has } = this.#options;
+    if (!isBlock(geometry, index, offset, length) || this.#queue.length >= MAX_REQUESTS) {
+      this.#wire.destroy();
+      return;
+    }
+    if (!has(index)) return this.#refuse({ index, offset, length });
+    this.#queue.push({ index, offset, length });
+    if (!this.#busy) void this.#serve();
+  }
+
+  cancel(index: number, offset: number, length: number): void {
+    const cancelled = this.#queue.findIndex(
+      (request) => request.index === index && request.offset === offset && request.length === length,
+    );
+    if (cancelled !== -1) this.#queue.splice(cancelled, 1);
+  }
+
+  async #serve(): Promise<void> {
+    const wire = this.#wire;
+    this.#busy = true;
+    for (let next = this.#queue.shift(); next !== undefined && !wire.destroyed; next = this.#queue.shift()) {
+      if (wire.unsent > MAX_UNSENT) await wire.drained();
       try {
-        answer(null, await storage.read(pieceSpan(geometry, index).start + offset, length));
-      } catch (error) {
-        answer(error instanceof Error ? error : new Error(String(error)));
+        // Without a pause where nothing has to be waited for: all goes out in one system call.
+        const giving = this.#give(next);
+        if (giving !== undefined) await giving;
+      } catch {
+        // The storage cannot be read: others have it.
+        this.#refuse(next);
       }
     }
-    queue.length = 0;
-    busy = false;
-  };
+    this.#queue = [];
+    this.#window = undefined;
+    this.#busy = false;
+  }
 
-  wire.removeAllListeners('request');
-  wire.on('request', (index: number, offset: number, length: number, answer: Answer) => {
-    if (!isBlock(geometry, index, offset, length) || queue.length >= MAX_REQUESTS) return wire.destroy();
-    if (!has(index)) return answer(new Error('not here'));
-    queue.push({ index, offset, length, answer });
-    if (!busy) void serve();
-  });
+  #give(request: Request): Promise<void> | undefined {
+    const { limiter } = this.#options;
+    if (limiter.bytesPerSecond === 0) return this.#giveNow(request);
+    return limiter.take(request.length).then(() => this.#giveNow(request));
+  }
+
+  #giveNow(request: Request): Promise<void> | undefined {
+    const { index, offset, length } = request;
+    const piece = this.#options.cached(index)?.use();
+    if (piece === undefined) return this.#read(request).then((bytes) => this.#send(request, bytes));
+    this.#send(request, piece.bytes.subarray(offset, offset + length), piece.release);
+    return undefined;
+  }
+
+  #send({ index, offset, length }: Request, bytes: Uint8Array, onSent: () => void = () => {}): void {
+    this.#wire.give(index, offset, bytes, onSent);
+    this.#options.onGiven(length);
+  }
+
+  async #read({ index, offset, length }: Request): Promise<Uint8Array> {
+    let window = this.#window;
+    const isInside =
+      window?.index === index && offset >= window.offset && offset + length <= window.offset + window.length;
+    if (window === undefined || !isInside) {
+      const { start, end } = pieceSpan(this.#options.geometry, index);
+      const most = Math.min(MAX_BLOCK, end - start - offset);
+      const bytes = await this.#options.storage.read(start + offset, most);
+      this.#window = window = { index, offset, length: most, bytes };
+    }
+    const at = offset - window.offset;
+    return window.bytes.subarray(at, at + length);
+  }
+
+  #refuse({ index, offset, length }: Request): void {
+    if (this.#wire.hasFast) this.#wire.reject(index, offset, length);
+  }
 }
 
+/** Within its piece, and no longer than what BEP 3 allows. */
 function isBlock(geometry: PieceGeometry, index: number, offset: number, length: number): boolean {
-  if (index < 0 || index >= geometry.pieceCount || offset < 0 || length <= 0 || length > MAX_BLOCK)
+  if (index >= geometry.pieceCount || length === 0 || length > MAX_BLOCK || offset < 0 || index < 0)
     return false;
   const { start, end } = pieceSpan(geometry, index);
-  return start + offset + length <= end;
-}
-
-function pause(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+  return length > 0 && start + offset + length <= end;
 }

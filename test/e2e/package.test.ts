@@ -40,7 +40,7 @@ describe('the published package', () => {
     assert.equal(manifest.dependencies, undefined);
     assert.deepEqual(Object.keys(manifest.optionalDependencies), ['keytar']);
     await assert.rejects(access(join(installed, 'src')));
-    assert.match(await readFile(join(installed, 'dist/LICENSES.txt'), 'utf8'), /webtorrent/);
+    assert.match(await readFile(join(installed, 'dist/LICENSES.txt'), 'utf8'), /bittorrent-protocol/);
   });
 
   test('tells its version and helps, from anywhere and at once', async (t) => {

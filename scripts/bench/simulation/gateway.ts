@@ -65,7 +65,9 @@ export class Gateway {
 
   /** Whoever takes less than an even share leaves the rest to the others. */
   #share(): void {
-    const flows = [...this.#flows].map((flow) => ({ flow, most: flow.most() })).sort((a, b) => a.most - b.most);
+    const flows = [...this.#flows]
+      .map((flow) => ({ flow, most: flow.most() }))
+      .sort((a, b) => a.most - b.most);
     let rate = this.#rate;
     let soonest = Infinity;
     flows.forEach(({ flow, most }, at) => {

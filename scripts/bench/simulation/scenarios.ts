@@ -12,7 +12,9 @@ const part = (nodes: number, share: number): number => Math.max(1, Math.round(no
 export const SCENARIOS: Readonly<Record<string, Changes>> = {
   together: () => ({}),
   rolling: () => ({ startAt: (node) => node * SECOND_MS }),
-  late: (nodes) => ({ startAt: (node, random) => (node < nodes / 2 ? 0 : 9 * SECOND_MS) + random.below(SECOND_MS) }),
+  late: (nodes) => ({
+    startAt: (node, random) => (node < nodes / 2 ? 0 : 9 * SECOND_MS) + random.below(SECOND_MS),
+  }),
   deaths: (nodes) => ({ deaths: part(nodes, 0.25) }),
   slow: (nodes) => ({ slowNodes: part(nodes, 0.1), slowRate: SLOW_RATE }),
   liars: (nodes) => ({ liars: part(nodes, 0.1) }),

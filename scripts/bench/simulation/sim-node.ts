@@ -249,7 +249,14 @@ export class SimNode {
   }
 
   #connected(other: SimNode): Remote {
-    const remote: Remote = { node: other, asked: 0, chunkMs: 0, handlers: undefined, back: undefined, gone: false };
+    const remote: Remote = {
+      node: other,
+      asked: 0,
+      chunkMs: 0,
+      handlers: undefined,
+      back: undefined,
+      gone: false,
+    };
     this.remotes.set(other, remote);
     this.#wires.add(remote);
     for (let index = 0; index < this.world.pieceCount; index++) {

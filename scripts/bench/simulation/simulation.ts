@@ -103,7 +103,8 @@ export function simulate(options: SimulationOptions): SimulationResult {
   while (awaited > 0 && clock.now < MOST_MS && clock.step());
   const fast = living.slice(options.slowNodes);
   const slow = living.slice(0, options.slowNodes);
-  const last = (some: readonly SimNode[]): number => Math.max(...some.map((node) => ends.get(node) ?? MOST_MS));
+  const last = (some: readonly SimNode[]): number =>
+    Math.max(...some.map((node) => ends.get(node) ?? MOST_MS));
   return {
     makespanMs: last(fast),
     boundMs: bound,

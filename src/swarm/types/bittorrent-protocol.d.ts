@@ -1,12 +1,6 @@
-/** What we use of bittorrent-protocol 5.0.9, which ships no types. */
+/** What we use of bittorrent-protocol 5.0.9, which ships no types. Names with an underscore are used in peer-wire.ts only. */
 declare module 'bittorrent-protocol' {
   import type { EventEmitter } from 'node:events';
-
-  export interface WireRequest {
-    readonly piece: number;
-    readonly offset: number;
-    readonly length: number;
-  }
 
   /** A message extension (BEP 10); `name` stands on the prototype. */
   export interface Extension {
@@ -15,26 +9,40 @@ declare module 'bittorrent-protocol' {
     onMessage?(payload: Uint8Array): void;
   }
 
+  /** What the encrypted handshake wants of a Diffie-Hellman exchange. */
+  interface KeyExchange {
+    generateKeys(): Uint8Array;
+    computeSecret(theirs: Uint8Array): Uint8Array;
+  }
+
+  interface Encryptor {
+    _dh: KeyExchange | null;
+    encrypt(bytes: Uint8Array): Uint8Array;
+    decrypt(bytes: Uint8Array): Uint8Array;
+  }
+
+  type Parser = (this: Wire, bytes: Uint8Array) => void;
+
   export default class Wire extends EventEmitter {
+    /** @param encryption 0: none, 1: encrypted handshake, then plaintext where the other agrees, 2: RC4 or nothing */
     constructor(type?: string, encryption?: number);
     readonly peerId: string | null;
     readonly type: string;
-    readonly destroyed: boolean;
+    get destroyed(): boolean;
     readonly amChoking: boolean;
     readonly amInterested: boolean;
     readonly peerChoking: boolean;
+    readonly peerInterested: boolean;
     readonly hasFast: boolean;
+    readonly peerExtensions: { readonly extended?: boolean; readonly fast?: boolean };
     readonly peerPieces: { get(index: number): boolean };
-    readonly requests: WireRequest[];
-    readonly peerRequests: WireRequest[];
     readonly extendedMapping: Record<string, string>;
-    readonly extendedHandshake: Record<string, unknown>;
+    extendedHandshake: Record<string, unknown>;
     readonly peerExtendedHandshake: Record<string, unknown>;
     readonly peerExtendedMapping: Record<string, number>;
-    remoteAddress?: string;
-    remotePort?: number;
-    downloaded: number;
-    downloadSpeed: (bytes?: number) => number;
+    startEncryption(infoHash: string): void;
+    /** The answer to `crypto-infohash`. */
+    setInfoHash(infoHash: string): void;
     handshake(infoHash: string, peerId: string, extensions?: { fast?: boolean; dht?: boolean }): void;
     haveAll(): void;
     haveNone(): void;
@@ -43,26 +51,33 @@ declare module 'bittorrent-protocol' {
     choke(): void;
     unchoke(): void;
     interested(): void;
-    request(
-      index: number,
-      offset: number,
-      length: number,
-      done: (error: Error | null, bytes?: Uint8Array) => void,
-    ): void;
-    cancel(index: number, offset: number, length: number): void;
+    uninterested(): void;
+    reject(index: number, offset: number, length: number): void;
     use(extension: new (wire: Wire) => Extension): void;
     extended(name: string | number, payload: Uint8Array | object): void;
     setKeepAlive(enable: boolean): void;
-    setTimeout(ms: number, unref?: boolean): void;
-    destroy(): void;
+    push(bytes: Uint8Array | null): boolean;
+    end(): this;
+    destroy(): this;
+    _finished: boolean;
+    _buffer: Uint8Array[];
+    _bufferSize: number;
+    _parserSize: number;
+    readonly _encryptor: Encryptor | null;
     /** 1 plaintext, 2 RC4, null or undefined without the encrypted handshake. */
-    readonly _encryptionMethod: number | null | undefined;
-    readonly _ext: Record<string, Extension>;
-    readonly _readableState: { readonly buffered: number };
-    _onMessageLength: (this: Wire, header: Uint8Array) => void;
-    _onMessage: (this: Wire, message: Uint8Array) => void;
-    _onExtended: (this: Wire, id: number, payload: Uint8Array) => void;
+    get _encryptionMethod(): number | null | undefined;
+    _message(id: number, numbers: number[], payload: Uint8Array | null): void;
+    _write(bytes: Uint8Array, done: () => void): void;
+    _processBuffer(): void;
+    _parse(size: number, parser: Parser): void;
+    _onHandshakeBuffer(handshake: Uint8Array): void;
+    _onMessage(message: Uint8Array): void;
+    _onExtended(id: number, payload: Uint8Array): void;
     _onHave(index: number): void;
-    _onPiece(index: number, offset: number, block: Uint8Array): void;
+    _onRequest(index: number, offset: number, length: number): void;
+    _onCancel(index: number, offset: number, length: number): void;
+    _onReject(index: number, offset: number, length: number): void;
+    _onChoke(): void;
+    _onBitField(bits: Uint8Array): void;
   }
 }

@@ -1,0 +1,239 @@
+import type { Socket } from 'node:net';
+import Wire from 'bittorrent-protocol';
+import type { RateLimiter } from '../base/rate-limiter.ts';
+import { decodeBencode } from '../metainfo/bencode.ts';
+import { KeyExchange } from './key-exchange.ts';
+import { MAX_BLOCK, MessageReader, type Filling } from './message-reader.ts';
+import { BLOCK } from './piece-progress.ts';
+
+const MAX_HANDSHAKE_EXTENSION = 16 * 1024;
+const EXTENDED_HANDSHAKE = 0;
+const REQUEST = 6;
+const PIECE = 7;
+const CANCEL = 8;
+/** `_encryptionMethod` of a connection whose payload is encrypted too. */
+const RC4 = 2;
+/** A number in the extended handshake (BEP 10): the longest block that may be asked for. Clients without it take 16 KiB. */
+export const LONGEST_BLOCK = 'quayctl_block';
+const DISCARD: Filling = { target: undefined };
+
+/** What a connection tells of; everything else is an event of bittorrent-protocol's Wire. */
+export interface PeerWireHandlers {
+  readonly onBlock: (index: number, offset: number, length: number) => Filling;
+  readonly onFilled: (index: number, offset: number, length: number, filling: Filling) => void;
+  readonly onRequest: (index: number, offset: number, length: number) => void;
+  readonly onCancel: (index: number, offset: number, length: number) => void;
+  readonly onReject: (index: number, offset: number, length: number) => void;
+}
+
+/**
+ * One connection with a peer. Handshakes (plain, encrypted, extended), extensions and the small messages are
+ * bittorrent-protocol's; what carries blocks goes past its streams: in by MessageReader, out to the socket as it is.
+ * Everything here that reaches into its private parts does so for one of these reasons:
+ *  - its streams copy each byte three times and tell of each block by events, half of the processor time of a pull;
+ *  - it takes messages of any length, lets exceptions of handlers end the process, and reads the extended handshake with
+ *    a decoder that `l-3:` keeps busy for ever.
+ */
+export class PeerWire extends Wire {
+  readonly incoming: boolean;
+  readonly #socket: Socket;
+  /** Once the handshake is over. */
+  #reader: MessageReader | undefined;
+  #handlers: PeerWireHandlers | undefined;
+  #closed = false;
+  #corked = false;
+
+  /**
+   * @param encryption 0: none, 1: encrypted handshake, then plaintext where the other agrees, 2: RC4 or nothing
+   * @param limiter of what is received
+   */
+  constructor(socket: Socket, direction: 'Incoming' | 'Outgoing', encryption: number, limiter: RateLimiter) {
+    super(`tcp${direction}`, encryption);
+    this.incoming = direction === 'Incoming';
+    this.#socket = socket;
+    if (this._encryptor !== null) this._encryptor._dh = new KeyExchange();
+    socket.setNoDelay(true);
+    socket.on('data', (chunk) => this.#receive(chunk, limiter));
+    socket.on('error', () => {});
+    socket.on('end', () => this.destroy());
+    socket.on('close', () => this.destroy());
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#socket.remoteAddress;
+  }
+
+  get remotePort(): number | undefined {
+    return this.#socket.remotePort;
+  }
+
+  /** The payload is encrypted, not the handshake alone. */
+  get isEncrypted(): boolean {
+    return this._encryptionMethod === RC4;
+  }
+
+  override get destroyed(): boolean {
+    return this.#closed;
+  }
+
+  /** What may be asked for at once, bytes. */
+  get longestBlock(): number {
+    const longest = this.peerExtendedHandshake[LONGEST_BLOCK];
+    return typeof longest === 'number' && longest >= MAX_BLOCK ? MAX_BLOCK : BLOCK;
+  }
+
+  /** Bytes that have been given to the connection and that the peer has not taken yet. */
+  get unsent(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** From now on blocks and requests are told to these; before that there are none. */
+  handle(handlers: PeerWireHandlers): void {
+    this.#handlers = handlers;
+  }
+
+  askFor(index: number, offset: number, length: number): void {
+    this._message(REQUEST, [index, offset, length], null);
+  }
+
+  takeBack(index: number, offset: number, length: number): void {
+    this._message(CANCEL, [index, offset, length], null);
+  }
+
+  /** @param onSent the bytes are no longer needed: they are sent, or never will be */
+  give(index: number, offset: number, block: Uint8Array, onSent: () => void): void {
+    this._message(PIECE, [index, offset], null, block.length);
+    const bytes = this._encryptor?.encrypt(block) ?? block;
+    if (this.#closed) return onSent();
+    this.#cork();
+    this.#socket.write(bytes, onSent);
+  }
+
+  /** Waits until most of what was given is sent, or the connection is over. */
+  async drained(): Promise<void> {
+    if (!this.#socket.writableNeedDrain || this.#closed) return;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#socket.off('drain', done);
+        this.off('close', done);
+        resolve();
+      };
+      this.#socket.on('drain', done);
+      this.on('close', done);
+    });
+  }
+
+  override push(bytes: Uint8Array | null): boolean {
+    if (bytes === null || this.#closed) return false;
+    this.#cork();
+    return this.#socket.write(bytes);
+  }
+
+  override end(): this {
+    return this.destroy();
+  }
+
+  override destroy(): this {
+    if (this.#closed) return this;
+    this.#closed = true;
+    this._finished = true;
+    this.setKeepAlive(false);
+    this.#reader?.end();
+    this.#socket.destroy();
+    this.emit('close');
+    return this;
+  }
+
+  #receive(chunk: Uint8Array, limiter: RateLimiter): void {
+    if (limiter.bytesPerSecond === 0) return this.#read(chunk);
+    this.#socket.pause();
+    void limiter.take(chunk.length).then(() => {
+      this.#read(chunk);
+      this.#socket.resume();
+    });
+  }
+
+  #read(chunk: Uint8Array): void {
+    if (this.#closed) return;
+    if (this.#reader === undefined) this._write(chunk, () => {});
+    else this.#reader.read(this._encryptor?.decrypt(chunk) ?? chunk);
+  }
+
+  /** All that is written in one turn of the event loop goes out in one system call. */
+  #cork(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    this.#socket.cork();
+    queueMicrotask(() => {
+      this.#corked = false;
+      this.#socket.uncork();
+    });
+  }
+
+  /** @param follows bytes of the payload that the caller sends itself */
+  override _message(id: number, numbers: number[], payload: Uint8Array | null, follows = 0): void {
+    const message = new Uint8Array(5 + 4 * numbers.length + (payload?.length ?? 0));
+    const view = new DataView(message.buffer);
+    view.setUint32(0, message.length - 4 + follows);
+    message[4] = id;
+    numbers.forEach((value, at) => view.setUint32(5 + 4 * at, value));
+    if (payload !== null) message.set(payload, 5 + 4 * numbers.length);
+    this.push(this._encryptor?.encrypt(message) ?? message);
+  }
+
+  override _onHandshakeBuffer(handshake: Uint8Array): void {
+    super._onHandshakeBuffer(handshake);
+    // What lies behind the handshake is left where it is: `_processBuffer` gives it to the reader.
+    this._parse(Number.MAX_SAFE_INTEGER, () => {});
+    this.#reader = new MessageReader({
+      onBlock: (index, offset, length) => this.#handlers?.onBlock(index, offset, length) ?? DISCARD,
+      onFilled: (index, offset, length, filling) => this.#handlers?.onFilled(index, offset, length, filling),
+      onMessage: (message) => this.#guarded(message),
+      onTooLong: () => this.destroy(),
+    });
+  }
+
+  override _processBuffer(): void {
+    super._processBuffer();
+    if (this.#reader === undefined || this.#closed) return;
+    const rest = this._buffer;
+    this._buffer = [];
+    this._bufferSize = 0;
+    for (const bytes of rest) this.#reader.read(bytes);
+  }
+
+  #guarded(message: Uint8Array): void {
+    try {
+      this._onMessage(message);
+    } catch {
+      this.destroy();
+    }
+  }
+
+  override _onExtended(id: number, payload: Uint8Array): void {
+    if (id !== EXTENDED_HANDSHAKE || isDecodable(payload)) super._onExtended(id, payload);
+  }
+
+  override _onRequest(index: number, offset: number, length: number): void {
+    if (!this.amChoking) this.#handlers?.onRequest(index, offset, length);
+    else if (this.hasFast) this.reject(index, offset, length);
+  }
+
+  override _onCancel(index: number, offset: number, length: number): void {
+    this.#handlers?.onCancel(index, offset, length);
+  }
+
+  override _onReject(index: number, offset: number, length: number): void {
+    this.#handlers?.onReject(index, offset, length);
+  }
+}
+
+function isDecodable(payload: Uint8Array): boolean {
+  if (payload.length > MAX_HANDSHAKE_EXTENSION) return false;
+  try {
+    decodeBencode(payload);
+    return true;
+  } catch {
+    return false;
+  }
+}

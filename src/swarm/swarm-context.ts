@@ -1,0 +1,24 @@
+import type { Http } from '../base/http.ts';
+import type { RateLimiter } from '../base/rate-limiter.ts';
+import type { AnnounceGate } from './announce-gate.ts';
+import type { PieceCache } from './piece-cache.ts';
+
+/** What the torrents of one client share. */
+export interface SwarmContext {
+  readonly peerId: string;
+  /** Where peers are accepted. */
+  readonly port: number;
+  /** bittorrent-protocol's: 0 none, 1 the handshake and then plaintext where the other agrees, 2 the payload too. */
+  readonly encryption: number;
+  readonly announceIp: string | undefined;
+  readonly downloadLimiter: RateLimiter;
+  readonly uploadLimiter: RateLimiter;
+  readonly cache: PieceCache;
+  readonly gate: AnnounceGate;
+  readonly http: Http;
+  /** Takes one of the connection attempts that are left for this moment. */
+  readonly tryDial: () => boolean;
+  readonly dialWaitMs: number;
+  readonly onWarning: (message: string) => void;
+  readonly onDebug: (message: string) => void;
+}
