@@ -17,6 +17,8 @@ export interface Patience {
   readonly overtaken: number;
   /** A claim that is older is late, whatever the others do. */
   readonly abandoned: number;
+  /** A claim that is older, and overtaken, speaks against its claimer. */
+  readonly doubted: number;
 }
 
 /** What one peer may hold back from the others at a time: more than a fair node has open. */
@@ -25,7 +27,7 @@ const MAX_CLAIMS = 16;
 const MAX_RELAYED = 64;
 /** A claim that was let go may be made again, within reason: nobody holds a piece back for ever. */
 const MAX_TIMES = 4;
-/** A peer that still lacks so many pieces whose claims ran out is not believed. */
+/** Who lacks so many more pieces that it claimed and others overtook than it ever brought is not believed. */
 const MAX_LATE = 4;
 /** Of one piece, by all peers: more are not listened to. */
 const MAX_CLAIMERS = 8;
@@ -37,6 +39,8 @@ const NOBODY: readonly Claim[] = [];
 interface Teller {
   claims: number;
   relayed: number;
+  /** Claims that came. */
+  kept: number;
   /** Pieces that it claimed, and did not have in time. */
   readonly late: Set<number>;
   /** Piece -> how often it was believed. */
@@ -69,6 +73,7 @@ export class ClaimBook {
     this.#tellers.get(tag)?.late.delete(index);
     const [claim] = this.#remove(index, (claim) => claim.tag === tag);
     if (claim?.from !== tag) return undefined;
+    this.#teller(tag).kept++;
     this.kept(claim.since);
     return now - claim.since;
   }
@@ -93,22 +98,28 @@ export class ClaimBook {
   /** Ends what is late; the claimers are believed less. @returns whether there was any */
   expire(now: number, patience: Patience): boolean {
     const overtakenBy = this.#latestKept[LATER_ONES - 1] ?? -Infinity;
-    const isLate = ({ since }: Claim): boolean =>
-      now - since > (since < overtakenBy ? patience.overtaken : patience.abandoned);
+    this.#doubt(now - patience.doubted, overtakenBy);
+    const isLate = ({ from, since }: Claim): boolean =>
+      now - since > (since < overtakenBy ? patience.overtaken : patience.abandoned) ||
+      isDoubted(this.#teller(from));
     let any = false;
     for (const index of this.#claims.keys()) {
-      for (const { tag, from, since } of this.#remove(index, isLate)) {
+      for (const { from } of this.#remove(index, isLate)) {
         any = true;
-        const teller = this.#tellers.get(from);
-        if (teller === undefined || tag !== from) continue;
-        if (now - since > patience.abandoned) {
-          teller.late.add(index);
-          this.#isAnyLate = true;
-        }
-        teller.times.set(index, MAX_TIMES);
+        this.#teller(from).times.set(index, MAX_TIMES);
       }
     }
     return any;
+  }
+
+  #doubt(before: number, overtakenBy: number): void {
+    for (const [index, claims] of this.#claims) {
+      for (const { tag, from, since } of claims) {
+        if (tag !== from || since > before || since > overtakenBy) continue;
+        this.#teller(from).late.add(index);
+        this.#isAnyLate = true;
+      }
+    }
   }
 
   /** Whether it matters who has the piece. */
@@ -129,7 +140,7 @@ export class ClaimBook {
     if (known === undefined && claims.length >= MAX_CLAIMERS) return false;
     const teller = this.#teller(claim.from);
     const times = teller.times.get(index) ?? 0;
-    if (times >= MAX_TIMES || teller.late.size >= MAX_LATE) return false;
+    if (times >= MAX_TIMES || isDoubted(teller)) return false;
     if (direct ? teller.claims >= MAX_CLAIMS : teller.relayed >= MAX_RELAYED) return false;
     // The claimer's own word takes the place of what others said.
     if (known !== undefined) this.#remove(index, ({ tag }) => tag === claim.tag);
@@ -154,16 +165,24 @@ export class ClaimBook {
       else teller.relayed--;
     }
     if (removed.length === claims.length) this.#claims.delete(index);
-    else this.#claims.set(index, claims.filter((claim) => !removed.includes(claim)));
+    else
+      this.#claims.set(
+        index,
+        claims.filter((claim) => !removed.includes(claim)),
+      );
     return removed;
   }
 
   #teller(from: number): Teller {
     let teller = this.#tellers.get(from);
     if (teller === undefined) {
-      teller = { claims: 0, relayed: 0, late: new Set(), times: new Map() };
+      teller = { claims: 0, relayed: 0, kept: 0, late: new Set(), times: new Map() };
       this.#tellers.set(from, teller);
     }
     return teller;
   }
+}
+
+function isDoubted({ late, kept }: Teller): boolean {
+  return late.size >= MAX_LATE + kept;
 }

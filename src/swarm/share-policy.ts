@@ -148,10 +148,7 @@ function isOthers(view: ShareView, index: number, { requested, received = Infini
 function unheld(view: ShareView, places: number): number[] {
   const chosen = new Set<number>();
   const free = (index: number): boolean =>
-    isCandidate(view, index) &&
-    !chosen.has(index) &&
-    !view.held(index) &&
-    view.claimers(index).length === 0;
+    isCandidate(view, index) && !chosen.has(index) && !view.held(index) && view.claimers(index).length === 0;
   const run = (from: number): void => {
     for (let next = from; chosen.size < places && free(next); next++) chosen.add(next);
   };

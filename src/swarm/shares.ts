@@ -1,7 +1,7 @@
 import type { PieceGeometry } from '../metainfo/metainfo.ts';
 import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
 import type { ClaimsHandlers, ClaimsLink } from './claims-extension.ts';
-import { ClaimBook } from './claims.ts';
+import { ClaimBook, type Patience } from './claims.ts';
 import { isFetcher, hasStrangers, type Standing } from './fetchers.ts';
 import { PieceTimes } from './piece-times.ts';
 import { pairWeight, peerTag, rendezvousOrder } from './rendezvous.ts';
@@ -273,16 +273,16 @@ export class Shares<Peer> {
     const idle = this.#fetcher && registry.open.size === 0 && this.#times.mean !== undefined;
     if (!idle || now - this.#lookedAt < TAKE_OVER_MS) return false;
     this.#lookedAt = now;
-    const { abandoned } = this.#patience();
+    const patience = this.#patience();
     const soon = Math.max(this.#times.patience, END_PATIENCE * this.#times.mean);
-    return this.#book.expire(now, { overtaken: soon, abandoned });
+    return this.#book.expire(now, { ...patience, overtaken: soon });
   }
 
-  #patience(): { readonly overtaken: number; readonly abandoned: number } {
+  #patience(): Patience {
     const { patience, mean } = this.#times;
     const abandoned = Math.max(ABANDONED_MS, mean === undefined ? patience : 4 * patience);
     // Before the end nobody waits for one piece: there are others to fetch.
-    return { overtaken: abandoned, abandoned };
+    return { overtaken: abandoned, abandoned, doubted: patience };
   }
 
   /** Once in a while, for it costs a look at all pieces. @returns bytes that peers have and this node lacks */

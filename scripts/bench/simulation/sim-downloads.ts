@@ -91,7 +91,9 @@ export class SimDownloads {
     let best: number | undefined;
     let least = Infinity;
     this.#wanted.forEachCommon(remote.node.announced, (index) => {
-      const key = this.#begun.has(index) ? -1 : (this.#node.available[index] ?? 0) * 4096 + (this.#chance[index] ?? 0);
+      const key = this.#begun.has(index)
+        ? -1
+        : (this.#node.available[index] ?? 0) * 4096 + (this.#chance[index] ?? 0);
       if (key >= least || this.#node.leavesToRegistry(index) || !this.#isTurn(index)) return;
       least = key;
       best = index;
@@ -159,7 +161,13 @@ export class SimDownloads {
     const { chunkBytes, pieceBytes } = this.#node.world;
     const chunks: Chunk[] = [];
     for (let left = pieceBytes(index); left > 0; left -= chunkBytes) {
-      chunks.push({ bytes: Math.min(left, chunkBytes), state: 'missing', askedAt: 0, from: undefined, parcel: undefined });
+      chunks.push({
+        bytes: Math.min(left, chunkBytes),
+        state: 'missing',
+        askedAt: 0,
+        from: undefined,
+        parcel: undefined,
+      });
     }
     return chunks;
   }
