@@ -9,9 +9,11 @@ const MAX_BEGUN_BYTES = 16 * 1024 * 1024;
 const MIN_BEGUN = 2;
 /** At the end, what somebody has owed for so long is asked of a peer that has nothing else to do. Milliseconds. */
 const OVERDUE_MS = 750;
-/** Places in a sort key: availability, then chance, then the index. */
+/** Places in a sort key: availability, then about its place in the blob, then the index. */
 const INDEX_PLACES = 2 ** 20;
-const CHANCE_PLACES = 2 ** 12;
+const PLACE_PLACES = 2 ** 21;
+/** How far from its place a piece may be wanted: nodes differ, and the blob still comes about in its order. */
+const SPREAD_PIECES = 128;
 
 export interface PickerOptions {
   readonly pieceCount: number;
@@ -30,15 +32,16 @@ export interface PickerOptions {
 /** Chooses which blocks are asked of which peer: begun pieces first, then the rarest (BEP 3). */
 export class PiecePicker {
   readonly #options: PickerOptions;
-  readonly #chance: readonly number[];
+  /** About the index of each piece, another one at each node. */
+  readonly #places: readonly number[];
   #order: readonly number[] = [];
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(options: PickerOptions) {
     this.#options = options;
-    this.#chance = Array.from({ length: options.pieceCount }, () =>
-      Math.floor(Math.random() * CHANCE_PLACES),
+    this.#places = Array.from({ length: options.pieceCount }, (_, index) =>
+      Math.floor(index + Math.random() * SPREAD_PIECES),
     );
   }
 
@@ -138,7 +141,7 @@ export class PiecePicker {
     for (let index = 0; index < pieceCount; index++) {
       if (pieces.has(index) || pieces.begun.has(index)) continue;
       const count = availability.of(index);
-      if (count > 0) keys.push((count * CHANCE_PLACES + (this.#chance[index] ?? 0)) * INDEX_PLACES + index);
+      if (count > 0) keys.push((count * PLACE_PLACES + (this.#places[index] ?? 0)) * INDEX_PLACES + index);
     }
     const rare = Float64Array.from(keys).sort();
     return [...begun, ...Array.from(rare, (key) => key % INDEX_PLACES)];
