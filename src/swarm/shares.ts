@@ -82,6 +82,8 @@ export class Shares<Peer> {
   /** Own claims that others know of -> when they were made. */
   readonly #claimed = new Map<number, number>();
   #order: readonly number[];
+  /** Pieces that were opened without peers. */
+  readonly #hasty = new Set<number>();
   /** Piece -> since when somebody has it. */
   readonly #heldSince = new Map<number, number>();
   #settled = false;
@@ -185,6 +187,7 @@ export class Shares<Peer> {
     const { registry, has } = this.#options;
     const now = this.#now();
     this.#order = this.#order.filter((index) => !has(index));
+    for (const index of this.#hasty) if (has(index)) this.#hasty.delete(index);
     if (registry === undefined) return;
     const bytes = registry.received - this.#receivedBefore;
     this.#receivedBefore = registry.received;
@@ -215,7 +218,10 @@ export class Shares<Peer> {
     if (open.length === 0) return;
     const now = this.#now();
     const among = this.#links.size > 0 || now < this.#expectingUntil;
-    if (this.#links.size > 0) for (const index of open) this.#claimed.set(index, now);
+    for (const index of open) {
+      if (this.#links.size > 0) this.#claimed.set(index, now);
+      else this.#hasty.add(index);
+    }
     registry.fetch(open, among ? SETTLE_MS : 0);
     this.#tell({ kind: 'claim', pieces: open });
   }
@@ -231,6 +237,7 @@ export class Shares<Peer> {
       order: this.#order,
       has,
       open: registry.open,
+      hasty: (index) => this.#hasty.has(index),
       held: (index) => this.#isHeld(index),
       claimers: (index) => this.#book.claimers(index),
       resting: (index) => registry.isResting(index),

@@ -5,8 +5,8 @@
  *   anew for each request (log-normal, sigma 0.7: as unequal as flows of TCP are); each request waits `delayMs` first;
  *   a response that is broken off still brings 96 KiB.
  * - A LAN link sends chunks of 128 KiB (a quarter of a small piece) in the order of their requests, in each direction;
- *   the switch has no limit. A node asks each peer for at most 4 chunks at a time (of a slow one: 1), of begun pieces
- *   first, then of the rarest; what a peer owes for a second may be asked of another.
+ *   the switch has no limit. A node asks each peer for at most 4 chunks at a time (of a slow or new one: 1), of begun pieces
+ *   first, then of the rarest; what a peer owes for 1.5 s may be asked of another.
  * - A node that has a piece tells its peers after 8 ms, which are served at once, without choking.
  * - Messages take 2 to 4 ms, a connection 20 to 35 ms; the tracker answers 1,500 announces a second and names 50 peers.
  * - A process starts for `startupMs`; processors and disks cost nothing after that.
@@ -47,6 +47,8 @@ export interface SimulationOptions {
   readonly lostClaims: number;
   readonly wantedPeers: number;
   readonly fetchers?: number;
+  /** So many ask one holder of a piece at a time; 0: all at once, as the program does. */
+  readonly turns: number;
 }
 
 export interface SimulationResult {
@@ -80,6 +82,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
     delayMs: options.delayMs,
     lostClaims: options.lostClaims,
     fetchers: options.fetchers,
+    turns: options.turns,
     onDone: (node) => {
       ends.set(node, clock.now);
       if (!dying.has(node)) awaited--;
