@@ -55,7 +55,7 @@ export interface ShareDecision {
 
 /** Fewer would leave the pipe empty between two requests; more make the shares uneven (measured). */
 const MIN_OPEN = 2;
-export const MAX_OPEN = 16;
+const MAX_OPEN = 16;
 /** Of the registry's work is opened at once: hides the registry's delay where pieces are quick. */
 const OPEN_AHEAD_MS = 1000;
 /**

@@ -37,7 +37,7 @@ test('messages from strangers that are none are refused', () => {
     ['too many pieces', new Uint8Array(1 + 4 * 65)],
     ['a relayed claim of nobody', Uint8Array.of(3, 0, 0, 0, 1)],
     ['a relayed claim of no piece', Uint8Array.of(3, 0, 0, 0, 100, 0, 0, 0, 1)],
-    ['too many relayed claims', Uint8Array.from([4, ...new Array<number>(8 * 65).fill(0)])],
+    ['too many relayed claims', Uint8Array.from({ length: 1 + 8 * 65 }, (_, at) => (at === 0 ? 4 : 0))],
   ];
   for (const [name, bytes] of refused) assert.equal(decodeClaims(bytes, 100), undefined, name);
 });

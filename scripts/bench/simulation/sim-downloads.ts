@@ -131,7 +131,10 @@ export class SimDownloads {
     let chunks = this.#begun.get(index);
     if (chunks === undefined) this.#begun.set(index, (chunks = this.#cut(index)));
     const chunk = chunks.find(({ state }) => state === 'missing');
-    if (chunk === undefined) return void this.#wanted.delete(index);
+    if (chunk === undefined) {
+      this.#wanted.delete(index);
+      return;
+    }
     chunk.state = 'asked';
     chunk.askedAt = this.#clock.now;
     chunk.from = remote;

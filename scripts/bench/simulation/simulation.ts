@@ -68,6 +68,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const clock = new VirtualClock();
   const geometry = pieceGeometry(options.blobBytes);
   const ends = new Map<SimNode, number>();
+  const awaited = new Set<SimNode>();
   const world: World = {
     clock,
     random,
@@ -85,7 +86,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
     turns: options.turns,
     onDone: (node) => {
       ends.set(node, clock.now);
-      if (!dying.has(node)) awaited--;
+      awaited.delete(node);
     },
   };
   const startAt = Array.from({ length: options.nodes }, (_, node) => options.startAt(node, random));
@@ -103,8 +104,8 @@ export function simulate(options: SimulationOptions): SimulationResult {
     clock.after(at, () => node.die(index % 2 === 0 ? NOTICED_MS : SILENT_MS));
   });
   const living = nodes.filter((node) => !dying.has(node));
-  let awaited = living.length;
-  while (awaited > 0 && clock.now < MOST_MS && clock.step());
+  living.forEach((node) => awaited.add(node));
+  while (awaited.size > 0 && clock.now < MOST_MS && clock.step());
   const fast = living.slice(options.slowNodes);
   const slow = living.slice(0, options.slowNodes);
   const last = (some: readonly SimNode[]): number =>
