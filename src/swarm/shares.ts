@@ -3,6 +3,7 @@ import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
 import type { ClaimsHandlers, ClaimsLink } from './claims-extension.ts';
 import { ClaimBook, type Patience } from './claims.ts';
 import { isFetcher, hasStrangers, type Standing } from './fetchers.ts';
+import { Hearsay } from './hearsay.ts';
 import { PieceTimes } from './piece-times.ts';
 import { pairWeight, peerTag, rendezvousOrder } from './rendezvous.ts';
 import { decideShares, type OpenPiece, type ShareDecision } from './share-policy.ts';
@@ -77,6 +78,7 @@ export class Shares<Peer> {
   readonly #now: () => number;
   readonly #tag: number;
   readonly #book = new ClaimBook();
+  readonly #hearsay = new Hearsay();
   readonly #times = new PieceTimes();
   readonly #links = new Map<Peer, Linked>();
   /** Own claims that others know of -> when they were made. */
@@ -162,7 +164,8 @@ export class Shares<Peer> {
     this.#place();
     if (gone === undefined) return;
     const tag = peerTag(gone, this.#options.infoHash);
-    this.#passOn(tag, this.#book.forget(tag));
+    const news = this.#book.forget(tag);
+    if (news !== undefined && this.#relays.length > 0) this.#hearsay.note(news);
   }
 
   hasPiece(peer: Peer, index: number): void {
@@ -206,6 +209,7 @@ export class Shares<Peer> {
 
   decide(): void {
     const { registry } = this.#options;
+    this.#passOn();
     if (registry === undefined || registry.lost !== undefined) return;
     this.#learn(registry);
     let decision = this.#decision(registry);
@@ -350,12 +354,15 @@ export class Shares<Peer> {
 
   #heard(from: number, message: ClaimMessage): void {
     const others = 'claims' in message ? this.#ofOthers(message) : message;
-    this.#passOn(from, this.#book.hear(from, others, this.#now()));
+    const news = this.#book.hear(from, others, this.#now());
+    if (news !== undefined && this.#relays.length > 0) this.#hearsay.note(news);
     this.decide();
   }
 
-  #passOn(from: number, news: RelayedMessage | undefined): void {
-    if (news !== undefined) for (const { link, tag } of this.#relays) if (tag !== from) link.send(news);
+  /** In a swarm that it knows only in part. */
+  #passOn(): void {
+    for (const message of this.#hearsay.take(this.#now()))
+      for (const { link } of this.#relays) link.send(message);
   }
 
   /** This node's own claims come back to it. */
