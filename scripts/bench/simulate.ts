@@ -8,12 +8,13 @@ of scripts/bench/simulation/simulation.ts. Same seed, same figures.
 
   scripts/bench/simulate [--nodes 8,10,100,1000] [--scenarios ${Object.keys(SCENARIOS).join(',')}]
                          [--seed 1] [--runs 1] [--rate 60] [--lan 1000] [--size 128MiB] [--delay 20] [--startup 300]
-                         [--peers 50] [--fetchers 8]
+                         [--peers 50] [--fetchers 8] [--turns 0]
 
 --rate, --lan   of the gateway and of a node's link, Mbit/s
 --delay         from a request to the registry to its first byte, milliseconds
 --peers         that the tracker names
 --fetchers      how many nodes fetch from the registry
+--turns         how many ask one holder of a piece at a time; 0: all, as the program does
 `;
 
 const BITS = 8;
@@ -32,6 +33,7 @@ function main(): void {
       startup: { type: 'string', default: '300' },
       peers: { type: 'string', default: '50' },
       fetchers: { type: 'string' },
+      turns: { type: 'string', default: '0' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -45,6 +47,7 @@ function main(): void {
     delayMs: Number(values.delay),
     startupMs: Number(values.startup),
     wantedPeers: Number(values.peers),
+    turns: Number(values.turns),
     ...(values.fetchers === undefined ? {} : { fetchers: Number(values.fetchers) }),
   };
   print(

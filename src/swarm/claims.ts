@@ -71,7 +71,7 @@ export class ClaimBook {
   /** The peer has the piece. @returns how long its claim took; undefined if it had made none */
   fulfilled(tag: number, index: number, now: number): number | undefined {
     this.#tellers.get(tag)?.late.delete(index);
-    const [claim] = this.#remove(index, (claim) => claim.tag === tag);
+    const [claim] = this.#remove(index, (one) => one.tag === tag);
     if (claim?.from !== tag) return undefined;
     this.#teller(tag).kept++;
     this.kept(claim.since);

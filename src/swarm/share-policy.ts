@@ -20,6 +20,8 @@ export interface ShareView {
   /** Verified here. */
   readonly has: (index: number) => boolean;
   readonly open: ReadonlyMap<number, OpenPiece>;
+  /** It was opened when this node had no peers, so perhaps by too many. */
+  readonly hasty: (index: number) => boolean;
   /** Some connected peer has it and is not stalled. */
   readonly held: (index: number) => boolean;
   /** Who says that it is fetching it. */
@@ -53,7 +55,7 @@ export interface ShareDecision {
 
 /** Fewer would leave the pipe empty between two requests; more make the shares uneven (measured). */
 const MIN_OPEN = 2;
-export const MAX_OPEN = 16;
+const MAX_OPEN = 16;
 /** Of the registry's work is opened at once: hides the registry's delay where pieces are quick. */
 const OPEN_AHEAD_MS = 1000;
 /**
@@ -64,7 +66,7 @@ const FIRST_ALONE_BYTES = 8 * 1024 * 1024;
 const MAX_ALONE_BYTES = 256 * 1024 * 1024;
 /** Memory does not grow with it, claims do. */
 const OPEN_BYTES = 32 * 1024 * 1024;
-/** A piece that another brings too is broken off before this part of it is here; of one that began too early. */
+/** A piece that another brings too is broken off before this part of it is here; or a hasty one. */
 const WORTH_ENDING = 1 / 2;
 const HARDLY_BEGUN = 1 / 8;
 
@@ -138,7 +140,7 @@ function isOthers(view: ShareView, index: number, { requested, received = Infini
   const most = requested ? view.pieceLength * WORTH_ENDING : Infinity;
   if (received > most && requested) return false;
   if (view.held(index)) return true;
-  if (!view.fetcher) return !requested || received < view.pieceLength * HARDLY_BEGUN;
+  if (!view.fetcher) return !requested || (view.hasty(index) && received < view.pieceLength * HARDLY_BEGUN);
   return view
     .claimers(index)
     .some(({ tag, fetching }) => (fetching && !requested) || goesBefore(index, tag, view.selfTag));

@@ -3,6 +3,7 @@ import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
 import type { ClaimsHandlers, ClaimsLink } from './claims-extension.ts';
 import { ClaimBook, type Patience } from './claims.ts';
 import { isFetcher, hasStrangers, type Standing } from './fetchers.ts';
+import { Hearsay } from './hearsay.ts';
 import { PieceTimes } from './piece-times.ts';
 import { pairWeight, peerTag, rendezvousOrder } from './rendezvous.ts';
 import { decideShares, type OpenPiece, type ShareDecision } from './share-policy.ts';
@@ -77,11 +78,14 @@ export class Shares<Peer> {
   readonly #now: () => number;
   readonly #tag: number;
   readonly #book = new ClaimBook();
+  readonly #hearsay = new Hearsay();
   readonly #times = new PieceTimes();
   readonly #links = new Map<Peer, Linked>();
   /** Own claims that others know of -> when they were made. */
   readonly #claimed = new Map<number, number>();
   #order: readonly number[];
+  /** Pieces that were opened without peers. */
+  readonly #hasty = new Set<number>();
   /** Piece -> since when somebody has it. */
   readonly #heldSince = new Map<number, number>();
   #settled = false;
@@ -160,7 +164,8 @@ export class Shares<Peer> {
     this.#place();
     if (gone === undefined) return;
     const tag = peerTag(gone, this.#options.infoHash);
-    this.#passOn(tag, this.#book.forget(tag));
+    const news = this.#book.forget(tag);
+    if (news !== undefined && this.#relays.length > 0) this.#hearsay.note(news);
   }
 
   hasPiece(peer: Peer, index: number): void {
@@ -185,6 +190,7 @@ export class Shares<Peer> {
     const { registry, has } = this.#options;
     const now = this.#now();
     this.#order = this.#order.filter((index) => !has(index));
+    for (const index of this.#hasty) if (has(index)) this.#hasty.delete(index);
     if (registry === undefined) return;
     const bytes = registry.received - this.#receivedBefore;
     this.#receivedBefore = registry.received;
@@ -203,6 +209,7 @@ export class Shares<Peer> {
 
   decide(): void {
     const { registry } = this.#options;
+    this.#passOn();
     if (registry === undefined || registry.lost !== undefined) return;
     this.#learn(registry);
     let decision = this.#decision(registry);
@@ -215,7 +222,10 @@ export class Shares<Peer> {
     if (open.length === 0) return;
     const now = this.#now();
     const among = this.#links.size > 0 || now < this.#expectingUntil;
-    if (this.#links.size > 0) for (const index of open) this.#claimed.set(index, now);
+    for (const index of open) {
+      if (this.#links.size > 0) this.#claimed.set(index, now);
+      else this.#hasty.add(index);
+    }
     registry.fetch(open, among ? SETTLE_MS : 0);
     this.#tell({ kind: 'claim', pieces: open });
   }
@@ -231,6 +241,7 @@ export class Shares<Peer> {
       order: this.#order,
       has,
       open: registry.open,
+      hasty: (index) => this.#hasty.has(index),
       held: (index) => this.#isHeld(index),
       claimers: (index) => this.#book.claimers(index),
       resting: (index) => registry.isResting(index),
@@ -343,12 +354,15 @@ export class Shares<Peer> {
 
   #heard(from: number, message: ClaimMessage): void {
     const others = 'claims' in message ? this.#ofOthers(message) : message;
-    this.#passOn(from, this.#book.hear(from, others, this.#now()));
+    const news = this.#book.hear(from, others, this.#now());
+    if (news !== undefined && this.#relays.length > 0) this.#hearsay.note(news);
     this.decide();
   }
 
-  #passOn(from: number, news: RelayedMessage | undefined): void {
-    if (news !== undefined) for (const { link, tag } of this.#relays) if (tag !== from) link.send(news);
+  /** In a swarm that it knows only in part. */
+  #passOn(): void {
+    for (const message of this.#hearsay.take(this.#now()))
+      for (const { link } of this.#relays) link.send(message);
   }
 
   /** This node's own claims come back to it. */

@@ -48,13 +48,17 @@ export class SlowPeers {
   }
 
   get areSlow(): boolean {
+    return this.#judge();
+  }
+
+  #judge(): boolean {
     if (this.#restMs > 0 || this.#watchedMs < this.#watchMs) return false;
     if (this.#backlog < PATIENCE_MS * this.#alone) return false;
     return this.isTrying || this.#together > CLEARLY_FASTER * this.#alone;
   }
 
   observe({ ms, fromPeers, fromRegistry, backlog, fetcher }: Progress): void {
-    const wereSlow = this.areSlow;
+    const wereSlow = this.#judge();
     if (!wereSlow) this.#watchMs = fetcher ? WATCH_MS : WATCH_LONG_MS;
     this.#backlog = backlog;
     this.#restMs = Math.max(0, this.#restMs - ms);
@@ -68,8 +72,10 @@ export class SlowPeers {
       this.#together = mean(this.#together, rate, this.#triedMs);
       this.#triedMs += ms;
     }
-    if (!wereSlow || (this.areSlow && this.#triedMs < TRUST_MS)) return;
-    if (!this.areSlow) this.#restMs = REST_MS * 2 ** this.#failures++;
+    if (!wereSlow) return;
+    const areSlow = this.#judge();
+    if (areSlow && this.#triedMs < TRUST_MS) return;
+    if (!areSlow) this.#restMs = REST_MS * 2 ** this.#failures++;
     this.#watchedMs = 0;
     this.#triedMs = 0;
   }

@@ -1,12 +1,26 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { ClaimBook, decodeClaims, encodeClaims } from '../../src/swarm/claims.ts';
+import { decodeClaims, encodeClaims } from '../../src/swarm/claim-messages.ts';
+import { ClaimBook, type Patience } from '../../src/swarm/claims.ts';
+
+const [PEER, FRIEND, STRANGER, LIAR] = [1, 2, 3, 4];
+const PATIENCE: Patience = { overtaken: 100, abandoned: 400, doubted: 100 };
+
+const tagsOf = (book: ClaimBook, index: number): number[] => book.claimers(index).map(({ tag }) => tag);
 
 test('a message comes back as it was sent', () => {
   for (const message of [
     { kind: 'claim', pieces: [0, 7, 99] },
     { kind: 'drop', pieces: [3] },
     { kind: 'fetching', pieces: [5, 6] },
+    { kind: 'relayed', claims: [{ index: 5, tag: 2 ** 32 - 1 }] },
+    {
+      kind: 'withdrawn',
+      claims: [
+        { index: 0, tag: 0 },
+        { index: 99, tag: 7 },
+      ],
+    },
   ] as const) {
     assert.deepEqual(decodeClaims(encodeClaims(message), 100), message);
   }
@@ -17,44 +31,116 @@ test('messages from strangers that are none are refused', () => {
     ['empty', new Uint8Array()],
     ['no pieces', Uint8Array.of(0)],
     ['a part of an index', Uint8Array.of(0, 0, 0, 1)],
-    ['an unknown kind', Uint8Array.of(3, 0, 0, 0, 1)],
+    ['an unknown kind', Uint8Array.of(5, 0, 0, 0, 1)],
     ['a piece that does not exist', Uint8Array.of(0, 0, 0, 0, 100)],
     ['a huge index', Uint8Array.of(0, 0xff, 0xff, 0xff, 0xff)],
     ['too many pieces', new Uint8Array(1 + 4 * 65)],
+    ['a relayed claim of nobody', Uint8Array.of(3, 0, 0, 0, 1)],
+    ['a relayed claim of no piece', Uint8Array.of(3, 0, 0, 0, 100, 0, 0, 0, 1)],
+    ['too many relayed claims', Uint8Array.from({ length: 1 + 8 * 65 }, (_, at) => (at === 0 ? 4 : 0))],
   ];
   for (const [name, bytes] of refused) assert.equal(decodeClaims(bytes, 100), undefined, name);
 });
 
 test('a claim ends with time, with the piece, when it is dropped, and with the connection', () => {
   const ends: ((book: ClaimBook) => void)[] = [
-    (book) => book.expire(100),
-    (book) => book.fulfilled('peer', 1),
-    (book) => book.hear('peer', { kind: 'drop', pieces: [1] }, 10, 100),
-    (book) => book.forget('peer'),
+    (book) => book.expire(401, PATIENCE),
+    (book) => book.fulfilled(PEER, 1, 10),
+    (book) => book.hear(PEER, { kind: 'drop', pieces: [1] }, 10),
+    (book) => book.forget(PEER),
   ];
   for (const end of ends) {
     const book = new ClaimBook();
-    book.hear('peer', { kind: 'claim', pieces: [1] }, 0, 100);
-    assert.deepEqual(book.claimers(1, 50), [{ peer: 'peer', fetching: false }]);
+    book.hear(PEER, { kind: 'claim', pieces: [1] }, 0);
+    assert.deepEqual(tagsOf(book, 1), [PEER]);
     end(book);
-    assert.deepEqual(book.claimers(1, 50), []);
+    assert.deepEqual(tagsOf(book, 1), []);
   }
 });
 
-test('a peer cannot hold a piece back by claiming it again and again', () => {
+test('a claim is late sooner when later ones have come', () => {
   const book = new ClaimBook();
-  book.hear('liar', { kind: 'claim', pieces: [1] }, 0, 100);
-  book.expire(100);
-  book.hear('liar', { kind: 'claim', pieces: [1] }, 100, 100);
-  assert.deepEqual(book.claimers(1, 101), []);
+  book.hear(PEER, { kind: 'claim', pieces: [1] }, 0);
+  book.expire(150, PATIENCE);
+  assert.deepEqual(tagsOf(book, 1), [PEER], 'nothing has come: the pipe is slow, not the peer');
+  for (const index of [2, 3]) {
+    book.hear(FRIEND, { kind: 'claim', pieces: [index] }, 20);
+    assert.equal(book.fulfilled(FRIEND, index, 120), 100, 'how long it took');
+  }
+  assert.equal(book.expire(150, PATIENCE), true);
+  assert.deepEqual(tagsOf(book, 1), []);
 });
 
-test('a peer holds at most 64 pieces back at once, and none after four broken claims', () => {
+test('what is heard is passed on once, by whoever it was told', () => {
+  const book = new ClaimBook();
+  const claims = [{ index: 1, tag: STRANGER }];
+  assert.deepEqual(book.hear(PEER, { kind: 'relayed', claims }, 0), { kind: 'relayed', claims });
+  assert.equal(book.hear(FRIEND, { kind: 'relayed', claims }, 0), undefined);
+  assert.deepEqual(book.hear(PEER, { kind: 'claim', pieces: [2] }, 0), {
+    kind: 'relayed',
+    claims: [{ index: 2, tag: PEER }],
+  });
+  assert.deepEqual(book.hear(FRIEND, { kind: 'withdrawn', claims }, 0), { kind: 'withdrawn', claims });
+  assert.deepEqual(tagsOf(book, 1), []);
+  assert.deepEqual(book.forget(PEER), { kind: 'withdrawn', claims: [{ index: 2, tag: PEER }] });
+});
+
+test("a claimer's own word goes before what others say of it", () => {
+  const book = new ClaimBook();
+  book.hear(FRIEND, { kind: 'claim', pieces: [1] }, 0);
+  book.hear(PEER, { kind: 'withdrawn', claims: [{ index: 1, tag: FRIEND }] }, 1);
+  assert.deepEqual(tagsOf(book, 1), [FRIEND]);
+});
+
+test('a peer cannot hold a piece back by claiming it again and again', () => {
+  const claimAgain: [string, (book: ClaimBook, now: number) => void][] = [
+    ['late', (book, now) => book.expire(now + 401, PATIENCE)],
+    ['dropped', (book, now) => book.hear(LIAR, { kind: 'drop', pieces: [1] }, now)],
+  ];
+  for (const [name, end] of claimAgain) {
+    const book = new ClaimBook();
+    for (let time = 0; time < 10; time++) {
+      book.hear(LIAR, { kind: 'claim', pieces: [1] }, time * 1000);
+      end(book, time * 1000);
+    }
+    book.hear(LIAR, { kind: 'claim', pieces: [1] }, 20_000);
+    assert.deepEqual(tagsOf(book, 1), [], name);
+  }
+});
+
+test('a peer holds at most 16 pieces back at once, and none when four were overtaken and none came', () => {
   const book = new ClaimBook();
   const all = Array.from({ length: 200 }, (_, index) => index);
-  book.hear('liar', { kind: 'claim', pieces: all }, 0, 100);
-  assert.equal(all.filter((index) => book.claimers(index, 1).length > 0).length, 64);
-  book.expire(100);
-  book.hear('liar', { kind: 'claim', pieces: all.slice(100) }, 100, 100);
-  assert.equal(all.filter((index) => book.claimers(index, 101).length > 0).length, 0);
+  book.hear(LIAR, { kind: 'claim', pieces: all }, 0);
+  assert.equal(all.filter((index) => book.claimers(index).length > 0).length, 16);
+  for (const index of [190, 191]) {
+    book.hear(PEER, { kind: 'claim', pieces: [index] }, 10);
+    book.fulfilled(PEER, index, 20);
+  }
+  book.expire(150, PATIENCE);
+  book.hear(LIAR, { kind: 'claim', pieces: all.slice(100) }, 150);
+  assert.equal(all.filter((index) => book.claimers(index).length > 0).length, 0);
+});
+
+test('a peer that brings what it claimed, though late, is believed on', () => {
+  const book = new ClaimBook();
+  for (let index = 0; index < 40; index++) {
+    const now = index * 1000;
+    book.hear(PEER, { kind: 'claim', pieces: [index] }, now);
+    book.kept(now + 1);
+    book.kept(now + 1);
+    book.expire(now + 150, PATIENCE);
+    book.fulfilled(PEER, index, now + 200);
+  }
+  book.hear(PEER, { kind: 'claim', pieces: [90] }, 50_000);
+  assert.deepEqual(tagsOf(book, 90), [PEER]);
+});
+
+test('what peers pass on is bounded: 64 at a time, and 8 claimers of a piece', () => {
+  const book = new ClaimBook();
+  const claims = Array.from({ length: 200 }, (_, index) => ({ index, tag: STRANGER }));
+  book.hear(LIAR, { kind: 'relayed', claims }, 0);
+  assert.equal(claims.filter(({ index }) => book.claimers(index).length > 0).length, 64);
+  for (let peer = 10; peer < 30; peer++) book.hear(peer, { kind: 'claim', pieces: [199] }, 0);
+  assert.equal(book.claimers(199).length, 8);
 });

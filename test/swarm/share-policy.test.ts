@@ -1,39 +1,51 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { goesBefore, rendezvousOrder } from '../../src/swarm/rendezvous.ts';
-import { claimLifetime, decideShares, type OpenPiece, type ShareView } from '../../src/swarm/share-policy.ts';
+import type { Claim } from '../../src/swarm/claims.ts';
+import { decideShares, type OpenPiece, type ShareView } from '../../src/swarm/share-policy.ts';
 
 const MIB = 2 ** 20;
-const SELF = 'self';
+const SELF = 1000;
+const OTHER = 2000;
+
+const claim = (tag: number, fetching: boolean): Claim => ({ tag, from: tag, since: 0, fetching });
 
 function view(changes: Partial<ShareView> = {}): ShareView {
   return {
-    selfId: SELF,
-    now: 0,
+    selfTag: SELF,
     pieceLength: MIB,
     pieceCount: 64,
     order: rendezvousOrder(64, SELF),
     has: () => false,
     open: new Map(),
+    hasty: () => false,
     held: () => false,
     claimers: () => [],
     resting: () => false,
     peers: 1,
-    expecting: false,
-    backlogMs: 0,
+    expecting: 'nobody',
     settled: true,
-    peerRate: 0,
-    registryRate: undefined,
+    early: false,
+    fetcher: true,
+    slowPeers: false,
+    knowsRegistry: false,
     pieceMs: undefined,
     ...changes,
   };
 }
 
-const open = (pieces: readonly number[], requested: boolean): Map<number, OpenPiece> =>
-  new Map(pieces.map((index) => [index, { requested }]));
+const open = (pieces: readonly number[], requested: boolean, received = 0): Map<number, OpenPiece> =>
+  new Map(pieces.map((index) => [index, { requested, received }]));
 
 test('a node that waits for the tracker opens nothing', () => {
   assert.deepEqual(decideShares(view({ peers: 0, settled: false })), { open: [], release: [] });
+});
+
+test('a node whose turn comes while nobody has answered opens one piece, and no second', () => {
+  const early = { peers: 0, settled: false, early: true };
+  const first = decideShares(view(early)).open;
+  assert.deepEqual(first, [rendezvousOrder(64, SELF)[0]]);
+  assert.deepEqual(decideShares(view({ ...early, open: open(first, true) })), { open: [], release: [] });
 });
 
 test('a node alone opens one run of neighbours at a time', () => {
@@ -47,8 +59,49 @@ test('a node alone opens one run of neighbours at a time', () => {
   assert.equal(later.length, 20, 'and are as long as all before them');
 });
 
-test('a node that expects peers opens a few pieces, not everything', () => {
-  assert.equal(decideShares(view({ peers: 0, expecting: true })).open.length, 2);
+test('a node alone opens the next run while the last piece of one arrives', () => {
+  const has = (index: number): boolean => index < 7;
+  assert.deepEqual(decideShares(view({ peers: 0, has, open: open([7, 8], true) })).open, []);
+  assert.equal(decideShares(view({ peers: 0, has, open: open([7], true) })).open[0], 8);
+});
+
+test('a node that expects peers opens a few pieces, and none where seeds are expected', () => {
+  assert.equal(decideShares(view({ peers: 0, expecting: 'nodes' })).open.length, 2);
+  assert.equal(decideShares(view({ peers: 0, expecting: 'seeds' })).open.length, 0);
+});
+
+test('a node that is none of those that fetch opens nothing, and lets go of what it began in haste', () => {
+  assert.deepEqual(decideShares(view({ fetcher: false })), { open: [], release: [] });
+  const table: [requested: boolean, received: number, hasty: boolean, released: boolean][] = [
+    [false, 0, false, true],
+    [true, 0, false, false],
+    [true, 0, true, true],
+    [true, MIB / 4, true, false],
+  ];
+  for (const [requested, received, hasty, released] of table) {
+    const { release } = decideShares(
+      view({ fetcher: false, open: open([3], requested, received), hasty: () => hasty }),
+    );
+    assert.deepEqual(release, released ? [3] : [], `${requested} ${received} ${hasty}`);
+  }
+});
+
+test('a piece that a peer has come to have is broken off in its first half', () => {
+  const table: [received: number, released: boolean][] = [
+    [0, true],
+    [0.4 * MIB, true],
+    [0.6 * MIB, false],
+  ];
+  for (const [received, released] of table) {
+    const { release } = decideShares(view({ held: () => true, open: open([3], true, received) }));
+    assert.deepEqual(release, released ? [3] : [], `${received}`);
+  }
+  const unknown = new Map([[3, { requested: true }]]);
+  assert.deepEqual(
+    decideShares(view({ held: () => true, open: unknown })).release,
+    [],
+    'not known: it goes on',
+  );
 });
 
 test('among peers two pieces are open until the time of a piece is known, then about a second of work', () => {
@@ -78,7 +131,7 @@ test('what is here, held by a peer, claimed by a peer, or resting, is not opened
     );
   }
   const claimed = decideShares(
-    view({ claimers: (index) => (free.has(index) ? [] : [{ peer: 'other', fetching: false }]), pieceMs: 1 }),
+    view({ claimers: (index) => (free.has(index) ? [] : [claim(OTHER, false)]), pieceMs: 1 }),
   );
   assert.deepEqual(
     claimed.open.toSorted((a, b) => a - b),
@@ -91,27 +144,30 @@ test('the neighbour of an open piece goes first, so that requests are few', () =
   assert.deepEqual(decision.open, [11]);
 });
 
-test('of two claims of one moment the better weight keeps the piece, unless its bytes are on their way', () => {
+test('of two claims the better weight keeps the piece, unless most of it is here or it is on its way to a peer', () => {
   const index = 5;
-  const [better, worse] = goesBefore(index, SELF, 'other') ? [SELF, 'other'] : ['other', SELF];
-  for (const requested of [false, true]) {
-    for (const self of [better, worse]) {
-      const rival = self === better ? worse : better;
-      const { release } = decideShares(
-        view({
-          selfId: self,
-          open: open([index], requested),
-          claimers: (i) => (i === index ? [{ peer: rival, fetching: false }] : []),
-        }),
-      );
-      assert.deepEqual(release, self === worse && !requested ? [index] : [], `${self} ${requested}`);
-    }
+  const [better, worse] = goesBefore(index, SELF, OTHER) ? [SELF, OTHER] : [OTHER, SELF];
+  const table: [self: number, requested: boolean, received: number, fetching: boolean, released: boolean][] =
+    [
+      [better, false, 0, false, false],
+      [worse, false, 0, false, true],
+      [better, false, 0, true, true],
+      [better, true, 0, true, false],
+      [worse, true, 0, true, true],
+      [worse, true, 0, false, true],
+      [worse, true, 0.6 * MIB, true, false],
+    ];
+  for (const [self, requested, received, fetching, released] of table) {
+    const rival = self === better ? worse : better;
+    const { release } = decideShares(
+      view({
+        selfTag: self,
+        open: open([index], requested, received),
+        claimers: (i) => (i === index ? [claim(rival, fetching)] : []),
+      }),
+    );
+    assert.deepEqual(release, released ? [index] : [], `${self} ${requested} ${received} ${fetching}`);
   }
-});
-
-test('a piece whose bytes are on their way to a peer is let go, whatever the weights', () => {
-  const claimers = (): { peer: string; fetching: boolean }[] => [{ peer: 'other', fetching: true }];
-  assert.deepEqual(decideShares(view({ open: open([1, 2], false), claimers })).release, [1, 2]);
 });
 
 test('a node that is no longer alone lets its long run go, but for its first pieces', () => {
@@ -119,31 +175,20 @@ test('a node that is no longer alone lets its long run go, but for its first pie
   assert.deepEqual(decideShares(view({ open: run })).release, [10, 11, 12, 13]);
 });
 
-test('peers are left what they have, unless they would take long and the registry is clearly faster', () => {
-  const slow = { held: () => true, peerRate: 100_000, backlogMs: 5000 };
-  assert.equal(decideShares(view({ ...slow, peerRate: 50_000_000 })).open.length, 0);
-  assert.equal(decideShares(view({ ...slow, backlogMs: 1000, registryRate: 1e8 })).open.length, 0);
-  assert.equal(
-    decideShares(view({ ...slow, registryRate: undefined })).open.length,
-    1,
-    'one to learn the rate',
-  );
-  assert.equal(decideShares(view({ ...slow, registryRate: 150_000 })).open.length, 0);
-  assert.equal(decideShares(view({ ...slow, registryRate: 40_000_000 })).open.length, 2);
+test('peers are left what they have, unless they are slow: then one piece tells what the registry does', () => {
+  const held = (): boolean => true;
+  assert.equal(decideShares(view({ held })).open.length, 0);
+  assert.equal(decideShares(view({ held, slowPeers: true })).open.length, 1);
+  assert.equal(decideShares(view({ held, slowPeers: true, knowsRegistry: true })).open.length, 2);
+  assert.equal(decideShares(view({ held, slowPeers: true, fetcher: false })).open.length, 1);
 });
 
 test('a decision stands when it is carried out: what was opened because peers are slow is not let go again', () => {
-  const slow = { held: () => true, peerRate: 100_000, backlogMs: 5000 };
-  for (const registryRate of [undefined, 40_000_000]) {
-    const first = decideShares(view({ ...slow, registryRate }));
+  for (const knowsRegistry of [false, true]) {
+    const slow = { held: () => true, slowPeers: true, knowsRegistry };
+    const first = decideShares(view(slow));
     assert.ok(first.open.length > 0);
-    const second = decideShares(view({ ...slow, registryRate, open: open(first.open, false) }));
+    const second = decideShares(view({ ...slow, open: open(first.open, false) }));
     assert.deepEqual(second, { open: [], release: [] });
   }
-});
-
-test('a claim is believed for 15 s, or four times the time of a piece', () => {
-  assert.equal(claimLifetime(undefined), 15_000);
-  assert.equal(claimLifetime(1000), 15_000);
-  assert.equal(claimLifetime(10_000), 40_000);
 });

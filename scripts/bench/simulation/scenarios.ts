@@ -20,7 +20,7 @@ export const SCENARIOS: Readonly<Record<string, Changes>> = {
   liars: (nodes) => ({ liars: part(nodes, 0.1) }),
   lost: () => ({ lostClaims: 0.2 }),
   far: () => ({ delayMs: 200 }),
-  thinlan: () => ({ lanRate: 100e6 / 8 / 1000 }),
+  lan500: () => ({ lanRate: 500e6 / 8 / 1000 }),
 };
 
 export const DEFAULTS: Omit<SimulationOptions, 'nodes'> = {
@@ -37,4 +37,5 @@ export const DEFAULTS: Omit<SimulationOptions, 'nodes'> = {
   liars: 0,
   lostClaims: 0,
   wantedPeers: 50,
+  turns: 0,
 };

@@ -9,7 +9,9 @@ const SLOW_CHUNK_MS = 250;
 const FULL_MS = 1000;
 /** A chunk that a peer owes for so long may be asked of another. */
 const OVERDUE_MS = 1500;
-const FAN = Number(process.env['FAN'] ?? 4);
+const CHANCES = 4096;
+/** So soon as many more may ask for a piece as may at once. */
+const TURN_MS = 250;
 /** Weight of the newest chunk in a peer's mean. */
 const NEWEST = 0.3;
 
@@ -40,7 +42,7 @@ export class SimDownloads {
     const { pieceCount } = node.world;
     this.#most = Math.max(DEPTH, (node.down * FULL_MS) / node.world.chunkBytes);
     this.#wanted = new PieceSet(pieceCount, !node.idle);
-    this.#chance = Array.from({ length: pieceCount }, () => node.world.random.below(4096));
+    this.#chance = Array.from({ length: pieceCount }, () => node.world.random.below(CHANCES));
   }
 
   get isBusy(): boolean {
@@ -93,7 +95,7 @@ export class SimDownloads {
     this.#wanted.forEachCommon(remote.node.announced, (index) => {
       const key = this.#begun.has(index)
         ? -1
-        : (this.#node.available[index] ?? 0) * 4096 + (this.#chance[index] ?? 0);
+        : (this.#node.available[index] ?? 0) * CHANCES + (this.#chance[index] ?? 0);
       if (key >= least || this.#node.leavesToRegistry(index) || !this.#isTurn(index)) return;
       least = key;
       best = index;
@@ -101,13 +103,14 @@ export class SimDownloads {
     return best;
   }
 
-  /** Few ask whoever has a piece first, and the others those few: else a hundred wait for one link. */
+  /** With `turns`: few ask whoever has a piece first, and the others those few, so that not all wait for one link. */
   #isTurn(index: number): boolean {
-    if (FAN === 0 || this.#begun.has(index)) return true;
+    const { turns } = this.#node.world;
+    if (turns === 0 || this.#begun.has(index)) return true;
     const holders = this.#node.available[index] ?? 0;
     const seekers = this.#node.remotes.size - holders + 1;
     const age = this.#clock.now - (this.#node.seenAt[index] ?? 0);
-    return (this.#chance[index] ?? 0) / 4096 < (holders * FAN * (1 + age / 250)) / seekers;
+    return (this.#chance[index] ?? 0) / CHANCES < (holders * turns * (1 + age / TURN_MS)) / seekers;
   }
 
   /** Nothing else to do: what another peer owes for too long. */
@@ -128,7 +131,10 @@ export class SimDownloads {
     let chunks = this.#begun.get(index);
     if (chunks === undefined) this.#begun.set(index, (chunks = this.#cut(index)));
     const chunk = chunks.find(({ state }) => state === 'missing');
-    if (chunk === undefined) return void this.#wanted.delete(index);
+    if (chunk === undefined) {
+      this.#wanted.delete(index);
+      return;
+    }
     chunk.state = 'asked';
     chunk.askedAt = this.#clock.now;
     chunk.from = remote;

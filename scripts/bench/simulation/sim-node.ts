@@ -42,6 +42,7 @@ export interface World {
   /** Of claim messages, that do not arrive. */
   readonly lostClaims: number;
   readonly fetchers: number | undefined;
+  readonly turns: number;
   readonly onDone: (node: SimNode) => void;
 }
 
@@ -79,6 +80,7 @@ export class SimNode {
   readonly announced: PieceSet;
   /** How many peers have each piece. */
   readonly available: Uint16Array;
+  /** When the first of them had it. */
   readonly seenAt: Float64Array;
   readonly remotes = new Map<SimNode, Remote>();
   readonly registry: SimRegistry;

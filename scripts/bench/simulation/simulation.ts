@@ -5,8 +5,8 @@
  *   anew for each request (log-normal, sigma 0.7: as unequal as flows of TCP are); each request waits `delayMs` first;
  *   a response that is broken off still brings 96 KiB.
  * - A LAN link sends chunks of 128 KiB (a quarter of a small piece) in the order of their requests, in each direction;
- *   the switch has no limit. A node asks each peer for at most 4 chunks at a time (of a slow one: 1), of begun pieces
- *   first, then of the rarest; what a peer owes for a second may be asked of another.
+ *   the switch has no limit. A node asks each peer for at most 4 chunks at a time (of a slow or new one: 1), of begun pieces
+ *   first, then of the rarest; what a peer owes for 1.5 s may be asked of another.
  * - A node that has a piece tells its peers after 8 ms, which are served at once, without choking.
  * - Messages take 2 to 4 ms, a connection 20 to 35 ms; the tracker answers 1,500 announces a second and names 50 peers.
  * - A process starts for `startupMs`; processors and disks cost nothing after that.
@@ -47,6 +47,8 @@ export interface SimulationOptions {
   readonly lostClaims: number;
   readonly wantedPeers: number;
   readonly fetchers?: number;
+  /** So many ask one holder of a piece at a time; 0: all at once, as the program does. */
+  readonly turns: number;
 }
 
 export interface SimulationResult {
@@ -66,6 +68,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const clock = new VirtualClock();
   const geometry = pieceGeometry(options.blobBytes);
   const ends = new Map<SimNode, number>();
+  const awaited = new Set<SimNode>();
   const world: World = {
     clock,
     random,
@@ -80,9 +83,10 @@ export function simulate(options: SimulationOptions): SimulationResult {
     delayMs: options.delayMs,
     lostClaims: options.lostClaims,
     fetchers: options.fetchers,
+    turns: options.turns,
     onDone: (node) => {
       ends.set(node, clock.now);
-      if (!dying.has(node)) awaited--;
+      awaited.delete(node);
     },
   };
   const startAt = Array.from({ length: options.nodes }, (_, node) => options.startAt(node, random));
@@ -100,8 +104,8 @@ export function simulate(options: SimulationOptions): SimulationResult {
     clock.after(at, () => node.die(index % 2 === 0 ? NOTICED_MS : SILENT_MS));
   });
   const living = nodes.filter((node) => !dying.has(node));
-  let awaited = living.length;
-  while (awaited > 0 && clock.now < MOST_MS && clock.step());
+  living.forEach((node) => awaited.add(node));
+  while (awaited.size > 0 && clock.now < MOST_MS && clock.step());
   const fast = living.slice(options.slowNodes);
   const slow = living.slice(0, options.slowNodes);
   const last = (some: readonly SimNode[]): number =>
