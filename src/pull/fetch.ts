@@ -59,6 +59,7 @@ export function startFetching(blobs: readonly Descriptor[], tools: BlobTools, si
     // A blob outside of the plan was in the store before (a config).
     ready: (digest) => arrivals.get(digest)?.promise ?? Promise.resolve(),
     stream: (digest) => tools.world.store.stream(digest),
+    file: (digest) => tools.world.store.blobFile(digest),
   };
   return { feed, outcomes, done, failed: () => failure !== undefined };
 }

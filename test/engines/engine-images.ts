@@ -82,6 +82,12 @@ export class TestFeed implements BlobFeed {
     await this.#held.get(digest)?.promise;
   }
 
+  file(digest: Digest): string {
+    this.streamed.push(digest);
+    this.#onStream(digest);
+    return this.#layout.blobPath(digest);
+  }
+
   stream(digest: Digest): Promise<Readable> {
     if (digest === this.#lost) return Promise.reject(new QuayctlError('not-found', `no blob ${digest}`));
     this.streamed.push(digest);
