@@ -47,14 +47,15 @@ export async function readTorrentAnswer(
     throw new QuayctlError('unreachable', `the torrent service ${url.host} answers ${status}`);
   if (!isService) return { kind: 'no-service', isPassing: false };
   if (status === 401 || status === 403) return { kind: 'refused' };
-  if (status === 404 || status === 405) return none(url, status);
+  if (status === 404 || status === 405 || status === 406) return none(url, status);
   throw new QuayctlError('protocol', `the torrent service ${url.host} answers ${status}`);
 }
 
 function none(url: URL, status: number): TorrentAnswer {
   const reasons: Readonly<Record<number, string>> = {
-    404: 'knows no such blob',
+    404: 'knows nothing of that name',
     405: 'has no torrents of this repository',
+    406: 'has not made it yet',
     501: 'cannot make a torrent of it',
   };
   return { kind: 'none', reason: `${url.host} ${reasons[status] ?? `answers ${status}`}` };
