@@ -43,6 +43,13 @@ export async function inWorlds(
   }
 }
 
+/** What every torrent command opens, whatever kind of image it is about. */
+export interface Commons extends Pick<World, 'store' | 'swarm' | 'downloadLimiter' | 'listener'> {
+  readonly http: Http;
+  readonly warn: (message: string) => void;
+  close(): Promise<void>;
+}
+
 /** The composition root of `torrent pull` and `torrent seed`: every constructor is called here. */
 async function openWorlds(
   flags: TorrentFlags,
@@ -50,21 +57,9 @@ async function openWorlds(
   listener: Listener,
   session: Session,
 ): Promise<OpenWorlds> {
-  const warn = (message: string): void => listener({ kind: 'warning', message });
-  const http = new Http({
-    env: session.env,
-    certsDirectory: CERTS_DIRECTORY,
-    onExchange: (message) => listener({ kind: 'debug', message }),
-  });
-  const store = await openStore(storeDirectory(flags.store, session));
+  const commons = await openCommons(flags, listener, session);
+  const { http, warn, store, swarm, downloadLimiter } = commons;
   const engine = engineName === 'none' ? undefined : await lazyEngine(engineName, session);
-  const limiters = {
-    downloadLimiter: createRateLimiter(flags.downloadRate),
-    uploadLimiter: createRateLimiter(flags.uploadRate),
-  };
-  let client: Promise<SwarmClient> | undefined;
-  const swarm = (): Promise<SwarmClient> => (client ??= openSwarm(flags, { http, ...limiters }, listener));
-
   return {
     store,
     of: async (reference, service = flags.torrentService) => {
@@ -83,7 +78,6 @@ async function openWorlds(
         sendCredentials: flags.sendCredentials,
         silentHosts: store.silentHosts,
       });
-      const { downloadLimiter } = limiters;
       return {
         repository,
         torrents,
@@ -94,6 +88,31 @@ async function openWorlds(
         ...(engine === undefined ? {} : { engine }),
       };
     },
+    close: commons.close,
+  };
+}
+
+export async function openCommons(
+  flags: TorrentFlags,
+  listener: Listener,
+  session: Session,
+): Promise<Commons> {
+  const http = new Http({
+    env: session.env,
+    certsDirectory: CERTS_DIRECTORY,
+    onExchange: (message) => listener({ kind: 'debug', message }),
+  });
+  const store = await openStore(storeDirectory(flags.store, session));
+  const downloadLimiter = createRateLimiter(flags.downloadRate);
+  const uploadLimiter = createRateLimiter(flags.uploadRate);
+  let client: Promise<SwarmClient> | undefined;
+  return {
+    http,
+    store,
+    downloadLimiter,
+    listener,
+    warn: (message) => listener({ kind: 'warning', message }),
+    swarm: () => (client ??= openSwarm(flags, { http, downloadLimiter, uploadLimiter }, listener)),
     close: async () => {
       await (await client)?.close();
       await http.close();

@@ -63,6 +63,16 @@ function wording(event: PullEvent, engine: string): string | undefined {
       return 'Downloading manifest for image';
     case 'resolved':
       return event.offline ? 'Using the stored manifest for image' : 'Downloaded manifest for image';
+    case 'discovering':
+      return 'Discovering image';
+    case 'asking-torrent':
+      return 'Downloading torrent for image';
+    case 'being-made': {
+      const eta = event.etaSeconds > 0 ? `, about ${formatDuration(event.etaSeconds * 1000)}` : '';
+      return `The service is making the image${eta}`;
+    }
+    case 'engine-says':
+      return redact(event.line);
     case 'completed':
       return `${shortDigest(event.digest)} Completed`;
     case 'planned':

@@ -11,6 +11,12 @@ import type { BlobOutcome } from './receipt.ts';
 export type PullEvent =
   | { readonly kind: 'resolving'; readonly reference: ImageReference }
   | { readonly kind: 'resolved'; readonly image: ResolvedImage; readonly offline: boolean }
+  /** Where an ACI lies is looked up. */
+  | { readonly kind: 'discovering'; readonly name: string }
+  /** The torrent of a derived image is asked for. */
+  | { readonly kind: 'asking-torrent' }
+  /** The service makes the image first; seconds until it is there, as far as it knows. */
+  | { readonly kind: 'being-made'; readonly etaSeconds: number }
   | { readonly kind: 'planned'; readonly blobs: readonly Descriptor[]; readonly inEngine: number }
   | { readonly kind: 'progress'; readonly progress: BlobProgress }
   | { readonly kind: 'completed'; readonly digest: Digest; readonly outcome: BlobOutcome }
@@ -18,6 +24,8 @@ export type PullEvent =
   /** The engine is being given the image. */
   | { readonly kind: 'loading'; readonly engine: string }
   | { readonly kind: 'layer-loaded'; readonly digest: Digest }
+  /** A line of the engine's own, as it is. */
+  | { readonly kind: 'engine-says'; readonly line: string }
   | { readonly kind: 'exporting'; readonly path: string }
   | { readonly kind: 'seeding'; readonly blobs: number; readonly durationMs: number | undefined }
   | {
