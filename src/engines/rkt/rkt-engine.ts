@@ -2,6 +2,7 @@ import { QuayctlError } from '../../base/errors.ts';
 import type { Environment } from '../../credentials/program.ts';
 import type { AciImage } from '../../image/aci.ts';
 import { parsePlatform, type Platform } from '../../image/platform.ts';
+import { Arrivals } from '../arrivals.ts';
 import type { BlobFeed, Engine, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
 import { withAciFile } from './aci-file.ts';
 import { fetchFailure, questionFailure } from './failures.ts';
@@ -47,7 +48,7 @@ class RktEngine implements Engine<AciImage> {
       return loaded(image, imageId);
     }
     const blobs = [image.aci, ...(image.signature === undefined ? [] : [image.signature])];
-    await Promise.all(blobs.map(({ digest }) => feed.ready(digest)));
+    await new Arrivals(blobs, 0, feed).all(signal);
     const layer = image.aci.digest;
     onProgress?.({ layer, done: false });
     const before = await this.#imageIds(signal);
