@@ -12,7 +12,7 @@ export interface AciPlace {
  * @returns undefined where something in braces is left, or no http(s) URL comes out
  */
 export function renderTemplate(template: string, { name, labels }: AppcName): AciPlace | undefined {
-  const values = Object.entries({ version: 'latest', ...labels, name });
+  const values = Object.entries({ name, version: 'latest', ...labels });
   const filled = values.reduce((text, [key, value]) => text.replaceAll(`{${key}}`, () => value), template);
   const image = urlOf(filled.replaceAll('{ext}', 'aci'));
   const signature = urlOf(filled.replaceAll('{ext}', 'aci.asc'));
