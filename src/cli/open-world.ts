@@ -47,7 +47,7 @@ export async function inWorlds(
 export interface Commons extends Pick<World, 'store' | 'swarm' | 'downloadLimiter' | 'listener'> {
   readonly http: Http;
   readonly warn: (message: string) => void;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** The composition root of `torrent pull` and `torrent seed`: every constructor is called here. */

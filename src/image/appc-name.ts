@@ -18,7 +18,7 @@ const LABEL_VALUE = /^[\x21-\x7e]+$/;
 const HINT = 'wanted is NAME[:VERSION][,LABEL=VALUE]..., as in quay.io/ns/repo:1.0,channel=alpha';
 
 /** True for an AC identifier, the form of names and label names: what rkt takes. */
-export function isAcIdentifier(text: string): boolean {
+function isAcIdentifier(text: string): boolean {
   return IDENTIFIER.test(text);
 }
 

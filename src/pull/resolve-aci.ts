@@ -113,15 +113,15 @@ async function storedAci(name: AppcName, { store }: AciWorld): Promise<AciImage 
 }
 
 /** A place that did not answer; what is missing may still be had from peers. */
-function gone(error: QuayctlError): AciSource {
-  const fail = (): Promise<never> => Promise.reject(error);
+function gone(reason: QuayctlError): AciSource {
+  const fail = (): Promise<never> => Promise.reject(reason);
   return {
     host: '',
     torrent: fail,
     signature: fail,
     // eslint-disable-next-line require-yield
     async *blob() {
-      throw error;
+      throw reason;
     },
   };
 }

@@ -15,8 +15,8 @@ export interface SampleImage<Image> {
   /** The blobs that the engine reads, in the order in which it wants them. */
   readonly blobs: readonly Digest[];
   /** @param held are not ready yet */
-  feed(held?: readonly Digest[]): TestFeed;
-  options(more?: Partial<LoadOptions>): LoadOptions;
+  readonly feed: (held?: readonly Digest[]) => TestFeed;
+  readonly options: (more?: Partial<LoadOptions>) => LoadOptions;
 }
 
 /** A real engine, as what holds for all of them is asked of it. */

@@ -60,7 +60,7 @@ test('a page of a megabyte that was made to take long does not', () => {
     '&amp',
     '<!--',
     '</',
-    `${TAG}`,
+    TAG,
     '<title>',
     '<a b="',
   ];
