@@ -8,7 +8,7 @@ import { test } from 'node:test';
 const FLOORS = [
   ['base'],
   ['image', 'metainfo'],
-  ['credentials', 'store'],
+  ['credentials', 'store', 'layers'],
   ['registry', 'swarm', 'engines'],
   ['pull'],
   ['serve'],
