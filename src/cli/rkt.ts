@@ -76,8 +76,13 @@ async function locate(
   signal: AbortSignal,
 ): Promise<AciSource> {
   const { insecure, sendCredentials, torrentService: service } = flags;
-  const credential = (host: string): ReturnType<typeof credentialForAci> =>
-    credentialForAci(host, session, warn);
+  const found = new Map<string, ReturnType<typeof credentialForAci>>();
+  // Each look at rkt's configuration is a run of rkt.
+  const credential = (host: string): ReturnType<typeof credentialForAci> => {
+    const known = found.get(host) ?? credentialForAci(host, session, warn);
+    found.set(host, known);
+    return known;
+  };
   if (service === undefined) {
     const onDebug = (message: string): void => listener({ kind: 'debug', message });
     return discoverAci(name, { http, insecure, credential, onWarning: warn, onDebug }, signal);

@@ -15,6 +15,9 @@ import { namesOf } from './names.ts';
 import type { ServeListener } from './events.ts';
 import { Metrics } from './metrics.ts';
 import { Permission } from './permission.ts';
+import { AciSigner } from './aci/signer.ts';
+import { ACI_KEY_PATH, aciKeyRoute } from './routes/aci-key-route.ts';
+import { aciDiscoveryRoute, isAciDiscovery } from './routes/aci-discovery-route.ts';
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
@@ -92,6 +95,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       ['c1', torrentRoute({ permission, own: ownPermission, hashing, secret, tokens, webSeed, isUpstream })],
       ['ws', webSeedRoute({ own, permission: ownPermission, secret, store })],
       ['.well-known', keySetRoute(tokens)],
+      [ACI_KEY_PATH, aciKeyRoute(new AciSigner(secretFile(options)))],
       ['metrics', metrics.route],
       ['healthz', healthRoute],
       ['readyz', readyRoute(upstream)],
@@ -100,7 +104,15 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       tracker = new Tracker({ tokens, listener, limit: options.announceLimit });
       routes.push(['announce', tracker.announceRoute], ['scrape', tracker.scrapeRoute]);
     }
-    return router({ routes: new Map(routes), listener, clientOf, closing: closing.signal });
+    const names = [...upstream.hosts, ...(options.aliases ?? []), new URL(base).host];
+    const discovery = aciDiscoveryRoute({ names, publicUrl: base });
+    return router({
+      routes: new Map(routes),
+      routeByQuery: (exchange) => (isAciDiscovery(exchange) ? discovery : undefined),
+      listener,
+      clientOf,
+      closing: closing.signal,
+    });
   });
   listener({ kind: 'listening', url: server.url, upstream: options.upstream });
 

@@ -19,8 +19,15 @@ export interface TestRkt {
 
 const STAND_IN = join(import.meta.dirname, '../fixtures/rkt/rkt');
 
-/** An rkt with a store, a configuration and trusted keys of its own. */
-export async function makeRkt(scope: Scope, env: Readonly<Record<string, string>> = {}): Promise<TestRkt> {
+/**
+ * An rkt with a store, a configuration and trusted keys of its own.
+ * @param launcher a command that takes another one behind it; what `run` runs is started by it
+ */
+export async function makeRkt(
+  scope: Scope,
+  env: Readonly<Record<string, string>> = {},
+  launcher: readonly string[] = [],
+): Promise<TestRkt> {
   const root = await tempDirectory(scope, 'rkt');
   const [folder, config, store] = ['bin', 'config', 'store'].map((name) => join(root, name)) as [
     string,
@@ -34,7 +41,10 @@ export async function makeRkt(scope: Scope, env: Readonly<Record<string, string>
   await chmod(program, 0o755);
   const all = { ...process.env, ...env };
   const path = `${folder}:${process.env['PATH'] ?? ''}`;
-  const rkt = (...args: readonly string[]): Promise<Output> => run(program, args, { env: all });
+  const rkt = (...args: readonly string[]): Promise<Output> => {
+    const [command = '', ...rest] = [...launcher, program, ...args];
+    return run(command, rest, { env: all });
+  };
   return {
     folder,
     config,

@@ -9,6 +9,8 @@ import { renderTemplate, type AciPlace } from './template.ts';
 const MAX_PAGE_BYTES = 1024 * 1024;
 const MAX_PAGE_MS = 15_000;
 const MAX_REDIRECTS = 5;
+/** What a page further up would not mend. */
+const FINAL: readonly ErrorCode[] = ['unsupported', 'credentials'];
 
 export interface DiscoveryOptions {
   readonly http: Http;
@@ -37,7 +39,7 @@ export async function discover(
       if (place !== undefined) return checked(path, place, options);
     } catch (error) {
       signal.throwIfAborted();
-      if (!isQuayctlError(error) || error.code === 'unsupported') throw error;
+      if (!isQuayctlError(error) || FINAL.includes(error.code)) throw error;
       failure = moreTelling(failure, error);
       options.onDebug(`discovery at ${path}: ${error.message}`);
     }
