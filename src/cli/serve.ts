@@ -1,5 +1,6 @@
 import { access, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { QuayctlError } from '../base/errors.ts';
 import { Http } from '../base/http.ts';
 import { formatBytes, parseDuration } from '../base/units.ts';
@@ -36,6 +37,8 @@ export interface RawServeFlags {
 /** Serves until a signal ends it; that is its good end. @throws QuayctlError `usage`, `port`, `store`, ... */
 export async function runServe(flags: RawServeFlags, session: Session): Promise<void> {
   const { terminal, signal } = session;
+  // The tree of a large image lives long, and V8 would let the space for the young grow to 130 MB beside it.
+  setFlagsFromString('--semi-space-growth-factor=1');
   await withUpstream(flags, session, async (upstream) => {
     const service = await startTorrentService({
       ...upstream,

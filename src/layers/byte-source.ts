@@ -40,9 +40,9 @@ export class ByteSource {
   }
 
   async #next(): Promise<boolean> {
-    const { done = false, value } = await this.#chunks.next();
-    if (!done) this.#chunk = value as Uint8Array;
-    return !done;
+    const next = await this.#chunks.next();
+    if (next.done !== true) this.#chunk = next.value;
+    return next.done !== true;
   }
 
   #cut(length: number): Uint8Array {

@@ -38,9 +38,9 @@ function decoderFor(head: Uint8Array): NodeJS.ReadWriteStream | undefined {
 async function firstBytes(chunks: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
   let head = Buffer.alloc(0);
   while (head.length < ZSTD.length) {
-    const { done = false, value } = await chunks.next();
-    if (done) break;
-    head = Buffer.concat([head, value as Uint8Array]);
+    const next = await chunks.next();
+    if (next.done === true) break;
+    head = Buffer.concat([head, next.value]);
   }
   return head;
 }

@@ -35,6 +35,15 @@ export function formatNumber(value: number, digits: number): string {
   return `${value.toString(8).padStart(digits, '0')}\0`;
 }
 
+/** Of a file: from 8 GiB on in base 256, which every reader of today takes, so that the header stays one block. */
+export function formatSize(size: number): Uint8Array {
+  if (size <= MAX_LARGE) return Buffer.from(formatNumber(size, 11));
+  const field = Buffer.alloc(12);
+  field[0] = 0x80;
+  field.writeBigUInt64BE(BigInt(size), 4);
+  return field;
+}
+
 /**
  * Seconds with a fraction, as pax writes times.
  * @returns nanoseconds

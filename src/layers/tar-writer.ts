@@ -1,7 +1,7 @@
 import { QuayctlError } from '../base/errors.ts';
 import { bytesOf, shown, type Entry, type EntryType, type TarEntry } from './entry.ts';
 import { BLOCK, checksum, XATTR_KEY } from './header.ts';
-import { formatNumber, formatTime, MAX_LARGE, MAX_SMALL, NANOSECONDS } from './numbers.ts';
+import { formatNumber, formatSize, formatTime, MAX_LARGE, MAX_SMALL, NANOSECONDS } from './numbers.ts';
 import { formatPax } from './pax.ts';
 import { paddingOf } from './tar-reader.ts';
 
@@ -72,14 +72,13 @@ const PAX_HEADER: Entry = {
 
 /** What the ustar header has no room for. Of names that is their length alone: bytes are bytes there, too. */
 function paxRecords(header: Entry): Map<string, string> {
-  const { linkPath, uid, gid, mtime, size, xattrs } = header;
+  const { linkPath, uid, gid, mtime, xattrs } = header;
   const name = nameOf(header);
   const records: [string, string, boolean][] = [
     ['path', name, name.length > NAME_BYTES],
     ['linkpath', linkPath, linkPath.length > NAME_BYTES],
     ['uid', String(uid), uid > MAX_SMALL],
     ['gid', String(gid), gid > MAX_SMALL],
-    ['size', String(size), size > MAX_LARGE],
     ['mtime', formatTime(mtime), BigInt(ustarTime(mtime)) * NANOSECONDS !== mtime],
   ];
   const byName = [...xattrs].toSorted(([one], [other]) => (one < other ? -1 : 1));
@@ -107,7 +106,7 @@ function formatBlock(header: Entry, flag: string): Buffer {
   block.write(formatNumber(mode, 7), 100);
   block.write(formatNumber(uid > MAX_SMALL ? 0 : uid, 7), 108);
   block.write(formatNumber(gid > MAX_SMALL ? 0 : gid, 7), 116);
-  block.write(formatNumber(size > MAX_LARGE ? 0 : size, 11), 124);
+  block.set(formatSize(size), 124);
   block.write(formatNumber(ustarTime(mtime), 11), 136);
   block.write(flag, 156);
   block.set(bytesOf(linkPath.slice(0, NAME_BYTES)), 157);

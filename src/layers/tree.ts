@@ -51,10 +51,8 @@ export class TreeNode {
   }
 
   find(path: ByteString): TreeNode | undefined {
-    let node: TreeNode | undefined;
-    node = this;
-    for (const name of path.split('/')) node = node?.children?.get(name);
-    return node;
+    const [name = '', ...rest] = path.split('/');
+    return rest.reduce((node, part) => node?.children?.get(part), this.children?.get(name));
   }
 }
 

@@ -18,7 +18,7 @@ export type Verdict =
   | { readonly kind: 'refused'; readonly status: number; readonly headers: AnswerHeaders };
 
 /** Statuses that are the caller's business; any other failure is the upstream's. */
-const HANDED_ON = new Set([401, 403, 404, 429]);
+export const HANDED_ON: ReadonlySet<number> = new Set([401, 403, 404, 429]);
 const HANDED_ON_HEADERS = ['www-authenticate', 'retry-after'];
 
 /** What was granted is granted again for so long without a question: one pull asks for a blob several times. */
@@ -154,7 +154,8 @@ function byteCount(text: string, { digest }: BlobName): number {
   throw new QuayctlError('protocol', `upstream: does not tell the size of blob ${digest}`);
 }
 
-function refused(answer: UpstreamAnswer): Verdict {
+/** A refusal of the upstream's, as it is handed on. */
+export function refused(answer: UpstreamAnswer): Verdict & { kind: 'refused' } {
   const headers = Object.entries(answer.headers).filter(([name]) => HANDED_ON_HEADERS.includes(name));
   return { kind: 'refused', status: answer.status, headers: Object.fromEntries(headers) };
 }

@@ -21,8 +21,12 @@ import { aciDiscoveryRoute, isAciDiscovery } from './routes/aci-discovery-route.
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
+import { c1Route } from './routes/c1.ts';
+import { squashRoute } from './routes/squash-route.ts';
 import { torrentRoute } from './routes/torrent-route.ts';
 import { webSeedRoute } from './routes/web-seed-route.ts';
+import { DerivedImages } from './derived/derived-images.ts';
+import { DerivedStore } from './derived/derived-store.ts';
 import { Hashing } from './torrents/hashing.ts';
 import { HashStore } from './torrents/hash-store.ts';
 import { AnnounceTokens } from './tokens/announce-tokens.ts';
@@ -82,6 +86,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const permission = new Permission({ upstream, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs, refusalsMs: OWN_REFUSALS_MS });
   const hashing = new Hashing({ upstream, own, store, listener });
+  const derivedStore = new DerivedStore(options.dataDirectory);
+  const derived = new DerivedImages({ upstream, own, store: derivedStore, hashes: store, listener });
   const { tls, connectionsPerAddress } = options;
   const server = await listen({ ...options.listen, tls, isProxy, connectionsPerAddress }, (url) => {
     const base = given.publicUrl ?? url;
@@ -90,10 +96,15 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const tokens = new AnnounceTokens({ keys: keyRing, secret, issuer: base, announce, ttlSeconds });
     const webSeed = (blob: BlobName): string => webSeedUrl(seeds, blob, Date.now());
     const isUpstream = namesOf(upstream, options.aliases ?? [], [url, base]);
+    const torrents = { permission, secret, tokens, webSeed, isUpstream };
+    const c1 = c1Route({
+      torrent: torrentRoute({ ...torrents, own: ownPermission, hashing }),
+      squash: squashRoute({ ...torrents, upstream, derived }),
+    });
     const routes: [string, Route][] = [
       ['v2', registryRoute(upstream)],
-      ['c1', torrentRoute({ permission, own: ownPermission, hashing, secret, tokens, webSeed, isUpstream })],
-      ['ws', webSeedRoute({ own, permission: ownPermission, secret, store })],
+      ['c1', c1],
+      ['ws', webSeedRoute({ own, permission: ownPermission, secret, store, derived })],
       ['.well-known', keySetRoute(tokens)],
       [ACI_KEY_PATH, aciKeyRoute(new AciSigner(secretFile(options)))],
       ['metrics', metrics.route],
@@ -121,6 +132,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     closing.abort();
     await server.close();
     hashing.close();
+    derived.close();
     tracker?.close();
     listener({ kind: 'stopped' });
   };

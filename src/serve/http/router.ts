@@ -85,6 +85,8 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   unauthorized: 403,
   'not-found': 404,
   limit: 503,
+  'disk-full': 503,
+  unsupported: 501,
   unreachable: 502,
   protocol: 502,
   verification: 502,
