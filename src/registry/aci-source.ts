@@ -1,12 +1,13 @@
 import { QuayctlError } from '../base/errors.ts';
-import { dumpBody, readBody } from '../base/http.ts';
+import { dumpBody, readBody, type HttpAnswer } from '../base/http.ts';
 import type { Credential } from '../credentials/credential.ts';
-import { splitAppcName, type AppcName } from '../image/appc-name.ts';
+import { formatAppcName, splitAppcName, type AppcName } from '../image/appc-name.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
 import { Authorizer } from './authorizer.ts';
 import { discover, type DiscoveryOptions } from './discovery/discover.ts';
 import type { AciPlace } from './discovery/template.ts';
+import { readRefusal } from './failures.ts';
 import type { TorrentAnswer } from './repository.ts';
 import { Requester, type Located, type RegistryRequest } from './requester.ts';
 import { readResuming } from './resuming.ts';
@@ -55,7 +56,8 @@ export async function discoverAci(
     requesters.set(url.origin, requester);
     return requester;
   };
-  return new PlacedAci(place, async (url, request) => (await requesterFor(url)).follow(url, request));
+  const get: Get = async (url, request) => (await requesterFor(url)).follow(url, request);
+  return new PlacedAci(formatAppcName(name), place, get);
 }
 
 async function openRequester(url: URL, options: DiscoveredOptions): Promise<Requester> {
@@ -75,7 +77,7 @@ function authorizerFor(
   return new Authorizer({ registry: host, scope, credential, http, insecure, onWarning, unasked: true });
 }
 
-/** At `--torrent-service`: no discovery, and the authorisation rules of torrents. @param platform labels of `name` */
+/** At `--torrent-service`: no discovery, and the authorisation rules of torrents. @param name with `os` and `arch` */
 export function aciAtService(name: AppcName, options: ServiceAskerOptions & { service: URL }): AciSource {
   const { service, registry } = options;
   const { path } = splitAppcName(name);
@@ -94,17 +96,20 @@ export function aciAtService(name: AppcName, options: ServiceAskerOptions & { se
     await dumpBody(answer);
     throw asker.refusal(url, request.what, authorization);
   };
-  return new PlacedAci({ image: urlOf('aci'), signature: urlOf('aci.asc') }, get);
+  const place = { image: urlOf('aci'), signature: urlOf('aci.asc') };
+  return new PlacedAci(formatAppcName(name), place, get);
 }
 
 /** Gets a URL with what its place may be shown. @throws QuayctlError `unauthorized` for 401 and 403 */
 type Get = (url: URL, request: RegistryRequest & { readonly waitSeconds?: number }) => Promise<Located>;
 
 class PlacedAci implements AciSource {
+  readonly #name: string;
   readonly #place: AciPlace;
   readonly #get: Get;
 
-  constructor(place: AciPlace, get: Get) {
+  constructor(name: string, place: AciPlace, get: Get) {
+    this.#name = name;
     this.#place = place;
     this.#get = get;
   }
@@ -119,10 +124,11 @@ class PlacedAci implements AciSource {
     // Whoever answers 202 knows what it means; other servers are not asked for what they did not offer.
     if (wait > 0) url.searchParams.set('wait', String(wait));
     const headers = { accept: TORRENT_TYPE };
-    const request = { headers, what: 'the torrent of the image', waitSeconds: wait, signal };
+    const request = { headers, what: this.#name, waitSeconds: wait, signal };
     const { answer, url: answered } = await this.#get(url, request);
+    if (answer.statusCode === 404) throw await this.#absent(answer, answered, signal);
     const read = await readTorrentAnswer(answer, answered, signal);
-    if (read.kind === 'refused') throw new QuayctlError('unauthorized', `${url.host} refuses the image`);
+    if (read.kind === 'refused') throw new QuayctlError('unauthorized', `${url.host} refuses ${this.#name}`);
     return read.kind === 'no-service' ? { kind: 'none', reason: `${url.host} serves no torrents` } : read;
   }
 
@@ -133,7 +139,7 @@ class PlacedAci implements AciSource {
   }
 
   async signature(signal: AbortSignal): Promise<Uint8Array> {
-    const what = 'the signature of the image';
+    const what = `the signature of ${this.#name}`;
     const { answer, url } = await this.#get(this.#place.signature, { what, signal });
     if (answer.statusCode === 200) {
       return readBody(answer, { maxBytes: MAX_SIGNATURE_BYTES, url, what, signal });
@@ -141,5 +147,11 @@ class PlacedAci implements AciSource {
     await dumpBody(answer);
     const code = answer.statusCode === 404 ? 'not-found' : 'protocol';
     throw new QuayctlError(code, `${url.host} answers ${answer.statusCode} for ${what}`);
+  }
+
+  async #absent(answer: HttpAnswer, url: URL, signal: AbortSignal): Promise<QuayctlError> {
+    const { message } = await readRefusal(answer, url, signal);
+    const reason = message === '' ? '' : `: ${message}`;
+    return new QuayctlError('not-found', `${this.#name}: no such image at ${url.host}${reason}`);
   }
 }

@@ -17,6 +17,7 @@ import { Metrics } from './metrics.ts';
 import { Permission } from './permission.ts';
 import { AciSigner } from './aci/signer.ts';
 import { ACI_KEY_PATH, aciKeyRoute } from './routes/aci-key-route.ts';
+import { aciRoute } from './routes/aci-route.ts';
 import { aciDiscoveryRoute, isAciDiscovery } from './routes/aci-discovery-route.ts';
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
@@ -76,7 +77,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     metrics.listener(event);
     options.listener(event);
   };
-  const { upstream, own } = openUpstream({ ...options, listener });
+  const { upstream, own, basic } = openUpstream({ ...options, listener });
   const closing = new AbortController();
   await checkUpstream(options, upstream);
   const { secret, keys } = await loadSecrets(secretFile(options));
@@ -84,10 +85,12 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const store = new HashStore(options.dataDirectory);
   const graceMs = options.permissionGraceMs;
   const permission = new Permission({ upstream, graceMs });
+  // rkt shows its password and nothing else, whatever the registry wants.
+  const basicPermission = new Permission({ upstream: basic, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs, refusalsMs: OWN_REFUSALS_MS });
   const hashing = new Hashing({ upstream, own, store, listener });
   const derivedStore = new DerivedStore(options.dataDirectory);
-  const derived = new DerivedImages({ upstream, own, store: derivedStore, hashes: store, listener });
+  const derived = new DerivedImages({ upstream: basic, own, store: derivedStore, hashes: store, listener });
   const { tls, connectionsPerAddress } = options;
   const server = await listen({ ...options.listen, tls, isProxy, connectionsPerAddress }, (url) => {
     const base = given.publicUrl ?? url;
@@ -97,16 +100,18 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const webSeed = (blob: BlobName): string => webSeedUrl(seeds, blob, Date.now());
     const isUpstream = namesOf(upstream, options.aliases ?? [], [url, base]);
     const torrents = { permission, secret, tokens, webSeed, isUpstream };
+    const signer = new AciSigner(secretFile(options));
     const c1 = c1Route({
       torrent: torrentRoute({ ...torrents, own: ownPermission, hashing }),
       squash: squashRoute({ ...torrents, upstream, derived }),
+      aci: aciRoute({ ...torrents, permission: basicPermission, upstream: basic, derived, signer }),
     });
     const routes: [string, Route][] = [
       ['v2', registryRoute(upstream)],
       ['c1', c1],
       ['ws', webSeedRoute({ own, permission: ownPermission, secret, store, derived })],
       ['.well-known', keySetRoute(tokens)],
-      [ACI_KEY_PATH, aciKeyRoute(new AciSigner(secretFile(options)))],
+      [ACI_KEY_PATH, aciKeyRoute(signer)],
       ['metrics', metrics.route],
       ['healthz', healthRoute],
       ['readyz', readyRoute(upstream)],

@@ -114,7 +114,14 @@ async function unpackMerged(files: readonly string[], directory: string): Promis
 /** By GNU tar, with all that it can set. */
 export async function unpack(tar: string, target: string): Promise<string> {
   await mkdir(target);
-  const all = ['--same-owner', '--numeric-owner', '--same-permissions', '--delay-directory-restore', '--xattrs', '--xattrs-include=*'];
+  const all = [
+    '--same-owner',
+    '--numeric-owner',
+    '--same-permissions',
+    '--delay-directory-restore',
+    '--xattrs',
+    '--xattrs-include=*',
+  ];
   await mustRun('tar', [...all, '-C', target, '-xf', tar]);
   return target;
 }

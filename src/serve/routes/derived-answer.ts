@@ -11,7 +11,7 @@ import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
 import type { BlobName } from '../upstream/upstream.ts';
 import { sendTorrent, TORRENT_TYPE } from './c1.ts';
-import { sendProgress, waitFor, waitPatiently } from './waiting.ts';
+import { sendProgress, waitFor, waitPatiently, waitSilently } from './waiting.ts';
 
 export interface DerivedAnswerOptions {
   readonly derived: DerivedImages;
@@ -27,6 +27,8 @@ export interface DerivedQuestion {
   readonly recipe: Recipe;
   readonly mediaType: string;
   readonly fileName: string;
+  /** For clients that take few signs of life, or none (RFC 9110, 15.2): rkt's library gives up at the sixth. */
+  readonly isSilent?: boolean;
 }
 
 /**
@@ -37,12 +39,12 @@ export interface DerivedQuestion {
 export async function answerDerived(
   options: DerivedAnswerOptions,
   exchange: Exchange,
-  { image, recipe, mediaType, fileName }: DerivedQuestion,
+  { image, recipe, mediaType, fileName, isSilent = false }: DerivedQuestion,
 ): Promise<void> {
   const { authorization, accept = '' } = exchange.request.headers;
   const wantsTorrent = accept.includes(TORRENT_TYPE);
   const found = await options.derived.image(image, recipe, authorization);
-  const wait = wantsTorrent || exchange.query.has('wait') ? waitFor : waitPatiently;
+  const wait = wantsTorrent || exchange.query.has('wait') ? waitFor : isSilent ? waitSilently : waitPatiently;
   const file = 'done' in found ? await wait(found.done, exchange) : found;
   if (file === undefined) return sendProgress(exchange, progressOf(found as Derivation));
   if (wantsTorrent) return answerTorrent(options, exchange, image, file);
@@ -53,7 +55,7 @@ export async function answerDerived(
   await sendFile(exchange, options.derived.served(file), headers);
 }
 
-function progressOf(derivation: Derivation): { size: number; hashed: number; etaSeconds: number } {
+export function progressOf(derivation: Derivation): { size: number; hashed: number; etaSeconds: number } {
   return { size: derivation.size, hashed: derivation.read, etaSeconds: derivation.etaSeconds() };
 }
 
@@ -67,5 +69,9 @@ async function answerTorrent(
   const hashes = await derived.hashes(file);
   const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, authorization);
   const webSeeds = [webSeed({ repository, digest: file.digest })];
-  sendTorrent(exchange, file.digest, await makeTorrent(secret, hashes, { announce, webSeeds }));
+  sendTorrent(
+    exchange,
+    file.digest,
+    await makeTorrent(secret, hashes, { announce, webSeeds, imageId: file.notes['imageID'] }),
+  );
 }

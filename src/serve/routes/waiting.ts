@@ -7,6 +7,8 @@ const MAX_WAIT_SECONDS = 60;
 const SHORTEST_WAIT_SECONDS = 0.25;
 /** Of a server, of ours too, that takes a silent connection for a dead one: well before that. */
 const SIGN_OF_LIFE_MS = 20_000;
+/** setTimeout counts in 31 bits. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export const NOT_STORED = { 'cache-control': 'private, no-store' };
 
@@ -28,6 +30,18 @@ export async function waitPatiently<T>(done: Promise<T>, exchange: Exchange): Pr
       exchange.response.writeProcessing();
     }
   });
+}
+
+/** As waitPatiently, without a sign: the connection is not taken for a dead one meanwhile. */
+export async function waitSilently<T>(done: Promise<T>, exchange: Exchange): Promise<T | undefined> {
+  const { socket } = exchange.request;
+  const { timeout = 0 } = socket;
+  socket.setTimeout(0);
+  try {
+    return await untilEnd(done, exchange, (signal) => delay(LONGEST_TIMER_MS, undefined, { signal }));
+  } finally {
+    socket.setTimeout(timeout);
+  }
 }
 
 async function untilEnd<T>(
