@@ -71,6 +71,14 @@ function wording(event: PullEvent, engine: string): string | undefined {
       return `Connecting to ${event.engine}`;
     case 'loading':
       return 'Loading image';
+    case 'squashed-starting':
+      return 'Starting download of squashed image';
+    case 'squashed-importing':
+      return 'Importing squashed image';
+    case 'making': {
+      const percent = event.size === 0 ? 0 : Math.floor((event.done / event.size) * 100);
+      return `The service makes the squashed image: ${percent} %, ${formatDuration(Math.ceil(event.etaSeconds) * 1000)} to go`;
+    }
     case 'exporting':
       return `Writing ${event.path}`;
     case 'seeding': {

@@ -1,3 +1,4 @@
+import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import type { ResolvedImage } from '../image/manifest.ts';
 import type { Platform } from '../image/platform.ts';
@@ -25,7 +26,7 @@ export async function pull(request: PullRequest, world: World, signal: AbortSign
   const finder = new TorrentFinder(world);
   const tools: BlobTools = { world, rules: request.rules, finder, seeds, pace: new Pace() };
   await checkDestination(request);
-  const image = await resolve(request, world, signal);
+  const image = await resolveFor(request, world, signal);
   // No gc of another process takes what this one is about to need.
   const lease = await world.store.lease(blobsOf(image.manifest).map(({ digest }) => digest));
   try {
@@ -44,7 +45,7 @@ export async function pull(request: PullRequest, world: World, signal: AbortSign
     });
     request.onReceipt(receipt);
     await shrinkStore(world);
-    await giveOn(image, request, tools, signal);
+    await giveOn(blobsOf(image.manifest), request, tools, signal);
     return receipt;
   } finally {
     await seeds.close();
@@ -53,7 +54,11 @@ export async function pull(request: PullRequest, world: World, signal: AbortSign
 }
 
 /** The engine is asked for its platform while the registry is asked for the manifest; without an engine all fails. */
-async function resolve(request: PullRequest, world: World, signal: AbortSignal): Promise<ResolvedImage> {
+export async function resolveFor(
+  request: PullRequest,
+  world: World,
+  signal: AbortSignal,
+): Promise<ResolvedImage> {
   const platform = wantedPlatform(request, world, signal);
   const image = resolveImage(request.reference, platform, request.rules.offlineOk, world, signal);
   const [resolved] = await Promise.all([image, platform]);
@@ -90,7 +95,7 @@ async function fetchAndDeliver(
 }
 
 /** Down to the store's limit. The image is where it was to go by now: what fails here is told, not thrown. */
-async function shrinkStore({ store, listener }: World): Promise<void> {
+export async function shrinkStore({ store, listener }: World): Promise<void> {
   try {
     await store.gc();
   } catch (error) {
@@ -99,15 +104,15 @@ async function shrinkStore({ store, listener }: World): Promise<void> {
 }
 
 /** The image is delivered: whatever ends the giving, a signal too, is a good end. */
-async function giveOn(
-  image: ResolvedImage,
+export async function giveOn(
+  blobs: readonly Descriptor[],
   { seedMs }: PullRequest,
   tools: BlobTools,
   signal: AbortSignal,
 ): Promise<void> {
   if (seedMs === 0) return;
   try {
-    await seedBlobs(blobsOf(image.manifest), tools, signal);
+    await seedBlobs(blobs, tools, signal);
     await keepSeeding(tools.seeds, seedMs, tools.world, signal);
   } catch (error) {
     if (!signal.aborted) throw error;

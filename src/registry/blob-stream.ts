@@ -31,7 +31,14 @@ export class BlobStream {
     this.#repository = repository;
   }
 
-  async *read(blob: Descriptor, start: number, end: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  /** @param from the registry, which may lead to the place that a foreign layer names; or such places alone */
+  async *read(
+    blob: Descriptor,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+    from: 'registry' | 'urls' = 'registry',
+  ): AsyncGenerator<Uint8Array> {
     let at = start;
     let fruitless = 0;
     let fruitlessSince = 0;
@@ -40,7 +47,7 @@ export class BlobStream {
       const began = at;
       if (fruitless === 0) fruitlessSince = performance.now();
       try {
-        for await (const chunk of this.#range(blob, at, end, signal)) {
+        for await (const chunk of this.#range(blob, at, end, signal, from)) {
           at += chunk.length;
           yield chunk;
         }
@@ -61,6 +68,7 @@ export class BlobStream {
     start: number,
     end: number,
     signal: AbortSignal,
+    from: 'registry' | 'urls',
   ): AsyncGenerator<Uint8Array> {
     const whole = start === 0 && end === blob.size;
     const request: RegistryRequest = {
@@ -70,7 +78,8 @@ export class BlobStream {
       headersTimeoutMs: HEADERS_TIMEOUT_MS,
       signal,
     };
-    const { answer, url } = await this.#open(blob, request);
+    const { answer, url } =
+      from === 'urls' ? await this.#openForeign(blob, request) : await this.#open(blob, request);
     let body: BlobBody;
     try {
       body = bodyOf(answer, blob, start, end, url);

@@ -1,7 +1,7 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { dumpBody, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { shortDigest } from '../image/digest.ts';
+import { shortDigest, type Digest } from '../image/digest.ts';
 import { unauthorized } from './failures.ts';
 import type { OpenRepository } from './open-repository.ts';
 import { withPatience } from './patience.ts';
@@ -37,6 +37,12 @@ export function openTorrentService(options: TorrentServiceOptions): TorrentServi
   return new HttpTorrentService(options);
 }
 
+/** What is asked for: where below `/c1/`, and how people call it. */
+interface Wanted {
+  readonly path: string;
+  readonly what: string;
+}
+
 class HttpTorrentService implements TorrentService {
   readonly #options: TorrentServiceOptions;
   /** What is known of the host in this run: asked once, not once per layer. */
@@ -46,7 +52,19 @@ class HttpTorrentService implements TorrentService {
     this.#options = options;
   }
 
-  async torrent(blob: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+  torrent({ digest }: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+    const { name } = this.#options;
+    const what = `the torrent of ${shortDigest(digest)}`;
+    return this.#torrent({ path: `torrent/${name}/blobs/${digest}`, what }, waitSeconds, signal);
+  }
+
+  squashed(manifest: Digest, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+    const { name } = this.#options;
+    const what = `the squashed image of ${shortDigest(manifest)}`;
+    return this.#torrent({ path: `squash/${name}/${manifest}`, what }, waitSeconds, signal);
+  }
+
+  async #torrent(wanted: Wanted, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
     const { service, repository, silentHosts } = this.#options;
     const base = service ?? (await repository.requester.base(signal));
     const none: TorrentAnswer = { kind: 'none', reason: `${base.host} serves no torrents` };
@@ -54,12 +72,12 @@ class HttpTorrentService implements TorrentService {
     this.#silent ||= service === undefined && (await silentHosts.isSilent(base.host));
     if (this.#silent) return none;
     const wait = Math.max(0, Math.min(LONGEST_WAIT_SECONDS, Math.ceil(waitSeconds)));
-    const url = this.#torrentUrl(base, blob, wait);
+    const url = this.#torrentUrl(base, wanted, wait);
     const { answer, authorization } = await this.#ask(base, url, wait, signal);
     const read = await readTorrentAnswer(answer, url, signal);
     switch (read.kind) {
       case 'refused':
-        throw this.#refusal(url, blob, authorization);
+        throw this.#refusal(url, wanted, authorization);
       case 'no-service':
         if (!read.isPassing) {
           this.#silent = true;
@@ -71,9 +89,9 @@ class HttpTorrentService implements TorrentService {
     }
   }
 
-  #torrentUrl(base: URL, blob: Descriptor, waitSeconds: number): URL {
+  #torrentUrl(base: URL, { path }: Wanted, waitSeconds: number): URL {
     const prefix = base.pathname.replace(/\/+$/, '');
-    const url = new URL(`${prefix}/c1/torrent/${this.#options.name}/blobs/${blob.digest}`, base);
+    const url = new URL(`${prefix}/c1/${path}`, base);
     url.searchParams.set('ns', this.#options.registry);
     if (waitSeconds > 0) url.searchParams.set('wait', String(waitSeconds));
     return url;
@@ -144,10 +162,9 @@ class HttpTorrentService implements TorrentService {
     }
   }
 
-  #refusal(url: URL, blob: Descriptor, authorization: string | undefined): QuayctlError {
+  #refusal(url: URL, { what }: Wanted, authorization: string | undefined): QuayctlError {
     const { registry, repository, service, insecure } = this.#options;
     const { credential, scheme } = repository.authorizer;
-    const what = `the torrent of ${shortDigest(blob.digest)}`;
     if (
       service === undefined ||
       authorization !== undefined ||

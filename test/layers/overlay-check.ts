@@ -36,7 +36,7 @@ export async function compareWithOverlay(
     ours.forEach((entry, at) => assert.deepEqual(entry, theirs[at]));
     return { paths: ours.length };
   } finally {
-    await mustRun('umount', [mount]);
+    await unmount(mount);
   }
 }
 
@@ -103,6 +103,10 @@ export async function mountImage(dockerd: TestDockerd, image: string, mount: str
   return mount;
 }
 
+export async function unmount(mount: string): Promise<void> {
+  await mustRun('umount', [mount]);
+}
+
 async function unpackMerged(files: readonly string[], directory: string): Promise<string> {
   const layers = files.map((file) => ({ name: file, open: async () => createReadStream(`${file}.packed`) }));
   const tree = await mergeLayers(layers, new AbortController().signal);
@@ -114,7 +118,14 @@ async function unpackMerged(files: readonly string[], directory: string): Promis
 /** By GNU tar, with all that it can set. */
 export async function unpack(tar: string, target: string): Promise<string> {
   await mkdir(target);
-  const all = ['--same-owner', '--numeric-owner', '--same-permissions', '--delay-directory-restore', '--xattrs', '--xattrs-include=*'];
+  const all = [
+    '--same-owner',
+    '--numeric-owner',
+    '--same-permissions',
+    '--delay-directory-restore',
+    '--xattrs',
+    '--xattrs-include=*',
+  ];
   await mustRun('tar', [...all, '-C', target, '-xf', tar]);
   return target;
 }

@@ -15,7 +15,15 @@ import { suiteScope } from '../helpers/suite-scope.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 import { startService, type TestService } from '../helpers/torrent-service.ts';
 
-const BUSYBOX_LIKE = { Env: ['A=b'], Entrypoint: ['/app'], Cmd: ['x'], User: '1:2', WorkingDir: '/w', Labels: { a: 'b' }, ExposedPorts: { '80/tcp': {} } };
+const BUSYBOX_LIKE = {
+  Env: ['A=b'],
+  Entrypoint: ['/app'],
+  Cmd: ['x'],
+  User: '1:2',
+  WorkingDir: '/w',
+  Labels: { a: 'b' },
+  ExposedPorts: { '80/tcp': {} },
+};
 
 function layers(): { entries: readonly LayerEntry[] }[] {
   return [
@@ -27,7 +35,12 @@ function layers(): { entries: readonly LayerEntry[] }[] {
         { name: 'w/', type: 'directory' },
       ],
     },
-    { entries: [{ name: 'a/.wh.old', content: '' }, { name: 'a/new', content: 'new' }] },
+    {
+      entries: [
+        { name: 'a/.wh.old', content: '' },
+        { name: 'a/new', content: 'new' },
+      ],
+    },
     { entries: [{ name: 'a/kept', content: 'kept anew' }] },
   ];
 }
@@ -46,11 +59,15 @@ test('a squashed image is an archive of one layer, with all that the config said
   console.log(answer.headers);
   const files = await untar(Buffer.from(await answer.arrayBuffer()));
   console.log([...files.keys()], files.get('manifest.json')?.toString());
-  const [{ Config, Layers, RepoTags }] = JSON.parse(files.get('manifest.json')?.toString() ?? '') as [{ Config: string; Layers: string[]; RepoTags: string[] }];
+  const [{ Config, Layers, RepoTags }] = JSON.parse(files.get('manifest.json')?.toString() ?? '') as [
+    { Config: string; Layers: string[]; RepoTags: string[] },
+  ];
   console.log(files.get(Config)?.toString());
   console.log([...(await untar(gunzipSync(files.get(Layers[0] ?? '') ?? Buffer.alloc(0)))).keys()]);
   console.log(RepoTags);
-  const torrent = await fetch(`${service.url}/c1/squash/team/app/1.0?ns=${service.host}`, { headers: { accept: 'application/x-bittorrent' } });
+  const torrent = await fetch(`${service.url}/c1/squash/team/app/1.0?ns=${service.host}`, {
+    headers: { accept: 'application/x-bittorrent' },
+  });
   console.log(decodeTorrent(Buffer.from(await torrent.arrayBuffer())));
   console.log(service.events);
 });
