@@ -77,6 +77,12 @@ export function declareTorrentFlags(
       'write an OCI layout (a directory) or an OCI archive (PATH ends in .tar)',
     );
   }
+  if (engine === 'docker') {
+    command.option(
+      '--squashed',
+      'the squashed image: one layer, made by the torrent service; tag TAG.squash',
+    );
+  }
   if (verb === 'pull' && engine === 'docker') {
     command.option('--record-digest', 'ask Docker to record the repository digest after the load');
   }

@@ -67,10 +67,6 @@ function wording(event: PullEvent, engine: string): string | undefined {
       return 'Discovering image';
     case 'asking-torrent':
       return 'Downloading torrent for image';
-    case 'being-made': {
-      const eta = event.etaSeconds > 0 ? `, about ${formatDuration(event.etaSeconds * 1000)}` : '';
-      return `The service is making the image${eta}`;
-    }
     case 'engine-says':
       return redact(event.line);
     case 'completed':
@@ -81,6 +77,14 @@ function wording(event: PullEvent, engine: string): string | undefined {
       return `Connecting to ${event.engine}`;
     case 'loading':
       return 'Loading image';
+    case 'squashed-starting':
+      return 'Starting download of squashed image';
+    case 'squashed-importing':
+      return 'Importing squashed image';
+    case 'making': {
+      const percent = event.size === 0 ? 0 : Math.floor((event.done / event.size) * 100);
+      return `The service makes the image: ${percent} %, ${formatDuration(Math.ceil(event.etaSeconds) * 1000)} to go`;
+    }
     case 'exporting':
       return `Writing ${event.path}`;
     case 'seeding': {

@@ -9,7 +9,11 @@ export interface BlobFeed {
   ready(digest: Digest): Promise<void>;
   /** The committed blob from its beginning. */
   stream(digest: Digest): Promise<Readable>;
-  /** Where the committed blob lies, for engines that read files; never to be written to. */
+}
+
+/** For engines that read files. */
+export interface FileFeed extends BlobFeed {
+  /** Where the committed blob lies; never to be written to. */
   file(digest: Digest): string;
 }
 
@@ -45,11 +49,11 @@ export interface LoadedImage {
  * A container engine on this machine, for images of the kind that it takes. Every implementation passes the suite in
  * test/engines/. All methods throw QuayctlError `engine` (missing, refused, died, disk full) or `interrupted`.
  */
-export interface Engine<Image = RunnableImage> {
+export interface Engine<Image = RunnableImage, Feed extends BlobFeed = BlobFeed> {
   readonly name: string;
   /** What it runs by default; also the first contact, so a missing engine is told before anything is downloaded. */
   platform(signal: AbortSignal): Promise<Platform>;
   presence(image: Image, signal: AbortSignal): Promise<EnginePresence>;
   /** Loads while later blobs still arrive. Leaves no half image and no temporary name, also when it fails. */
-  load(image: Image, feed: BlobFeed, options: LoadOptions): Promise<LoadedImage>;
+  load(image: Image, feed: Feed, options: LoadOptions): Promise<LoadedImage>;
 }

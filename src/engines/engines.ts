@@ -1,5 +1,5 @@
-import type { AciImage } from '../image/aci.ts';
 import type { Engine } from './engine.ts';
+import type { RktEngine } from './rkt/rkt-engine.ts';
 
 /** What an engine needs of the outside; `env` is the caller's, because only `cli` reads process.env. */
 export interface EngineSurroundings {
@@ -14,7 +14,7 @@ const ENGINES = {
     (await import('./docker/docker-engine.ts')).openDocker(around.env),
   rkt: async (around: EngineSurroundings) =>
     (await import('./rkt/rkt-engine.ts')).openRkt(around.env, around.insecureOptions),
-} satisfies Record<string, (around: EngineSurroundings) => Promise<Engine | Engine<AciImage>>>;
+} satisfies Record<string, (around: EngineSurroundings) => Promise<Engine | RktEngine>>;
 
 type Engines = typeof ENGINES;
 export type EngineName = keyof Engines;

@@ -1,5 +1,4 @@
-import type { Engine } from '../engines/engine.ts';
-import type { AciImage } from '../image/aci.ts';
+import type { RktEngine } from '../engines/rkt/rkt-engine.ts';
 import type { AppcName } from '../image/appc-name.ts';
 import type { AciSource } from '../registry/aci-source.ts';
 import type { PullRequest } from './request.ts';
@@ -19,7 +18,7 @@ export interface AciRequest extends Pick<
 
 /** The worlds of an ACI. Where it lies is known once it was looked up. */
 export interface AciWorld extends Omit<FetchWorld, 'repository' | 'torrents'> {
-  readonly engine: Engine<AciImage>;
+  readonly engine: RktEngine;
   /** @throws QuayctlError `not-found`, `unauthorized`, `unreachable`, ... */
   readonly locate: (name: AppcName, signal: AbortSignal) => Promise<AciSource>;
 }

@@ -15,9 +15,18 @@ export type PullEvent =
   | { readonly kind: 'discovering'; readonly name: string }
   /** The torrent of a derived image is asked for. */
   | { readonly kind: 'asking-torrent' }
-  /** The service makes the image first; seconds until it is there, as far as it knows. */
-  | { readonly kind: 'being-made'; readonly etaSeconds: number }
   | { readonly kind: 'planned'; readonly blobs: readonly Descriptor[]; readonly inEngine: number }
+  /** The service makes what was asked for; bytes read by it so far. */
+  | {
+      readonly kind: 'making';
+      readonly size: number;
+      readonly done: number;
+      readonly etaSeconds: number;
+    }
+  /** A squashed image begins to be downloaded. */
+  | { readonly kind: 'squashed-starting' }
+  /** A squashed image goes into the engine. */
+  | { readonly kind: 'squashed-importing' }
   | { readonly kind: 'progress'; readonly progress: BlobProgress }
   | { readonly kind: 'completed'; readonly digest: Digest; readonly outcome: BlobOutcome }
   | { readonly kind: 'connecting'; readonly engine: string }

@@ -61,7 +61,7 @@ export async function makePlan(
 }
 
 /** As Docker does it: an emulator may be there. */
-async function warnOfPlatform(
+export async function warnOfPlatform(
   image: RunnableImage,
   engine: Engine,
   { listener }: BlobTools['world'],
@@ -97,7 +97,8 @@ function announced(plan: PullPlan, tools: BlobTools): PullPlan {
   return plan;
 }
 
-async function withConfig(
+/** The image with its config, which is fetched. @throws QuayctlError `unsupported` for an artifact, as fetchBlob */
+export async function withConfig(
   image: ResolvedImage,
   tools: BlobTools,
   signal: AbortSignal,

@@ -24,7 +24,7 @@ export async function pull(request: PullRequest, world: World, signal: AbortSign
   const finder = new TorrentFinder(world);
   const tools: BlobTools<World> = { world, rules: request.rules, finder, seeds, pace: new Pace() };
   await checkDestination(request);
-  const image = await resolve(request, world, signal);
+  const image = await resolveFor(request, world, signal);
   // No gc of another process takes what this one is about to need.
   const lease = await world.store.lease(blobsOf(image.manifest).map(({ digest }) => digest));
   try {
@@ -54,7 +54,11 @@ export async function pull(request: PullRequest, world: World, signal: AbortSign
 }
 
 /** The engine is asked for its platform while the registry is asked for the manifest; without an engine all fails. */
-async function resolve(request: PullRequest, world: World, signal: AbortSignal): Promise<ResolvedImage> {
+export async function resolveFor(
+  request: PullRequest,
+  world: World,
+  signal: AbortSignal,
+): Promise<ResolvedImage> {
   const platform = wantedPlatform(request, world, signal);
   const image = resolveImage(request.reference, platform, request.rules.offlineOk, world, signal);
   const [resolved] = await Promise.all([image, platform]);

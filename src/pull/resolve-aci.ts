@@ -8,8 +8,8 @@ import type { AciSource } from '../registry/aci-source.ts';
 import type { TorrentAnswer } from '../registry/repository.ts';
 import type { AciRequest, AciWorld } from './aci-request.ts';
 
-/** How long the service may hold its answer while it makes the image: fewer questions, and a prompt end. */
-const WAIT_SECONDS = 30;
+/** How long the service may hold its answer while it makes the image; progress is to be seen meanwhile. */
+const WAIT_SECONDS = 5;
 
 /** An ACI that is known by digest, and where its bytes are. */
 export interface ResolvedAci {
@@ -61,13 +61,14 @@ async function whenMade(
   signal: AbortSignal,
 ): Promise<TorrentAnswer> {
   let answer = await source.torrent(0, signal);
-  if (answer.kind === 'hashing') listener({ kind: 'being-made', etaSeconds: answer.etaSeconds });
   while (answer.kind === 'hashing') {
+    const { size, hashed: done, etaSeconds, retryAfterSeconds } = answer;
+    listener({ kind: 'making', size, done, etaSeconds });
     const askedAt = performance.now();
     answer = await source.torrent(WAIT_SECONDS, signal);
-    if (answer.kind !== 'hashing') break;
     // A service that does not hold its answer back is not asked without pause.
-    await delay(Math.max(0, askedAt + answer.retryAfterSeconds * 1000 - performance.now()), signal);
+    const pause = askedAt + retryAfterSeconds * 1000 - performance.now();
+    if (answer.kind === 'hashing') await delay(Math.max(0, pause), signal);
   }
   return answer;
 }

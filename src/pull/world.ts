@@ -8,7 +8,7 @@ import type { Listener } from './events.ts';
 /** What downloading blobs, and giving them to others, takes. */
 export interface FetchWorld {
   readonly repository: Pick<Repository, 'blob'>;
-  readonly torrents: TorrentService;
+  readonly torrents: Pick<TorrentService, 'torrent'>;
   readonly store: Store;
   /** Opened at the first torrent: a pull that needs none never loads BitTorrent. */
   readonly swarm: () => Promise<SwarmClient>;
@@ -20,6 +20,7 @@ export interface FetchWorld {
 /** The worlds that meet in this room, opened by the composition root. One repository, one run. */
 export interface World extends FetchWorld {
   readonly repository: Repository;
+  readonly torrents: TorrentService;
   /** Absent for `quayctl torrent ...`. */
   readonly engine?: Engine;
 }

@@ -19,14 +19,21 @@ export class BlobStream {
     this.#repository = repository;
   }
 
-  read(blob: Descriptor, start: number, end: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  /** @param from the registry, which may lead to the place that a foreign layer names; or such places alone */
+  read(
+    blob: Descriptor,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+    from: 'registry' | 'urls' = 'registry',
+  ): AsyncGenerator<Uint8Array> {
     const what = `blob ${shortDigest(blob.digest)} of ${this.#repository}`;
     return readResuming(
       blob,
       { start, end },
       {
         what,
-        open: (request) => this.#open(blob, request),
+        open: (request) => (from === 'urls' ? this.#openForeign(blob, request) : this.#open(blob, request)),
         // Another storage node may do better: the registry is asked again.
         onBroken: () => void this.#storage.delete(blob.digest),
         signal,

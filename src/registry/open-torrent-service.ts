@@ -1,5 +1,5 @@
 import type { Descriptor } from '../image/descriptor.ts';
-import { shortDigest } from '../image/digest.ts';
+import { shortDigest, type Digest } from '../image/digest.ts';
 import type { TorrentAnswer, TorrentService } from './repository.ts';
 import { ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
@@ -24,6 +24,12 @@ export function openTorrentService(options: TorrentServiceOptions): TorrentServi
   return new HttpTorrentService(options);
 }
 
+/** What is asked for: where below `/c1/`, and how people call it. */
+interface Wanted {
+  readonly path: string;
+  readonly what: string;
+}
+
 class HttpTorrentService implements TorrentService {
   readonly #options: TorrentServiceOptions;
   readonly #asker: ServiceAsker;
@@ -35,7 +41,19 @@ class HttpTorrentService implements TorrentService {
     this.#asker = new ServiceAsker(options);
   }
 
-  async torrent(blob: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+  torrent({ digest }: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+    const { name } = this.#options;
+    const what = `the torrent of ${shortDigest(digest)}`;
+    return this.#torrent({ path: `torrent/${name}/blobs/${digest}`, what }, waitSeconds, signal);
+  }
+
+  squashed(manifest: Digest, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+    const { name } = this.#options;
+    const what = `the squashed image of ${shortDigest(manifest)}`;
+    return this.#torrent({ path: `squash/${name}/${manifest}`, what }, waitSeconds, signal);
+  }
+
+  async #torrent(wanted: Wanted, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
     const { service, silentHosts } = this.#options;
     const base = await this.#asker.base(signal);
     const none: TorrentAnswer = { kind: 'none', reason: `${base.host} serves no torrents` };
@@ -43,13 +61,13 @@ class HttpTorrentService implements TorrentService {
     this.#silent ||= service === undefined && (await silentHosts.isSilent(base.host));
     if (this.#silent) return none;
     const wait = Math.max(0, Math.min(LONGEST_WAIT_SECONDS, Math.ceil(waitSeconds)));
-    const url = this.#torrentUrl(base, blob, wait);
+    const url = this.#torrentUrl(base, wanted, wait);
     const question = { headers: { accept: TORRENT_TYPE }, waitSeconds: wait, signal };
     const { answer, authorization } = await this.#asker.ask(url, question);
     const read = await readTorrentAnswer(answer, url, signal);
     switch (read.kind) {
       case 'refused':
-        throw this.#asker.refusal(url, `the torrent of ${shortDigest(blob.digest)}`, authorization);
+        throw this.#asker.refusal(url, wanted.what, authorization);
       case 'no-service':
         if (!read.isPassing) {
           this.#silent = true;
@@ -61,9 +79,9 @@ class HttpTorrentService implements TorrentService {
     }
   }
 
-  #torrentUrl(base: URL, blob: Descriptor, waitSeconds: number): URL {
+  #torrentUrl(base: URL, { path }: Wanted, waitSeconds: number): URL {
     const prefix = base.pathname.replace(/\/+$/, '');
-    const url = new URL(`${prefix}/c1/torrent/${this.#options.name}/blobs/${blob.digest}`, base);
+    const url = new URL(`${prefix}/c1/${path}`, base);
     url.searchParams.set('ns', this.#options.registry);
     if (waitSeconds > 0) url.searchParams.set('wait', String(waitSeconds));
     return url;

@@ -15,6 +15,16 @@ export interface Repository {
    * against the digest (that is the store's door); short or long answers are errors.
    */
   blob(descriptor: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /**
+   * The same from the places in `descriptor.urls` alone, for what the registry itself does not have.
+   * @throws QuayctlError `not-found` where none of them gives it
+   */
+  elsewhere(
+    descriptor: Descriptor,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+  ): AsyncIterable<Uint8Array>;
 }
 
 /** What a torrent service said when it was asked for the torrent of a blob (protocol.md of the project). */
@@ -38,4 +48,9 @@ export interface TorrentService {
    * @throws QuayctlError `unauthorized` (401, 403), `unreachable`, `protocol`
    */
   torrent(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
+  /**
+   * The torrent of the squashed image that the service makes of a platform's manifest.
+   * @throws QuayctlError as `torrent`
+   */
+  squashed(manifest: Digest, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
 }

@@ -3,7 +3,7 @@ import { createReadStream, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { QuayctlError } from '../../src/base/errors.ts';
-import type { BlobFeed, LoadOptions } from '../../src/engines/engine.ts';
+import type { FileFeed, LoadOptions } from '../../src/engines/engine.ts';
 import { parseImageConfig } from '../../src/image/config.ts';
 import type { Digest } from '../../src/image/digest.ts';
 import { parseManifest, type ManifestDocument, type RunnableImage } from '../../src/image/manifest.ts';
@@ -42,7 +42,7 @@ async function documentOf(layout: TestLayout, described: BuiltDescriptor): Promi
 }
 
 /** Blobs as the pull gives them out; which are ready is the test's to say. */
-export class TestFeed implements BlobFeed {
+export class TestFeed implements FileFeed {
   readonly #layout: TestLayout;
   readonly #held = new Map<Digest, PromiseWithResolvers<void>>();
   /** What was read, in order. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isQuayctlError, QuayctlError } from '../../src/base/errors.ts';
-import type { Engine, LoadOptions } from '../../src/engines/engine.ts';
+import type { Engine, FileFeed, LoadOptions } from '../../src/engines/engine.ts';
 import type { Digest } from '../../src/image/digest.ts';
 import { NEVER, type TestFeed } from './engine-images.ts';
 
@@ -21,7 +21,7 @@ export interface SampleImage<Image> {
 
 /** A real engine, as what holds for all of them is asked of it. */
 export interface AnyEngine<Image> {
-  open(): Promise<Engine<Image>>;
+  open(): Promise<Engine<Image, FileFeed>>;
   /** The same for the same seed. */
   sample(t: TestContext, seed: string): Promise<SampleImage<Image>>;
   /** The image that a name stands for, by the engine's own command line. */

@@ -36,7 +36,7 @@ export async function compareWithOverlay(
     ours.forEach((entry, at) => assert.deepEqual(entry, theirs[at]));
     return { paths: ours.length };
   } finally {
-    await mustRun('umount', [mount]);
+    await unmount(mount);
   }
 }
 
@@ -101,6 +101,10 @@ export async function mountImage(dockerd: TestDockerd, image: string, mount: str
   await Promise.all([mkdir(mount), mkdir(empty)]);
   await mustRun('mount', ['-t', 'overlay', 'overlay', '-o', `ro,lowerdir=${lower}:${empty}`, mount]);
   return mount;
+}
+
+export async function unmount(mount: string): Promise<void> {
+  await mustRun('umount', [mount]);
 }
 
 async function unpackMerged(files: readonly string[], directory: string): Promise<string> {

@@ -2,7 +2,7 @@ import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AciImage } from '../../image/aci.ts';
-import type { BlobFeed } from '../engine.ts';
+import type { FileFeed } from '../engine.ts';
 
 /**
  * Gives the blobs, for a while, the names that `rkt fetch` wants: absolute, `.aci` at the end, `.aci.asc` beside it.
@@ -11,7 +11,7 @@ import type { BlobFeed } from '../engine.ts';
  */
 export async function withAciFile<Result>(
   { aci, signature }: AciImage,
-  feed: Pick<BlobFeed, 'file'>,
+  feed: Pick<FileFeed, 'file'>,
   work: (argument: string) => Promise<Result>,
 ): Promise<Result> {
   const directory = await mkdtemp(join(tmpdir(), 'quayctl-rkt-'));

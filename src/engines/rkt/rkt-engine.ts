@@ -3,7 +3,7 @@ import type { Environment } from '../../credentials/program.ts';
 import type { AciImage } from '../../image/aci.ts';
 import { parsePlatform, type Platform } from '../../image/platform.ts';
 import { Arrivals } from '../arrivals.ts';
-import type { BlobFeed, Engine, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
+import type { Engine, FileFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
 import { withAciFile } from './aci-file.ts';
 import { fetchFailure, questionFailure } from './failures.ts';
 import { demandSameImage } from './identity.ts';
@@ -12,12 +12,15 @@ import { RktProgram } from './program.ts';
 /** Half of a SHA-512, as `--full` prints it. */
 const IMAGE_ID = /^sha512-[0-9a-f]{64}$/;
 
+/** Takes ACIs, with their signatures beside them. */
+export type RktEngine = Engine<AciImage, FileFeed>;
+
 /** rkt has no daemon: every question is a run of its program. Nothing is asked yet. */
-export function openRkt(env: Environment, insecureOptions: string | undefined): Engine<AciImage> {
-  return new RktEngine(env, insecureOptions);
+export function openRkt(env: Environment, insecureOptions: string | undefined): RktEngine {
+  return new RktProgramEngine(env, insecureOptions);
 }
 
-class RktEngine implements Engine<AciImage> {
+class RktProgramEngine implements RktEngine {
   readonly name = 'rkt';
   readonly #rkt: RktProgram;
   readonly #flags: readonly string[];
@@ -40,7 +43,7 @@ class RktEngine implements Engine<AciImage> {
     return { image: isHere, layers: [isHere] };
   }
 
-  async load(image: AciImage, feed: BlobFeed, options: LoadOptions): Promise<LoadedImage> {
+  async load(image: AciImage, feed: FileFeed, options: LoadOptions): Promise<LoadedImage> {
     const { signal, presence, onProgress } = options;
     const { imageId } = image;
     if (presence.image && imageId !== undefined) {

@@ -52,8 +52,9 @@ async function answer(options: TorrentRouteOptions, exchange: Exchange, blob: Bl
   const found = await hashing.hashes(blob, verdict.size, authorization);
   const hashes = 'done' in found ? await waitFor(found.done, exchange) : found;
   if (hashes === undefined) {
-    const { pass, etaSeconds } = found as RunningPass;
-    return sendProgress(exchange, { size: pass.size, hashed: pass.hashed, etaSeconds: etaSeconds() });
+    const running = found as RunningPass;
+    const { size, hashed } = running.pass;
+    return sendProgress(exchange, { size, hashed, etaSeconds: running.etaSeconds() });
   }
 
   const webSeeds = (await isReadable(options.own, blob, signal)) ? [options.webSeed(blob)] : [];
