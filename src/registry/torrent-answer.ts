@@ -55,7 +55,7 @@ export async function readTorrentAnswer(
 
 function none(url: URL, status: number, message = ''): TorrentAnswer {
   const reasons: Readonly<Record<number, string>> = {
-    404: 'knows nothing of that name',
+    404: 'knows no such blob',
     405: 'has no torrents of this repository',
     406: 'has not made it yet',
     501: 'cannot make a torrent of it',

@@ -41,7 +41,7 @@ export async function compareWithOverlay(
 }
 
 /** Layer n of the image: layer n of every stack that has one. */
-function stackUp(seeds: readonly string[]): TarEntry[][] {
+export function stackUp(seeds: readonly string[]): TarEntry[][] {
   const stacks = seeds.map((seed, at) => randomStack(seed, `stack-${at}`));
   const height = Math.max(...stacks.map(({ length }) => length));
   return Array.from({ length: height }, (_, layer) => stacks.flatMap((stack) => stack[layer] ?? []));
