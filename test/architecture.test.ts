@@ -32,6 +32,8 @@ const HEAVY = [
   'keytar',
   'cli-progress',
   'tar-stream',
+  'openpgp',
+  'htmlparser2',
 ];
 
 interface Import {

@@ -1,14 +1,13 @@
-import { formatAppcName, parseAppcName, splitAppcName, type AppcName } from '../image/appc-name.ts';
+import { formatAppcName, parseAppcName } from '../image/appc-name.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { openEngine } from '../engines/engines.ts';
 import type { AciRequest, AciWorld } from '../pull/aci-request.ts';
 import { pullAci, withVersion } from '../pull/pull-aci.ts';
 import type { Receipt } from '../pull/receipt.ts';
-import { aciAtService, discoverAci, type AciSource } from '../registry/aci-source.ts';
-import { openRepository } from '../registry/open-repository.ts';
-import { credentialForAci } from './credentials.ts';
-import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
-import { hostPlatform, openCommons, rulesOf, type Commons } from './open-world.ts';
+import { locateAci } from './locate-aci.ts';
+import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import { openCommons } from './open-commons.ts';
+import { hostPlatform, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './talk.ts';
 
@@ -58,42 +57,13 @@ async function run(
     const world: AciWorld = {
       ...commons,
       engine,
-      locate: (wanted, signal) => locate(wanted, flags, commons, session, signal),
+      locate: (wanted, signal) => locateAci(wanted, flags, commons, session, signal),
     };
     await pullAci(request, world, session.signal);
   } finally {
     talk.end();
     await commons.close();
   }
-}
-
-/** With `--torrent-service` that service is asked directly; else discovery says whom to ask. */
-async function locate(
-  name: AppcName,
-  flags: TorrentFlags,
-  { http, warn, listener }: Commons,
-  session: Session,
-  signal: AbortSignal,
-): Promise<AciSource> {
-  const { insecure, sendCredentials, torrentService: service } = flags;
-  const found = new Map<string, ReturnType<typeof credentialForAci>>();
-  // Each look at rkt's configuration is a run of rkt.
-  const credential = (host: string): ReturnType<typeof credentialForAci> => {
-    const known = found.get(host) ?? credentialForAci(host, session, warn);
-    found.set(host, known);
-    return known;
-  };
-  if (service === undefined) {
-    const onDebug = (message: string): void => listener({ kind: 'debug', message });
-    return discoverAci(name, { http, insecure, credential, onWarning: warn, onDebug }, signal);
-  }
-  const { host: registry, path } = splitAppcName(name);
-  if (path === '') {
-    throw new QuayctlError('usage', `${name.name} names no repository, which --torrent-service wants`);
-  }
-  const access = { registry, credential: await credential(registry), http, insecure, onWarning: warn };
-  const repository = openRepository(access, path);
-  return aciAtService(name, { http, repository, registry, service, insecure, sendCredentials });
 }
 
 function handedOn(options: string | undefined): string | undefined {

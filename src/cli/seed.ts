@@ -34,7 +34,7 @@ export async function runSeed(
         const of = async (reference: ImageReference): Promise<World> =>
           worlds.of(reference, torrentService ?? (await store.serviceOf(reference)));
         return seedStore(
-          { worlds: { store, of }, rules, durationMs, listener: talk.listener },
+          { worlds: { store, of, ofAci: worlds.ofAci }, rules, durationMs, listener: talk.listener },
           session.signal,
         );
       }

@@ -1,9 +1,11 @@
 import { splitAppcName, type AppcName } from './appc-name.ts';
+import { appcPlatform, platformOfAppc } from './appc-platform.ts';
 import { descriptorJson, type Descriptor } from './descriptor.ts';
 import { digestOf } from './digest.ts';
 import { parseManifest, type ResolvedImage } from './manifest.ts';
 import { OCI_MANIFEST } from './media-types.ts';
-import { formatReference, parseImageReference, type ImageReference } from './reference.ts';
+import type { Platform } from './platform.ts';
+import { formatReference, parseImageReference, repositoryName, type ImageReference } from './reference.ts';
 
 /** An App Container Image on its way into rkt. */
 export interface AciImage {
@@ -23,13 +25,7 @@ const ARTIFACT_TYPE = 'application/vnd.appc.image';
 const IMAGE_ID = 'io.github.quayctl.aci.image-id';
 /** A store may hold the Docker image of that name as well. */
 const TAG_SUFFIX = '.aci';
-/** OCI image-spec, manifest.md, "Guidance for an Empty Descriptor". */
-export const EMPTY_CONFIG = Buffer.from('{}');
-const EMPTY_DESCRIPTOR: Descriptor = {
-  mediaType: 'application/vnd.oci.empty.v1+json',
-  digest: digestOf(EMPTY_CONFIG),
-  size: EMPTY_CONFIG.length,
-};
+const CONFIG_TYPE = 'application/vnd.appc.image.config.v1+json';
 
 export function aciDescriptor({ digest, size }: Pick<Descriptor, 'digest' | 'size'>): Descriptor {
   return { mediaType: ACI_TYPE, digest, size };
@@ -51,13 +47,26 @@ export function aciReference(name: AppcName): ImageReference | undefined {
   return parsed !== undefined && formatReference(parsed) === text ? parsed : undefined;
 }
 
+/** An ACI as a store keeps it. */
+export interface AciArtifact {
+  readonly image: ResolvedImage;
+  /** Of the config, which says for which platform it is. */
+  readonly config: Uint8Array;
+}
+
 /** The ACI and its signature as an OCI artifact (OCI image-spec, manifest.md), for a store that is an OCI layout. */
-export function aciArtifact({ aci, signature, imageId }: AciImage, reference: ImageReference): ResolvedImage {
+export function aciArtifact(
+  { name, aci, signature, imageId }: AciImage,
+  reference: ImageReference,
+): AciArtifact {
+  const config = Buffer.from(
+    JSON.stringify({ ...platformOf(name), rootfs: { type: 'layers', diff_ids: [] } }),
+  );
   const manifest = {
     schemaVersion: 2,
     mediaType: OCI_MANIFEST,
     artifactType: ARTIFACT_TYPE,
-    config: EMPTY_DESCRIPTOR,
+    config: { mediaType: CONFIG_TYPE, digest: digestOf(config), size: config.length },
     layers: [aci, ...(signature === undefined ? [] : [signature])].map(descriptorJson),
     ...(imageId === undefined ? {} : { annotations: { [IMAGE_ID]: imageId } }),
   };
@@ -65,7 +74,25 @@ export function aciArtifact({ aci, signature, imageId }: AciImage, reference: Im
   const descriptor = { mediaType: OCI_MANIFEST, digest: digestOf(bytes), size: bytes.length };
   const parsed = parseManifest(bytes, OCI_MANIFEST);
   if (parsed.kind !== 'manifest') throw new TypeError('an artifact is a manifest');
-  return { reference, document: { descriptor, bytes }, manifest: parsed };
+  return { image: { reference, document: { descriptor, bytes }, manifest: parsed }, config };
+}
+
+/** For which platform an ACI is asked for. */
+export function platformOf({ labels: { os = '', arch = '' } }: AppcName): Platform | undefined {
+  return platformOfAppc({ os, arch });
+}
+
+/** What of a stored image's blobs is an ACI, and the name that it is asked for by; undefined for other images. */
+export function storedAci(
+  { reference, platform }: { readonly reference: ImageReference; readonly platform?: Platform },
+  blobs: readonly Descriptor[],
+): Pick<AciImage, 'name' | 'aci'> | undefined {
+  const aci = blobs.find(({ mediaType }) => mediaType === ACI_TYPE);
+  if (aci === undefined || platform === undefined || reference.tag?.endsWith(TAG_SUFFIX) !== true) {
+    return undefined;
+  }
+  const version = reference.tag.slice(0, -TAG_SUFFIX.length);
+  return { name: { name: repositoryName(reference), labels: { version, ...appcPlatform(platform) } }, aci };
 }
 
 /** The way back; undefined for what is no ACI. */

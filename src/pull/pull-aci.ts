@@ -1,6 +1,7 @@
-import { aciArtifact, aciReference, EMPTY_CONFIG, signatureDescriptor, type AciImage } from '../image/aci.ts';
+import { aciArtifact, aciReference, signatureDescriptor, type AciImage } from '../image/aci.ts';
 import { formatAppcName, type AppcName } from '../image/appc-name.ts';
 import type { EnginePresence } from '../engines/engine.ts';
+import type { AciSource } from '../registry/aci-source.ts';
 import type { AciRequest, AciWorld } from './aci-request.ts';
 import { fetchAndDeliver } from './fetch-and-deliver.ts';
 import type { BlobTools } from './fetch-blob.ts';
@@ -23,9 +24,11 @@ export async function pullAci(request: AciRequest, world: AciWorld, signal: Abor
   const started = performance.now();
   const seeds = new Seeds();
   const resolved = await resolveAci(request, world, signal);
-  const tools = toolsFor(resolved, seeds, request, world);
+  const fetchWorld = worldOfAci(resolved.source, world);
+  const finder = new TorrentFinder(fetchWorld);
+  const tools: BlobTools = { world: fetchWorld, rules: request.rules, finder, seeds, pace: new Pace() };
   const { aci } = resolved.image;
-  const lease = await world.store.lease([aci.digest, signatureDescriptor(EMPTY_CONFIG).digest]);
+  const lease = await world.store.lease([aci.digest]);
   try {
     const presence = await presenceOf(resolved.image, request, world, signal);
     world.listener({ kind: 'planned', blobs: presence.image ? [] : [aci], inEngine: Number(presence.image) });
@@ -63,13 +66,15 @@ export function withVersion({ name, labels }: AppcName): AppcName {
 }
 
 /** To the rest of the room the source is a repository with one blob. */
-function toolsFor({ source }: ResolvedAci, seeds: Seeds, { rules }: AciRequest, world: AciWorld): BlobTools {
-  const fetchWorld: FetchWorld = {
-    ...world,
-    repository: { blob: (aci, start, end, abort) => source.blob(aci, start, end, abort) },
-    torrents: { torrent: (_, waitSeconds, abort) => source.torrent(waitSeconds, abort) },
+export function worldOfAci(
+  source: AciSource,
+  commons: Omit<FetchWorld, 'repository' | 'torrents'>,
+): FetchWorld {
+  return {
+    ...commons,
+    repository: { blob: (aci, start, end, signal) => source.blob(aci, start, end, signal) },
+    torrents: { torrent: (_, waitSeconds, signal) => source.torrent(waitSeconds, signal) },
   };
-  return { world: fetchWorld, rules, finder: new TorrentFinder(fetchWorld), seeds, pace: new Pace() };
 }
 
 /** A seed needs the bytes, whatever rkt has. */
@@ -123,6 +128,6 @@ async function record(image: AciImage, { store }: AciWorld, signal: AbortSignal)
   const reference = aciReference(image.name);
   if (reference === undefined) return;
   const artifact = aciArtifact(image, reference);
-  await putBlob(store, artifact.manifest.config, EMPTY_CONFIG, signal);
-  await store.recordImage(artifact);
+  await putBlob(store, artifact.image.manifest.config, artifact.config, signal);
+  await store.recordImage(artifact.image);
 }

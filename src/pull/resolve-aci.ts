@@ -1,6 +1,6 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { delay } from '../base/retry.ts';
-import { aciDescriptor, aciOfArtifact, aciReference, type AciImage } from '../image/aci.ts';
+import { aciDescriptor, aciOfArtifact, aciReference, platformOf, type AciImage } from '../image/aci.ts';
 import { formatAppcName, type AppcName } from '../image/appc-name.ts';
 import { appcPlatform } from '../image/appc-platform.ts';
 import { decodeTorrent } from '../metainfo/metainfo.ts';
@@ -36,7 +36,7 @@ export async function resolveAci(
     return { image: imageOf(name, source, answer), source: withFirst(source, answer) };
   } catch (error) {
     if (!request.rules.offlineOk || !isQuayctlError(error, 'unreachable', 'rate-limited')) throw error;
-    const image = await storedAci(name, world);
+    const image = await knownAci(name, world);
     if (image === undefined) throw error;
     world.listener({ kind: 'warning', message: `${error.message}; using what the store knows` });
     return { image, source: gone(error) };
@@ -107,9 +107,9 @@ function withFirst(source: AciSource, first: TorrentAnswer): AciSource {
   };
 }
 
-async function storedAci(name: AppcName, { store }: AciWorld): Promise<AciImage | undefined> {
+async function knownAci(name: AppcName, { store }: AciWorld): Promise<AciImage | undefined> {
   const reference = aciReference(name);
-  const stored = reference === undefined ? undefined : await store.findImage(reference);
+  const stored = reference === undefined ? undefined : await store.findImage(reference, platformOf(name));
   return stored === undefined ? undefined : aciOfArtifact(name, stored);
 }
 

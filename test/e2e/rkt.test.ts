@@ -91,7 +91,7 @@ describe('an image of a Docker registry, in rkt', { skip: skipWithout(...NEEDS) 
     assert.equal(total.alreadyInEngine, total.size, 'the torrent states the image ID that rkt has');
   });
 
-  test('--torrent-service: no discovery, and no password to another host unless it is allowed', async (t) => {
+  test('--torrent-service: that service is asked, without discovery', async (t) => {
     const { quayctl, rkt } = await node(t);
     const service = ['--torrent-service', `https://${stage.name}`];
     assert.equal((await quayctl.run(pull(image, '--json', ...service))).code, 0);
@@ -123,6 +123,17 @@ describe('an image of a Docker registry, in rkt', { skip: skipWithout(...NEEDS) 
     assert.ok((await other.rkt.images()).has(image));
     const list = await quayctl.run(['store', 'ls']);
     assert.match(list.stdout, /quay\.rkt\.test\/team\/app:1\.0\.aci/);
+  });
+
+  test('`torrent seed` without a name gives ACIs, too', async (t) => {
+    const [giver, taker] = [await node(t), await node(t)];
+    await giver.quayctl.run(pull(image));
+    const seed = giver.quayctl.start(['torrent', 'seed', '--duration', '10m']);
+    await seed.waitFor(/Seeding 1 blobs/);
+    assert.doesNotMatch(seed.stderr(), /warning/);
+    const { total } = receiptOf(await taker.quayctl.run(pull(image, '--json', '--skip-web-seed')));
+    assert.equal(total.fromPeers, total.size);
+    assert.equal((await seed.kill('SIGINT')).code, 0);
   });
 
   const failures: readonly (readonly [string, readonly string[], number, RegExp])[] = [

@@ -6,10 +6,12 @@ import {
   aciDescriptor,
   aciOfArtifact,
   aciReference,
+  storedAci,
   type AciImage,
 } from '../../src/image/aci.ts';
 import { formatAppcName, parseAppcName, splitAppcName } from '../../src/image/appc-name.ts';
 import { appcPlatform, platformOfAppc } from '../../src/image/appc-platform.ts';
+import { parseImageConfig } from '../../src/image/config.ts';
 import { digestOf } from '../../src/image/digest.ts';
 import { formatReference } from '../../src/image/reference.ts';
 import { neverBreaks } from '../helpers/fuzz.ts';
@@ -123,7 +125,7 @@ test('platforms in the words of appc, and back', () => {
 
 test('an ACI lies in the store as an OCI artifact, and comes out of it as it was', () => {
   const image: AciImage = {
-    name: parseAppcName('quay.io/ns/repo:1.0,os=linux'),
+    name: parseAppcName('quay.io/ns/repo:1.0,os=linux,arch=armv7l'),
     aci: aciDescriptor({ digest: digestOf(Buffer.from('aci')), size: 3 }),
     signature: { mediaType: 'application/pgp-signature', digest: digestOf(Buffer.from('asc')), size: 3 },
     imageId: `sha512-${'ab'.repeat(32)}`,
@@ -131,7 +133,13 @@ test('an ACI lies in the store as an OCI artifact, and comes out of it as it was
   const reference = aciReference(image.name);
   assert.ok(reference);
   assert.equal(formatReference(reference), 'quay.io/ns/repo:1.0.aci');
-  assert.deepEqual(aciOfArtifact(image.name, aciArtifact(image, reference)), image);
+  const artifact = aciArtifact(image, reference);
+  assert.deepEqual(aciOfArtifact(image.name, artifact.image), image);
+  const { os, architecture, variant } = parseImageConfig(artifact.config);
+  const platform = { os, architecture, ...(variant === undefined ? {} : { variant }) };
+  const { layers } = artifact.image.manifest;
+  assert.deepEqual(storedAci({ reference, platform }, layers), { name: image.name, aci: image.aci });
+  assert.equal(storedAci({ reference, platform }, layers.slice(1)), undefined);
   for (const name of ['quay.io', 'quay.io/ns/a~b', 'host/app']) {
     assert.equal(aciReference(parseAppcName(name)), undefined, name);
   }
