@@ -12,14 +12,15 @@ export function parsePax(bytes: Uint8Array): PaxRecords {
   const text = byteString(bytes);
   const records = new Map<ByteString, ByteString>();
   for (let at = 0; at < text.length;) {
-    const space = text.indexOf(' ', at);
-    const digits = text.slice(at, space < 0 ? at : Math.min(space, at + MAX_DIGITS));
-    const end = at + (/^[1-9]\d*$/.test(digits) ? Number(digits) : 0);
-    const equals = text.indexOf('=', space);
-    if (end > text.length || equals <= space || equals >= end || text[end - 1] !== '\n') {
+    const [digits = '', space = ''] =
+      /^([1-9]\d{0,7})( )/.exec(text.slice(at, at + MAX_DIGITS + 1))?.slice(1) ?? [];
+    const start = at + digits.length + space.length;
+    const end = at + Number(digits);
+    const equals = text.indexOf('=', start);
+    if (space === '' || end > text.length || equals <= start || equals >= end || text[end - 1] !== '\n') {
       throw new QuayctlError('protocol', 'a pax record is malformed');
     }
-    const key = text.slice(space + 1, equals);
+    const key = text.slice(start, equals);
     const value = text.slice(equals + 1, end - 1);
     if (value === '') records.delete(key);
     else records.set(key, value);

@@ -97,8 +97,7 @@ function announced(plan: PullPlan, tools: BlobTools): PullPlan {
   return plan;
 }
 
-/** The image with its config, which is fetched. @throws QuayctlError `unsupported` for an artifact, as fetchBlob */
-export async function withConfig(
+async function withConfig(
   image: ResolvedImage,
   tools: BlobTools,
   signal: AbortSignal,

@@ -1,9 +1,10 @@
 import { createReadStream } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { QuayctlError } from '../base/errors.ts';
-import type { Engine } from '../engines/engine.ts';
+import type { BlobFeed } from '../engines/engine.ts';
 import { parseImageConfig } from '../image/config.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { digestOf } from '../image/digest.ts';
+import { digestOf, type Digest } from '../image/digest.ts';
 import { blobPath, INDEX_FILE, parseLayoutIndex } from '../image/layout.ts';
 import {
   MAX_CONFIG_BYTES,
@@ -12,7 +13,6 @@ import {
   type RunnableImage,
 } from '../image/manifest.ts';
 import type { ImageReference } from '../image/reference.ts';
-import { formatReference } from '../image/reference.ts';
 import { BLOCK, isZero, parseBlock } from '../layers/header.ts';
 import { paddingOf } from '../layers/tar-reader.ts';
 import type { BlobReader } from '../store/blob-store.ts';
@@ -27,31 +27,30 @@ interface Place {
   readonly size: number;
 }
 
+/** A squashed image as engines take it: its documents, and the layer inside of the archive. */
+export interface SquashedArchive {
+  readonly image: RunnableImage;
+  readonly feed: BlobFeed;
+}
+
 /**
- * A squashed image out of its verified archive, an OCI image layout in a tar, into an engine.
- * @throws QuayctlError `protocol` for another archive, `engine`
+ * Reads a verified archive of the store, which is an OCI image layout in a tar.
+ * @throws QuayctlError `protocol` for another archive
  */
-export async function loadSquashed(
-  file: Descriptor,
+export async function openSquashed(
+  { digest: file }: Descriptor,
   reference: ImageReference,
-  engine: Engine,
   store: Store,
-  signal: AbortSignal,
-): Promise<void> {
-  const reader = await store.open(file.digest);
+): Promise<SquashedArchive> {
+  const reader = await store.open(file);
   try {
     const places = await findFiles(reader);
     const image = await readImage(reader, places, reference);
-    const presence = await engine.presence(image, signal);
-    const feed = {
-      ready: () => Promise.resolve(),
-      stream: async (digest: Descriptor['digest']) => {
-        const { start, size } = placeOf(places, blobPath(digest));
-        return createReadStream(store.blobFile(file.digest), { start, end: start + size - 1 });
-      },
+    const stream = (digest: Digest): Promise<Readable> => {
+      const { start, size } = placeOf(places, blobPath(digest));
+      return Promise.resolve(createReadStream(store.blobFile(file), { start, end: start + size - 1 }));
     };
-    const names = [formatReference(reference)];
-    await engine.load(image, feed, { names, recordDigest: false, presence, signal });
+    return { image, feed: { ready: () => Promise.resolve(), stream } };
   } finally {
     await reader.close();
   }

@@ -1,18 +1,18 @@
 import { QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import type { ResolvedImage } from '../image/manifest.ts';
+import { whyNotRunnable, type ResolvedImage } from '../image/manifest.ts';
 import { formatReference, type ImageReference } from '../image/reference.ts';
 import { squashedTag } from '../image/squashed.ts';
 import { fetchBlob, type BlobTools } from './fetch-blob.ts';
 import { giveOn, shrinkStore } from './finish.ts';
 import { Pace } from './ledger.ts';
-import { warnOfPlatform, withConfig } from './plan.ts';
+import { warnOfPlatform } from './plan.ts';
 import { resolveFor } from './pull.ts';
 import { makeReceipt, type Receipt } from './receipt.ts';
 import type { PullRequest } from './request.ts';
 import { Seeds } from './seeds.ts';
 import { demandPlatform } from './single-platform.ts';
-import { loadSquashed } from './squashed-archive.ts';
+import { openSquashed } from './squashed-archive.ts';
 import { SquashedSource } from './squashed-source.ts';
 import { TorrentFinder } from './torrents.ts';
 import type { World } from './world.ts';
@@ -32,8 +32,13 @@ export async function pullSquashed(
   const pace = new Pace();
   const { rules } = request;
   const image = await resolveFor(request, world, signal);
-  const tools: BlobTools<World> = { world, rules, finder: new TorrentFinder(world), seeds, pace };
-  await checkPlatform(image, request, tools, signal);
+  const tools: BlobTools = { world, rules, finder: new TorrentFinder(world), seeds, pace };
+  const reason = whyNotRunnable(image.manifest);
+  if (reason !== undefined)
+    throw new QuayctlError(
+      'unsupported',
+      `${formatReference(image.reference)} is no container image: ${reason}`,
+    );
   const source = new SquashedSource(world, image.document.descriptor.digest);
   const file = await source.file(signal);
   const lease = await world.store.lease([file.digest]);
@@ -72,30 +77,22 @@ function squashedReference({ reference, document }: ResolvedImage): ImageReferen
   return { registry, repository, tag: squashedTag(tag, digest ?? document.descriptor.digest) };
 }
 
-/** What is no image, or not for this platform, is told before the service makes anything of it. */
-async function checkPlatform(
-  image: ResolvedImage,
-  { platform, destination }: PullRequest,
-  tools: BlobTools<World>,
-  signal: AbortSignal,
-): Promise<void> {
-  const { world } = tools;
-  const runnable = await withConfig(image, tools, signal);
-  if (platform !== undefined) demandPlatform(runnable, platform);
-  else if (destination.kind === 'engine' && world.engine !== undefined) {
-    await warnOfPlatform(runnable, world.engine, world, signal);
-  }
-}
-
+/** What is in the archive must be for the platform that was asked for; then it goes where it was to go. */
 async function deliver(
   file: Descriptor,
   name: ImageReference,
-  { destination }: PullRequest,
-  { engine, store, listener }: World,
+  { platform, destination }: PullRequest,
+  world: World,
   signal: AbortSignal,
 ): Promise<void> {
+  const { engine, store, listener } = world;
+  const archive = await openSquashed(file, name, store);
+  if (platform !== undefined) demandPlatform(archive.image, platform);
   if (destination.kind !== 'engine') return;
   if (engine === undefined) throw new QuayctlError('internal', 'a pull into an engine without one');
+  if (platform === undefined) await warnOfPlatform(archive.image, engine, world, signal);
   listener({ kind: 'squashed-importing' });
-  await loadSquashed(file, name, engine, store, signal);
+  const presence = await engine.presence(archive.image, signal);
+  const names = [formatReference(name)];
+  await engine.load(archive.image, archive.feed, { names, recordDigest: false, presence, signal });
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import { debianRootTar } from '../helpers/debian.ts';
 import { startDockerd } from '../helpers/dockerd.ts';
@@ -18,6 +19,7 @@ const GREETING = 'hello from one layer\n';
 /** Deletes most of a Debian, by name and as opaque directories, and writes over some of the rest. */
 const HALF: LayerSpec = {
   entries: [
+    ...['usr', 'usr/lib', 'var', 'var/lib', 'etc'].map((name) => ({ name, type: 'directory' as const })),
     ...['usr/.wh.share', 'usr/lib/.wh.python3', 'var/lib/.wh.dpkg', 'etc/.wh.passwd-'].map((name) => ({
       name,
       content: '',
@@ -144,24 +146,15 @@ test(
       layers: [randomLayer(12_000_000, 'a'), randomLayer(1000, 'b')],
     });
     await stage.push(image.manifest, 'team/large:1.0');
-    stage.service.link.bytesPerSecond = 3e6;
     const node = await quayctlNode(t);
-    const args = [
-      'docker',
-      'torrent',
-      'seed',
-      stage.name('team/large:1.0'),
-      '--squashed',
-      '--json',
-      '--torrent-service',
-      stage.service.url,
-    ];
-    const broken = node.start(args);
+    const args = ['docker', 'torrent', 'seed', stage.name('team/large:1.0'), '--squashed', '--json'];
+    const service = ['--torrent-service', stage.service.url];
+    const slow = ['--download-rate', '600'];
+    const broken = node.start([...args, ...service, ...slow]);
     await broken.waitFor(/Starting download of squashed image/);
-    await new Promise((resolve) => setTimeout(resolve, 2500));
+    await sleep(2000);
     await broken.kill('SIGKILL');
-    stage.service.link.bytesPerSecond = Infinity;
-    const receipt = receiptOf(await node.run([...args, '--duration', '1s']));
+    const receipt = receiptOf(await node.run([...args, ...service, '--duration', '1s']));
     assert.ok(receipt.total.fromStore > 0 && receipt.total.fromRegistry > 0, JSON.stringify(receipt.total));
   },
 );
