@@ -13,7 +13,19 @@ import { suiteScope } from '../helpers/suite-scope.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 
 /** One host for each way through discovery; the image is HOST/ns/app:1.0. */
-const NAMES = ['direct', 'parent', 'foreign', 'braces', 'first', 'nothing', 'clear', 'elsewhere', 'secret'];
+const NAMES = [
+  'direct',
+  'parent',
+  'foreign',
+  'braces',
+  'first',
+  'nothing',
+  'clear',
+  'elsewhere',
+  'secret',
+  'endless',
+  'liar',
+];
 const PLAIN = 'plain.rkt.test';
 
 const page = (...contents: readonly string[]): string =>
@@ -34,7 +46,9 @@ describe('discovery', { skip: skipWithout('root', 'unshare', 'gpg') }, () => {
       const name = `${each}/ns/app`;
       const manifest = { name, labels: labels({ version: '1.0', os: 'linux', arch }) };
       const aci = await buildAci(folder, { manifest });
-      site[`${each}/images/1.0/linux/${arch}.aci`] = { ...aci, signature: await signer.sign(aci.bytes) };
+      const signature = await signer.sign(aci.bytes);
+      const lie = each.startsWith('liar') ? { torrentOf: Buffer.alloc(aci.bytes.length, 'x') } : {};
+      site[`${each}/images/1.0/linux/${arch}.aci`] = { ...aci, signature, ...lie };
     }
     const at = (name: string): string => `${name}.rkt.test`;
     site[`${at('direct')}/ns/app`] = page(`${at('direct')} ${place(at('direct'))}`);
@@ -55,6 +69,9 @@ describe('discovery', { skip: skipWithout('root', 'unshare', 'gpg') }, () => {
     site[`${at('clear')}/ns/app`] = page(`${at('clear')} ${place(at('clear')).replace('https', 'http')}`);
     site[`${at('elsewhere')}/ns/app`] = page(`elsewhere ${place(at('secret'))}`);
     site[`${at('secret')}/ns/app`] = page(`secret ${place(at('secret'))}`);
+    site[`${at('liar')}/ns/app`] = page(`liar ${place(at('liar'))}`);
+    site[`${at('endless')}/ns/app`] =
+      '<p>'.repeat(1_000_000) + page(`endless ${place(at('endless'))}`) + ' '.repeat(100_000_000);
     site[`${PLAIN}/ns/app`] = page(`${PLAIN} ${place(PLAIN).replace('https', 'http')}`);
 
     host = await startAciHost(scope, site, { names: NAMES.map(at), plain: [PLAIN] });
@@ -92,7 +109,7 @@ describe('discovery', { skip: skipWithout('root', 'unshare', 'gpg') }, () => {
       assert.deepEqual(walkOf(requests), walked);
       const isThere = name !== 'nothing' && name !== 'first';
       assert.equal(fetched.code === 0, isThere, fetched.stderr);
-      assert.equal(code, isThere ? 0 : name === 'nothing' ? 4 : 1, stderr);
+      assert.equal(code, isThere ? 0 : 4, stderr);
     });
   }
 
@@ -137,6 +154,14 @@ describe('discovery', { skip: skipWithout('root', 'unshare', 'gpg') }, () => {
     const { requests } = await pull(t, 'elsewhere.rkt.test/ns/app:1.0');
     assert.ok(requests.includes('https://elsewhere.rkt.test/ns/app'), requests.join());
     assert.doesNotMatch(own.stderr + own.stdout, /s3cret/);
+  });
+
+  test('a page that does not end is not read to its end, and a torrent that lies is found out', async (t) => {
+    const endless = await pull(t, 'endless.rkt.test/ns/app:1.0');
+    assert.equal(endless.code, 4, endless.stderr);
+    const lied = await pull(t, 'liar.rkt.test/ns/app:1.0');
+    assert.equal(lied.code, 6, lied.stderr);
+    assert.equal((await rkt.images()).has('liar.rkt.test/ns/app:1.0'), false);
   });
 
   test('credentials of the kind aws are a clear error', async (t) => {

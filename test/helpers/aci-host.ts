@@ -11,6 +11,8 @@ import type { Scope } from './processes.ts';
 
 export interface SignedAci extends BuiltAci {
   readonly signature: Buffer;
+  /** Of these bytes the torrent is, in place of the image's own. */
+  readonly torrentOf?: Buffer;
 }
 
 /** What a web server of someone's answers, by `HOST/PATH`: a page, or an ACI with its torrent and signature. */
@@ -71,7 +73,8 @@ function answer(site: Site, place: string, request: IncomingMessage, response: S
   response.writeHead(200, { 'content-type': TORRENT }).end(torrentOf(found));
 }
 
-function torrentOf({ bytes, imageId }: SignedAci): Uint8Array {
+function torrentOf({ bytes: own, torrentOf: other, imageId }: SignedAci): Uint8Array {
+  const bytes = other ?? own;
   const hasher = new PieceHasher(pieceGeometry(bytes.length));
   hasher.update(bytes);
   const { pieces } = hasher.finish();
