@@ -17,6 +17,8 @@ import type { AciSigner } from './signer.ts';
 const VERSION = '1';
 /** zlib's default: the file crosses a thin pipe, and is made once. rkt takes no zstd. */
 const GZIP_LEVEL = 6;
+/** Bytes read at one time for the signature: each costs a turn through a web stream. */
+const SIGNED_AT_ONCE = 1024 * 1024;
 
 /** As which ACI an image is asked for. */
 export type AciRequestName = Omit<AciIdentity, 'manifest' | 'config'>;
@@ -37,7 +39,7 @@ export function aciRecipe(name: AciRequestName, signer: AciSigner, fingerprint: 
     write: async (source, path, signal) => {
       demandPlatform(name, source);
       const imageId = await writeAci(name, source, path, signal);
-      const signature = await signer.sign(createReadStream(path, { signal }));
+      const signature = await signer.sign(createReadStream(path, { signal, highWaterMark: SIGNED_AT_ONCE }));
       return { [ACI_NOTES.imageId]: imageId, [ACI_NOTES.signature]: signature };
     },
   };

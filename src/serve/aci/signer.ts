@@ -32,6 +32,7 @@ export class AciSigner {
   async sign(content: Readable): Promise<string> {
     const { createMessage, sign } = await import('openpgp');
     const message = await createMessage({ binary: Readable.toWeb(content) as ReadableStream<Uint8Array> });
+    readOnce(message.packets[0]);
     const signature = await sign({
       message,
       signingKeys: await this.#load(),
@@ -50,6 +51,16 @@ export class AciSigner {
     this.#key.catch(() => (this.#key = undefined));
     return this.#key;
   }
+}
+
+/**
+ * OpenPGP.js reads a copy of what it signs, in case that somebody reads it afterwards: all of it would be kept in memory,
+ * several times over.
+ */
+function readOnce(literal: unknown): void {
+  const packet = literal as { getBytes: () => unknown };
+  const bytes = packet.getBytes();
+  packet.getBytes = () => bytes;
 }
 
 async function load(secretFile: string): Promise<PrivateKey> {
