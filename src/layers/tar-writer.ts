@@ -39,12 +39,8 @@ export async function* tarBytes(entries: AsyncIterable<TarEntry>): AsyncGenerato
     }
     if (length % BLOCK !== 0) yield Buffer.alloc(paddingOf(length));
   }
-  yield endMark();
-}
-
-/** Two empty blocks. */
-export function endMark(): Uint8Array {
-  return Buffer.alloc(2 * BLOCK);
+  // The end mark.
+  yield Buffer.alloc(2 * BLOCK);
 }
 
 /** The header of an entry, with its pax header in front where it needs one. */

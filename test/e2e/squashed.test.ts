@@ -63,7 +63,8 @@ test(
     const dumps = [];
     for (const [at, each] of [name, `${name}.squash`].entries()) {
       const mount = await mountImage(engine, each, join(mounts, String(at)));
-      dumps.push(await dumpTree(mount).finally(() => unmount(mount)));
+      dumps.push(await dumpTree(mount));
+      await unmount(mount);
     }
     const [theirs = [], ours = []] = dumps;
     assert.deepEqual(
