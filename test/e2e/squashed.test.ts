@@ -7,7 +7,8 @@ import { startDockerd } from '../helpers/dockerd.ts';
 import { randomLayer } from '../helpers/images.ts';
 import type { LayerSpec } from '../helpers/layers.ts';
 import { startPodman } from '../helpers/podman.ts';
-import { skipWithout } from '../helpers/programs.ts';
+import { mustRun } from '../helpers/processes.ts';
+import { programPath, skipWithout } from '../helpers/programs.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
 import { openStage, parseReceipt, receiptOf, type FailureJson } from '../helpers/stage.ts';
 import { tempDirectory } from '../helpers/temp.ts';
@@ -110,8 +111,8 @@ test(
 );
 
 test(
-  'pulled by digest, it is named by the digest',
-  { skip: skipWithout('root', 'dockerd', 'docker', 'docker-registry') },
+  'pulled by digest, it is named by the digest; what curl gets, docker loads',
+  { skip: skipWithout('root', 'dockerd', 'docker', 'docker-registry', 'curl') },
   async (t) => {
     const stage = await openStage(t);
     const image = await stage.layout.addImage({
@@ -133,8 +134,22 @@ test(
     assert.equal(output.code, 0, output.stderr);
     const tag = `sha256-${image.manifest.digest.slice('sha256:'.length, 'sha256:'.length + 12)}.squash`;
     assert.equal(output.stdout, `${stage.name('team/small')}:${tag}\n`);
-    const { stdout } = await engine.docker('images', '--format', '{{.Tag}}');
-    assert.equal(stdout, `${tag}\n`);
+    const tags = async (): Promise<string[]> => {
+      const { stdout } = await engine.docker('images', '--format', '{{.Tag}}');
+      return stdout.trim().split('\n').sort();
+    };
+    assert.deepEqual(await tags(), [tag]);
+
+    const archive = join(node.cwd, 'squashed.tar');
+    await mustRun(programPath('curl'), [
+      '-fsS',
+      '-o',
+      archive,
+      `${stage.service.url}/c1/squash/team/small/1.0`,
+    ]);
+    const loaded = await engine.docker('load', '--input', archive);
+    assert.match(loaded.stdout, /^Loaded image: \S+\/team\/small:1\.0\.squash$/m, loaded.stderr);
+    assert.deepEqual(await tags(), ['1.0.squash', tag]);
   },
 );
 
