@@ -128,10 +128,13 @@ test(
       'pull',
       name,
       '--squashed',
+      '--debug',
       '--torrent-service',
       stage.service.url,
     ]);
     assert.equal(output.code, 0, output.stderr);
+    assert.match(output.stderr, /\/ws\//, 'the web seed is asked');
+    assert.doesNotMatch(output.stderr, /signature=(?!\[redacted\])|jwt=(?!\[redacted\])/);
     const tag = `sha256-${image.manifest.digest.slice('sha256:'.length, 'sha256:'.length + 12)}.squash`;
     assert.equal(output.stdout, `${stage.name('team/small')}:${tag}\n`);
     const tags = async (): Promise<string[]> => {
@@ -200,5 +203,21 @@ test(
       /^the squashed image of sha256:[0-9a-f]{12} is not to be had: \S+ serves no torrents$/,
     );
     assert.match(error.hint ?? '', /--torrent-service URL/);
+  },
+);
+
+test(
+  'an image that cannot be squashed is told with the reason, and without advice that would not help',
+  { skip: skipWithout('docker-registry') },
+  async (t) => {
+    const stage = await openStage(t);
+    const image = await stage.layout.addImage({ layers: [{ entries: [{ name: 'a/../../b' }] }] });
+    await stage.push(image.manifest, 'team/bad:1.0');
+    const node = await quayctlNode(t);
+    const args = ['docker', 'torrent', 'seed', stage.name('team/bad:1.0'), '--squashed', '--json'];
+    const output = await node.run([...args, '--torrent-service', stage.service.url]);
+    const { error } = JSON.parse(output.stdout) as FailureJson;
+    assert.deepEqual([output.code, error.code, error.hint], [1, 'no-torrent', undefined]);
+    assert.match(error.message, /layer sha256:[0-9a-f]{12}: the path "a\/..\/..\/b" climbs/);
   },
 );
