@@ -1,17 +1,22 @@
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
+import { digestOf } from '../../src/image/digest.ts';
 import { debianRootTar } from '../helpers/debian.ts';
 import { startDockerd } from '../helpers/dockerd.ts';
-import { randomLayer } from '../helpers/images.ts';
+import { randomLayer, TestLayout } from '../helpers/images.ts';
 import type { LayerSpec } from '../helpers/layers.ts';
 import { startPodman } from '../helpers/podman.ts';
 import { mustRun } from '../helpers/processes.ts';
 import { programPath, skipWithout } from '../helpers/programs.ts';
+import { pushImage } from '../helpers/push.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
+import { startRegistry } from '../helpers/registry.ts';
 import { openStage, parseReceipt, receiptOf, type FailureJson } from '../helpers/stage.ts';
 import { tempDirectory } from '../helpers/temp.ts';
+import { startService } from '../helpers/torrent-service.ts';
 import { dumpTree, mountImage, unmount } from '../layers/overlay-check.ts';
 
 const IMAGE = 'team/debian:1.0';
@@ -219,5 +224,32 @@ test(
     const { error } = JSON.parse(output.stdout) as FailureJson;
     assert.deepEqual([output.code, error.code, error.hint], [1, 'no-torrent', undefined]);
     assert.match(error.message, /layer sha256:[0-9a-f]{12}: the path "a\/..\/..\/b" climbs/);
+  },
+);
+
+test(
+  'bytes that are not what the torrent says are not loaded',
+  { skip: skipWithout('docker-registry') },
+  async (t) => {
+    const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+    const { manifest } = await layout.addImage({ layers: [randomLayer(100_000, 'a')] });
+    const registry = await startRegistry(t);
+    await pushImage(layout, manifest, { url: registry.url, repository: 'team/app', tag: '1.0' });
+    const service = await startService(t, { upstream: registry.url });
+    const made = await fetch(`${service.url}/c1/squash/team/app/${manifest.digest}`);
+    const file = join(
+      service.data,
+      'derived/files',
+      digestOf(Buffer.from(await made.arrayBuffer())).slice(7),
+    );
+    const bytes = await readFile(file);
+    bytes[5000] = (bytes[5000] ?? 0) ^ 1;
+    await writeFile(file, bytes);
+
+    const node = await quayctlNode(t);
+    const args = ['docker', 'torrent', 'seed', `${registry.host}/team/app:1.0`, '--squashed', '--json'];
+    const output = await node.run([...args, '--torrent-service', service.url]);
+    const { error } = JSON.parse(output.stdout) as FailureJson;
+    assert.deepEqual([output.code, error.code], [6, 'verification'], output.stderr);
   },
 );
