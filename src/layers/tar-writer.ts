@@ -1,5 +1,5 @@
 import { QuayctlError } from '../base/errors.ts';
-import { bytesOf, shown, type Entry, type EntryType, type TarEntry } from './entry.ts';
+import { bytesOf, fileEntry, shown, type Entry, type EntryType, type TarEntry } from './entry.ts';
 import { BLOCK, checksum, XATTR_KEY } from './header.ts';
 import { formatNumber, formatSize, formatTime, MAX_LARGE, MAX_SMALL, NANOSECONDS } from './numbers.ts';
 import { formatPax } from './pax.ts';
@@ -39,12 +39,8 @@ export async function* tarBytes(entries: AsyncIterable<TarEntry>): AsyncGenerato
     }
     if (length % BLOCK !== 0) yield Buffer.alloc(paddingOf(length));
   }
-  yield endMark();
-}
-
-/** Two empty blocks. */
-export function endMark(): Uint8Array {
-  return Buffer.alloc(2 * BLOCK);
+  // The end mark.
+  yield Buffer.alloc(2 * BLOCK);
 }
 
 /** The header of an entry, with its pax header in front where it needs one. */
@@ -57,18 +53,7 @@ export function formatEntry(header: Entry): Uint8Array {
   return Buffer.concat([front, pax, Buffer.alloc(paddingOf(pax.length)), block]);
 }
 
-const PAX_HEADER: Entry = {
-  path: PAX_NAME,
-  type: 'file',
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  mtime: 0n,
-  size: 0,
-  linkPath: '',
-  device: undefined,
-  xattrs: new Map(),
-};
+const PAX_HEADER: Entry = fileEntry(PAX_NAME, new Uint8Array()).header;
 
 /** What the ustar header has no room for. Of names that is their length alone: bytes are bytes there, too. */
 function paxRecords(header: Entry): Map<string, string> {

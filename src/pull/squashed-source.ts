@@ -3,7 +3,7 @@ import { delay } from '../base/retry.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
 import { decodeTorrent, type Metainfo } from '../metainfo/metainfo.ts';
-import type { Repository } from '../registry/repository.ts';
+import type { Repository, TorrentAnswer } from '../registry/repository.ts';
 import type { World } from './world.ts';
 
 /** The longest `?wait=` (protocol.md). */
@@ -65,7 +65,7 @@ export class SquashedSource {
       const askedAt = performance.now();
       const answer = await torrents.squashed(this.#manifest, wait, signal);
       if (answer.kind === 'torrent') return this.#seen(decodeTorrent(answer.bytes));
-      if (answer.kind === 'none') throw this.#noService(answer.reason);
+      if (answer.kind === 'none') throw this.#notThere(answer);
       const { size, hashed: done, etaSeconds } = answer;
       listener({ kind: 'making', size, done, etaSeconds });
       // A service that does not hold its answer back is not asked without pause.
@@ -80,9 +80,11 @@ export class SquashedSource {
     return metainfo;
   }
 
-  #noService(reason: string): QuayctlError {
+  #notThere({ reason, isService }: TorrentAnswer & { kind: 'none' }): QuayctlError {
+    const hint =
+      'squashed images are made by a torrent service (`quayctl serve`); name it with --torrent-service URL';
     return new QuayctlError('no-torrent', `${this.#what} is not to be had: ${reason}`, {
-      hint: 'squashed images are made by a torrent service (`quayctl serve`); name it with --torrent-service URL',
+      hint: isService ? undefined : hint,
     });
   }
 

@@ -39,7 +39,12 @@ export type TorrentAnswer =
       readonly retryAfterSeconds: number;
     }
   /** This host serves no torrents (remembered for an hour), or none of this blob; `reason` is for people. */
-  | { readonly kind: 'none'; readonly reason: string };
+  | {
+      readonly kind: 'none';
+      readonly reason: string;
+      /** A torrent service said so, of this one thing. */
+      readonly isService?: true;
+    };
 
 /** Where torrents are asked for: the registry itself, or `--torrent-service`. */
 export interface TorrentService {

@@ -61,7 +61,8 @@ function none(url: URL, status: number, message = ''): TorrentAnswer {
     501: 'cannot make a torrent of it',
   };
   const why = message === '' ? '' : ` (${message})`;
-  return { kind: 'none', reason: `${url.host} ${reasons[status] ?? `answers ${status}`}${why}` };
+  const reason = `${url.host} ${reasons[status] ?? `answers ${status}`}${why}`;
+  return { kind: 'none', reason, isService: true };
 }
 
 /** 202: {size, hashed, etaSeconds}. */

@@ -1,16 +1,22 @@
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
+import { digestOf } from '../../src/image/digest.ts';
 import { debianRootTar } from '../helpers/debian.ts';
 import { startDockerd } from '../helpers/dockerd.ts';
-import { randomLayer } from '../helpers/images.ts';
+import { randomLayer, TestLayout } from '../helpers/images.ts';
 import type { LayerSpec } from '../helpers/layers.ts';
 import { startPodman } from '../helpers/podman.ts';
-import { skipWithout } from '../helpers/programs.ts';
+import { mustRun } from '../helpers/processes.ts';
+import { programPath, skipWithout } from '../helpers/programs.ts';
+import { pushImage } from '../helpers/push.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
+import { startRegistry } from '../helpers/registry.ts';
 import { openStage, parseReceipt, receiptOf, type FailureJson } from '../helpers/stage.ts';
 import { tempDirectory } from '../helpers/temp.ts';
+import { startService } from '../helpers/torrent-service.ts';
 import { dumpTree, mountImage, unmount } from '../layers/overlay-check.ts';
 
 const IMAGE = 'team/debian:1.0';
@@ -63,7 +69,8 @@ test(
     const dumps = [];
     for (const [at, each] of [name, `${name}.squash`].entries()) {
       const mount = await mountImage(engine, each, join(mounts, String(at)));
-      dumps.push(await dumpTree(mount).finally(() => unmount(mount)));
+      dumps.push(await dumpTree(mount));
+      await unmount(mount);
     }
     const [theirs = [], ours = []] = dumps;
     assert.deepEqual(
@@ -109,8 +116,8 @@ test(
 );
 
 test(
-  'pulled by digest, it is named by the digest',
-  { skip: skipWithout('root', 'dockerd', 'docker', 'docker-registry') },
+  'pulled by digest, it is named by the digest; what curl gets, docker loads',
+  { skip: skipWithout('root', 'dockerd', 'docker', 'docker-registry', 'curl') },
   async (t) => {
     const stage = await openStage(t);
     const image = await stage.layout.addImage({
@@ -126,14 +133,31 @@ test(
       'pull',
       name,
       '--squashed',
+      '--debug',
       '--torrent-service',
       stage.service.url,
     ]);
     assert.equal(output.code, 0, output.stderr);
+    assert.match(output.stderr, /\/ws\//, 'the web seed is asked');
+    assert.doesNotMatch(output.stderr, /signature=(?!\[redacted\])|jwt=(?!\[redacted\])/);
     const tag = `sha256-${image.manifest.digest.slice('sha256:'.length, 'sha256:'.length + 12)}.squash`;
     assert.equal(output.stdout, `${stage.name('team/small')}:${tag}\n`);
-    const { stdout } = await engine.docker('images', '--format', '{{.Tag}}');
-    assert.equal(stdout, `${tag}\n`);
+    const tags = async (): Promise<string[]> => {
+      const { stdout } = await engine.docker('images', '--format', '{{.Tag}}');
+      return stdout.trim().split('\n').sort();
+    };
+    assert.deepEqual(await tags(), [tag]);
+
+    const archive = join(node.cwd, 'squashed.tar');
+    await mustRun(programPath('curl'), [
+      '-fsS',
+      '-o',
+      archive,
+      `${stage.service.url}/c1/squash/team/small/1.0`,
+    ]);
+    const loaded = await engine.docker('load', '--input', archive);
+    assert.match(loaded.stdout, /^Loaded image: \S+\/team\/small:1\.0\.squash$/m, loaded.stderr);
+    assert.deepEqual(await tags(), ['1.0.squash', tag]);
   },
 );
 
@@ -184,5 +208,48 @@ test(
       /^the squashed image of sha256:[0-9a-f]{12} is not to be had: \S+ serves no torrents$/,
     );
     assert.match(error.hint ?? '', /--torrent-service URL/);
+  },
+);
+
+test(
+  'an image that cannot be squashed is told with the reason, and without advice that would not help',
+  { skip: skipWithout('docker-registry') },
+  async (t) => {
+    const stage = await openStage(t);
+    const image = await stage.layout.addImage({ layers: [{ entries: [{ name: 'a/../../b' }] }] });
+    await stage.push(image.manifest, 'team/bad:1.0');
+    const node = await quayctlNode(t);
+    const args = ['docker', 'torrent', 'seed', stage.name('team/bad:1.0'), '--squashed', '--json'];
+    const output = await node.run([...args, '--torrent-service', stage.service.url]);
+    const { error } = JSON.parse(output.stdout) as FailureJson;
+    assert.deepEqual([output.code, error.code, error.hint], [1, 'no-torrent', undefined]);
+    assert.match(error.message, /layer sha256:[0-9a-f]{12}: the path "a\/..\/..\/b" climbs/);
+  },
+);
+
+test(
+  'bytes that are not what the torrent says are not loaded',
+  { skip: skipWithout('docker-registry') },
+  async (t) => {
+    const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+    const { manifest } = await layout.addImage({ layers: [randomLayer(100_000, 'a')] });
+    const registry = await startRegistry(t);
+    await pushImage(layout, manifest, { url: registry.url, repository: 'team/app', tag: '1.0' });
+    const service = await startService(t, { upstream: registry.url });
+    const made = await fetch(`${service.url}/c1/squash/team/app/${manifest.digest}`);
+    const file = join(
+      service.data,
+      'derived/files',
+      digestOf(Buffer.from(await made.arrayBuffer())).slice(7),
+    );
+    const bytes = await readFile(file);
+    bytes[5000] = (bytes[5000] ?? 0) ^ 1;
+    await writeFile(file, bytes);
+
+    const node = await quayctlNode(t);
+    const args = ['docker', 'torrent', 'seed', `${registry.host}/team/app:1.0`, '--squashed', '--json'];
+    const output = await node.run([...args, '--torrent-service', service.url]);
+    const { error } = JSON.parse(output.stdout) as FailureJson;
+    assert.deepEqual([output.code, error.code], [6, 'verification'], output.stderr);
   },
 );

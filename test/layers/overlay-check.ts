@@ -21,7 +21,7 @@ import { randomStack } from './random-stack.ts';
  */
 export async function compareWithOverlay(
   dockerd: TestDockerd,
-  seeds: readonly string[],
+  seeds: readonly number[],
   directory: string,
 ): Promise<{ readonly paths: number }> {
   const files = await writeLayers(stackUp(seeds), directory);
@@ -41,7 +41,7 @@ export async function compareWithOverlay(
 }
 
 /** Layer n of the image: layer n of every stack that has one. */
-export function stackUp(seeds: readonly string[]): TarEntry[][] {
+export function stackUp(seeds: readonly number[]): TarEntry[][] {
   const stacks = seeds.map((seed, at) => randomStack(seed, `stack-${at}`));
   const height = Math.max(...stacks.map(({ length }) => length));
   return Array.from({ length: height }, (_, layer) => stacks.flatMap((stack) => stack[layer] ?? []));

@@ -12,7 +12,7 @@ test(
   { skip: skipWithout('root', 'dockerd', 'docker') },
   async (t) => {
     const dockerd = await startDockerd(t);
-    const seeds = Array.from({ length: STACKS }, (_, at) => `suite-${at}`);
+    const seeds = Array.from({ length: STACKS }, (_, at) => at);
     const { paths } = await compareWithOverlay(dockerd, seeds, await tempDirectory(t, 'stacks'));
     t.diagnostic(`${STACKS} stacks, ${paths} paths`);
   },

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   bytesOf,
   fileEntry,
@@ -7,30 +6,7 @@ import {
   type Entry,
   type TarEntry,
 } from '../../src/layers/entry.ts';
-
-/** Numbers that are the same for the same seed, on every machine. */
-export class Dice {
-  readonly #seed: string;
-  #count = 0;
-
-  constructor(seed: string) {
-    this.#seed = seed;
-  }
-
-  /** 0 <= result < sides */
-  roll(sides: number): number {
-    const hash = createHash('sha256').update(`${this.#seed}:${this.#count++}`).digest();
-    return hash.readUInt32BE(0) % sides;
-  }
-
-  oneOf<T>(values: readonly T[]): T {
-    return values[this.roll(values.length)] as T;
-  }
-
-  chance(percent: number): boolean {
-    return this.roll(100) < percent;
-  }
-}
+import { Random } from '../helpers/fuzz.ts';
 
 /** Names short and long, in UTF-8, latin1 and no encoding at all; few, so that layers meet. */
 const NAMES = [
@@ -62,14 +38,14 @@ type Shown = Map<string, 'directory' | 'file' | 'other'>;
  * what is below, and says a path once: Docker takes no path twice.
  * @param top the directory in which all of it lies, so that many stacks fit into one image
  */
-export function randomStack(seed: string, top: string): TarEntry[][] {
-  const dice = new Dice(seed);
+export function randomStack(seed: number, top: string): TarEntry[][] {
+  const random = new Random(seed);
   const shown: Shown = new Map([[top, 'directory']]);
-  return Array.from({ length: 2 + dice.roll(4) }, () => new RandomLayer(dice, shown, top).make());
+  return Array.from({ length: 2 + random.below(4) }, () => new RandomLayer(random, shown, top).make());
 }
 
 class RandomLayer {
-  readonly #dice: Dice;
+  readonly #random: Random;
   readonly #shown: Shown;
   readonly #below: ReadonlyMap<string, string>;
   readonly #top: string;
@@ -77,8 +53,8 @@ class RandomLayer {
   /** Said in this layer; what has been said is not hidden in the same one. */
   readonly #said = new Set<string>();
 
-  constructor(dice: Dice, shown: Shown, top: string) {
-    this.#dice = dice;
+  constructor(random: Random, shown: Shown, top: string) {
+    this.#random = random;
     this.#shown = shown;
     this.#below = new Map(shown);
     this.#top = top;
@@ -86,14 +62,14 @@ class RandomLayer {
 
   make(): TarEntry[] {
     this.#directory(this.#top);
-    for (let count = 4 + this.#dice.roll(14); count > 0; count--) this.#change();
+    for (let count = 4 + this.#random.below(14); count > 0; count--) this.#change();
     return this.#entries;
   }
 
   #change(): void {
     const parent = this.#parent();
-    const path = `${parent}/${this.#dice.oneOf(NAMES)}`;
-    const what = this.#dice.roll(100);
+    const path = `${parent}/${this.#random.pick(NAMES)}`;
+    const what = this.#random.below(100);
     if (what < 18) this.#hide();
     else if (what < 24) this.#opaque();
     else if (this.#said.has(path) || isUnder(path, this.#said, this.#shown)) return;
@@ -103,15 +79,15 @@ class RandomLayer {
     else if (what < 90)
       this.#put(path, {
         type: 'symlink',
-        linkPath: this.#dice.oneOf(['a', '../b', '/etc/x', '\xff', 't'.repeat(180)]),
+        linkPath: this.#random.pick(['a', '../b', '/etc/x', '\xff', 't'.repeat(180)]),
       });
     else if (what < 95) this.#put(path, { type: 'fifo' });
-    else this.#put(path, { type: 'char-device', device: { major: 1, minor: 3 + this.#dice.roll(4) } });
+    else this.#put(path, { type: 'char-device', device: { major: 1, minor: 3 + this.#random.below(4) } });
   }
 
   #parent(): string {
     const directories = [...this.#shown].filter(([, kind]) => kind === 'directory').map(([path]) => path);
-    const path = this.#dice.oneOf(directories);
+    const path = this.#random.pick(directories);
     for (const above of parentsOf(path, this.#top)) this.#directory(above);
     this.#directory(path);
     return path;
@@ -125,7 +101,7 @@ class RandomLayer {
 
   #file(path: string): void {
     this.#replace(path, 'file');
-    const content = bytesOf(`${path} ${this.#dice.roll(1_000_000)}`.repeat(this.#dice.roll(40)));
+    const content = bytesOf(`${path} ${this.#random.below(1_000_000)}`.repeat(this.#random.below(40)));
     const { content: chunks } = fileEntry(path, content);
     this.#say({ ...this.#metadata(), type: 'file', path, size: content.length }, chunks);
   }
@@ -136,7 +112,7 @@ class RandomLayer {
       ({ header }) => this.#shown.get(header.path) === 'file' && header.type === 'file',
     );
     if (targets.length === 0) return;
-    const linkPath = this.#dice.oneOf(targets).header.path;
+    const linkPath = this.#random.pick(targets).header.path;
     this.#replace(path, 'file');
     this.#say({ ...this.#metadata(), type: 'hardlink', path, linkPath });
   }
@@ -151,12 +127,12 @@ class RandomLayer {
       (path) => path !== this.#top && !this.#isTouched(path) && this.#shown.has(path),
     );
     if (hidable.length === 0) return;
-    const path = this.#dice.oneOf(hidable);
+    const path = this.#random.pick(hidable);
     const slash = path.lastIndexOf('/');
     for (const above of [...parentsOf(path, this.#top)]) this.#directory(above);
     this.#forget(path);
     this.#said.add(path);
-    if (this.#dice.chance(15))
+    if (this.#random.below(100) < 15)
       this.#say({ ...PLAIN_DIRECTORY, type: 'char-device', device: { major: 0, minor: 0 }, path });
     else this.#say(fileEntry(`${path.slice(0, slash)}/.wh.${path.slice(slash + 1)}`, Buffer.alloc(0)).header);
   }
@@ -167,7 +143,7 @@ class RandomLayer {
         kind === 'directory' && path !== this.#top && !this.#isTouched(path) && this.#shown.has(path),
     );
     if (own.length === 0) return;
-    const [path] = this.#dice.oneOf(own);
+    const [path] = this.#random.pick(own);
     for (const above of parentsOf(path, this.#top)) this.#directory(above);
     this.#forget(path);
     this.#directory(path);
@@ -193,19 +169,20 @@ class RandomLayer {
   }
 
   #metadata(): Entry {
-    const dice = this.#dice;
+    const random = this.#random;
     const xattrs = new Map<string, Uint8Array>();
-    if (dice.chance(15)) xattrs.set('user.note', Buffer.from([dice.roll(256), 0, 10, 61, 255]));
-    if (dice.chance(8)) xattrs.set('trusted.test', Buffer.from('t'));
-    if (dice.chance(8)) xattrs.set('security.capability', CAPABILITY);
+    if (random.below(100) < 15) xattrs.set('user.note', Buffer.from([random.below(256), 0, 10, 61, 255]));
+    if (random.below(100) < 8) xattrs.set('trusted.test', Buffer.from('t'));
+    if (random.below(100) < 8) xattrs.set('security.capability', CAPABILITY);
     const mtime =
-      dice.oneOf(SECONDS) * 1_000_000_000n + (dice.chance(40) ? BigInt(dice.roll(1_000_000_000)) : 0n);
+      random.pick(SECONDS) * 1_000_000_000n +
+      (random.below(100) < 40 ? BigInt(random.below(1_000_000_000)) : 0n);
     return {
       ...PLAIN_DIRECTORY,
       path: '',
-      mode: dice.oneOf(MODES),
-      uid: dice.oneOf(OWNERS),
-      gid: dice.oneOf(OWNERS),
+      mode: random.pick(MODES),
+      uid: random.pick(OWNERS),
+      gid: random.pick(OWNERS),
       mtime,
       xattrs,
     };

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { Readable } from 'node:stream';
 import { fileEntry, NO_CONTENT, PLAIN_DIRECTORY, type Entry, type TarEntry } from '../../src/layers/entry.ts';
@@ -46,8 +45,4 @@ export async function shownBy(...layers: readonly (readonly Brief[])[]): Promise
     if (type === 'hardlink') return `${path}=>${linkPath}`;
     return type === 'file' ? `${path}=${text}` : `${path} ${type}`;
   });
-}
-
-export function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }

@@ -25,7 +25,7 @@ export interface CleaningLimits {
 }
 
 /** They can be made again at any time. */
-export const CLEANING: CleaningLimits = { maxAgeMs: 30 * 86_400_000 };
+const CLEANING: CleaningLimits = { maxAgeMs: 30 * 86_400_000 };
 /** As the local store of a client has it. */
 const SHARE_OF_DISK = 0.2;
 /** Layers of work that was broken off and that nobody has taken up since. */

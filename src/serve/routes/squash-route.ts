@@ -22,8 +22,10 @@ export interface SquashRouteOptions extends DerivedAnswerOptions {
 /** `/c1/squash/REPO/TAG_OR_DIGEST[?platform=OS/ARCH/VARIANT]` */
 export function squashRoute(options: SquashRouteOptions): Route {
   return async (exchange: Exchange): Promise<void> => {
-    const selector = exchange.components.at(-1) ?? '';
-    const repository = exchange.components.slice(2, -1).join('/');
+    const { components } = exchange;
+    const selector = components.at(-1) ?? '';
+    const repository = components.slice(2, -1).join('/');
+    if (components.some((each) => each.includes('/'))) return refuseUnknownPath(exchange);
     if (!isRepository(repository) || !(isDigest(selector) || isTag(selector))) {
       return refuseUnknownPath(exchange);
     }

@@ -196,7 +196,7 @@ test(
   async (t) => {
     const folder = await tempDirectory(t, 'aci');
     const layers = await Promise.all(
-      stackUp(Array.from({ length: 20 }, (_, at) => `aci-${at}`)).map(async (entries, at) => {
+      stackUp(Array.from({ length: 20 }, (_, at) => at)).map(async (entries, at) => {
         const tarFile = join(folder, `layer-${at}.tar`);
         await writeFile(tarFile, tarBytes(each(entries)));
         return { tarFile };

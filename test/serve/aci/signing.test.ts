@@ -51,6 +51,22 @@ test('the key is made once, kept beside the other secrets, and the same for all 
   await assert.rejects(new AciSigner(path).publicKey(), (error: Error) => !error.message.includes('s3cret'));
 });
 
+test('signing takes no memory for what is signed', async (t) => {
+  const signer = new AciSigner(join(await tempDirectory(t), 'secret.json'));
+  await signer.fingerprint();
+  const [chunk, chunks] = [Buffer.alloc(1024 * 1024), 256];
+  const before = process.memoryUsage().rss;
+  await signer.sign(
+    Readable.from(
+      (function* () {
+        for (let left = chunks; left > 0; left--) yield Buffer.from(chunk);
+      })(),
+    ),
+  );
+  const grown = process.memoryUsage().rss - before;
+  assert.ok(grown < (chunks * chunk.length) / 2, `${grown} bytes for ${chunks * chunk.length}`);
+});
+
 test('discovery is answered on every path, by every name of the upstream that appc can say', async (t) => {
   const { directory } = await TestLayout.create(await tempDirectory(t));
   const service = await startService(t, {
