@@ -23,6 +23,7 @@ import { squashRoute } from './routes/squash-route.ts';
 import { torrentRoute } from './routes/torrent-route.ts';
 import { webSeedRoute } from './routes/web-seed-route.ts';
 import { DerivedImages } from './derived/derived-images.ts';
+import { SourceResolver } from './derived/resolve-source.ts';
 import { DerivedStore } from './derived/derived-store.ts';
 import { Hashing } from './torrents/hashing.ts';
 import { HashStore } from './torrents/hash-store.ts';
@@ -83,6 +84,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const permission = new Permission({ upstream, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs, refusalsMs: OWN_REFUSALS_MS });
   const hashing = new Hashing({ upstream, own, store, listener });
+  const resolver = new SourceResolver(upstream, permission);
   const derivedStore = new DerivedStore(options.dataDirectory);
   const derived = new DerivedImages({ upstream, own, store: derivedStore, hashes: store, listener });
   const { tls, connectionsPerAddress } = options;
@@ -96,7 +98,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const torrents = { permission, secret, tokens, webSeed, isUpstream };
     const c1 = c1Route({
       torrent: torrentRoute({ ...torrents, own: ownPermission, hashing }),
-      squash: squashRoute({ ...torrents, upstream, derived }),
+      squash: squashRoute({ ...torrents, registry: upstream.hosts[0], resolver, derived }),
     });
     const routes: [string, Route][] = [
       ['v2', registryRoute(upstream)],

@@ -249,7 +249,7 @@ test(
 
     const node = await quayctlNode(t);
     const args = ['docker', 'torrent', 'seed', `${registry.host}/team/app:1.0`, '--squashed', '--json'];
-    const output = await node.run([...args, '--torrent-service', service.url]);
+    const output = await node.run([...args, '--torrent-service', service.url, '--duration', '1s']);
     const { error } = JSON.parse(output.stdout) as FailureJson;
     assert.deepEqual([output.code, error.code], [6, 'verification'], output.stderr);
   },
