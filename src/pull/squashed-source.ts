@@ -12,6 +12,9 @@ const WAIT_SECONDS = 60;
 const TELL_SECONDS = 5;
 /** Signed URLs live an hour unless the service says otherwise; younger ones are asked for in time. */
 const FRESH_MS = 10 * 60_000;
+/** How long a service may be away that has begun to make the image. */
+const SILENCE_MS = 2 * 60_000;
+const ASK_AGAIN_MS = 1000;
 const TYPE = 'application/x-tar';
 
 /** The squashed image of a manifest, at the torrent service, as the file that is downloaded. */
@@ -60,10 +63,12 @@ export class SquashedSource {
   }
 
   async #torrent(signal: AbortSignal): Promise<Metainfo> {
-    const { torrents, listener } = this.#world;
+    const { listener } = this.#world;
+    let heardAt: number | undefined;
     for (let wait = TELL_SECONDS; ; wait = Math.min(WAIT_SECONDS, wait + TELL_SECONDS)) {
       const askedAt = performance.now();
-      const answer = await torrents.squashed(this.#manifest, wait, signal);
+      const answer = await this.#ask(wait, heardAt, signal);
+      heardAt = performance.now();
       if (answer.kind === 'torrent') return this.#seen(decodeTorrent(answer.bytes));
       if (answer.kind === 'none') throw this.#notThere(answer);
       const { size, hashed: done, etaSeconds } = answer;
@@ -71,6 +76,21 @@ export class SquashedSource {
       // A service that does not hold its answer back is not asked without pause.
       const pause = answer.retryAfterSeconds * 1000 - (performance.now() - askedAt);
       await delay(Math.max(0, pause), signal);
+    }
+  }
+
+  /** A service that is started anew while it makes the image is waited for: it goes on where it stopped. */
+  async #ask(waitSeconds: number, heardAt: number | undefined, signal: AbortSignal): Promise<TorrentAnswer> {
+    const { torrents, listener } = this.#world;
+    for (;;) {
+      try {
+        return await torrents.squashed(this.#manifest, waitSeconds, signal);
+      } catch (error) {
+        const isGone = heardAt === undefined || performance.now() - heardAt > SILENCE_MS;
+        if (isGone || !isQuayctlError(error, 'unreachable')) throw error;
+        listener({ kind: 'debug', message: `${error.message}; waiting for it` });
+        await delay(ASK_AGAIN_MS, signal);
+      }
     }
   }
 

@@ -27,6 +27,7 @@ import { squashRoute } from './routes/squash-route.ts';
 import { torrentRoute } from './routes/torrent-route.ts';
 import { webSeedRoute } from './routes/web-seed-route.ts';
 import { DerivedImages } from './derived/derived-images.ts';
+import { SourceResolver } from './derived/resolve-source.ts';
 import { DerivedStore } from './derived/derived-store.ts';
 import { Hashing } from './torrents/hashing.ts';
 import { HashStore } from './torrents/hash-store.ts';
@@ -85,10 +86,11 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const store = new HashStore(options.dataDirectory);
   const graceMs = options.permissionGraceMs;
   const permission = new Permission({ upstream, graceMs });
-  // rkt shows its password and nothing else, whatever the registry wants.
-  const basicPermission = new Permission({ upstream: basic, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs, refusalsMs: OWN_REFUSALS_MS });
   const hashing = new Hashing({ upstream, own, store, listener });
+  const resolver = new SourceResolver(upstream, permission);
+  // rkt shows its password and nothing else, whatever the registry wants.
+  const aciResolver = new SourceResolver(basic, new Permission({ upstream: basic, graceMs }));
   const derivedStore = new DerivedStore(options.dataDirectory);
   const derived = new DerivedImages({ upstream: basic, own, store: derivedStore, hashes: store, listener });
   const { tls, connectionsPerAddress } = options;
@@ -103,8 +105,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const signer = new AciSigner(secretFile(options));
     const c1 = c1Route({
       torrent: torrentRoute({ ...torrents, own: ownPermission, hashing }),
-      squash: squashRoute({ ...torrents, upstream, derived }),
-      aci: aciRoute({ ...torrents, permission: basicPermission, upstream: basic, derived, signer }),
+      squash: squashRoute({ ...torrents, registry: upstream.hosts[0], resolver, derived }),
+      aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
     });
     const routes: [string, Route][] = [
       ['v2', registryRoute(upstream)],

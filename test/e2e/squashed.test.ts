@@ -9,7 +9,8 @@ import { startDockerd } from '../helpers/dockerd.ts';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
 import type { LayerSpec } from '../helpers/layers.ts';
 import { startPodman } from '../helpers/podman.ts';
-import { mustRun } from '../helpers/processes.ts';
+import { startHttpFaultProxy } from '../helpers/fault-proxy.ts';
+import { mustRun, type RunningProcess } from '../helpers/processes.ts';
 import { programPath, skipWithout } from '../helpers/programs.ts';
 import { pushImage } from '../helpers/push.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
@@ -248,8 +249,46 @@ test(
 
     const node = await quayctlNode(t);
     const args = ['docker', 'torrent', 'seed', `${registry.host}/team/app:1.0`, '--squashed', '--json'];
-    const output = await node.run([...args, '--torrent-service', service.url]);
+    const output = await node.run([...args, '--torrent-service', service.url, '--duration', '1s']);
     const { error } = JSON.parse(output.stdout) as FailureJson;
     assert.deepEqual([output.code, error.code], [6, 'verification'], output.stderr);
   },
 );
+
+test(
+  'a service that is killed and started again goes on, and so does the pull that waits for it',
+  { skip: skipWithout('docker-registry') },
+  async (t) => {
+    const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+    const layers = [randomLayer(3_000_000, 'a'), randomLayer(3_000_000, 'b')];
+    const { manifest, layers: built } = await layout.addImage({ layers });
+    const registry = await startRegistry(t);
+    await pushImage(layout, manifest, { url: registry.url, repository: 'team/app', tag: '1.0' });
+    const proxy = await startHttpFaultProxy(t, registry.url);
+    proxy.link.bytesPerSecond = 2e6;
+    const server = await quayctlNode(t);
+    const serve = (listen: string): RunningProcess =>
+      server.start(['serve', '--upstream', proxy.url, '--alias', registry.host, '--listen', listen]);
+    const first = serve('127.0.0.1:0');
+    const [url] = await first.waitFor(/^http:\S+$/m);
+
+    const node = await quayctlNode(t);
+    const args = ['docker', 'torrent', 'seed', `${registry.host}/team/app:1.0`, '--squashed', '--json'];
+    const pull = node.start([...args, '--torrent-service', url, '--duration', '1s']);
+    const reads = ({ digest }: { digest: string } = { digest: '' }): number =>
+      proxy.requests.filter((line) => line.startsWith('GET') && line.includes(digest)).length;
+    // The first layer is whole when the second one is asked for; what is here of that is not.
+    await until(() => proxy.traffic.toClient > 4_000_000);
+    await first.kill('SIGKILL');
+    await serve(new URL(url).host).waitFor(/^http:\S+$/m);
+    const { code } = await pull.exited;
+    assert.equal(code, 0, pull.stderr());
+    assert.equal(parseReceipt(pull.stdout()).total.wasted, 0);
+    assert.equal(reads(built[0]), 1, proxy.requests.join('\n'));
+    assert.equal(reads(built[1]), 2);
+  },
+);
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await sleep(20);
+}

@@ -275,6 +275,36 @@ test('a private image is squashed for those who may read it', REGISTRY, async (t
   assert.equal((await squash(service, '1.0?wait=30', TORRENT)).status, 401, 'made, it is still private');
 });
 
+test(
+  'while the registry is away, who was granted the image still gets it, and nobody else',
+  REGISTRY,
+  async (t) => {
+    const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+    const { manifest } = await layout.addImage(NOISE);
+    const registry = await startRegistry(t, {
+      auth: { kind: 'htpasswd', username: 'alice', password: 'wonder' },
+    });
+    const authorization = `Basic ${Buffer.from('alice:wonder').toString('base64')}`;
+    await pushImage(layout, manifest, {
+      url: registry.url,
+      repository: 'team/app',
+      tag: '1.0',
+      authorization,
+    });
+    const proxy = await startHttpFaultProxy(t, registry.url);
+    const service = await startService(t, { upstream: proxy.url });
+    const ask = async (shown: string): Promise<number> =>
+      (await squash(service, '1.0?wait=30', { ...TORRENT, authorization: shown })).status;
+    assert.equal(await ask(authorization), 200);
+    proxy.faults.push({ status: 503 });
+    assert.deepEqual([await ask(authorization), await ask('Basic eDp5')], [200, 502]);
+    proxy.faults.splice(0, 1, { status: 401 });
+    assert.equal(await ask(authorization), 401);
+    proxy.faults.splice(0, 1, { status: 503 });
+    assert.equal(await ask(authorization), 502, 'what was denied once is not granted from memory');
+  },
+);
+
 test('derived images go by age, then by size, the least recently used first', async (t) => {
   const { service, digest } = await served(t, NOISE);
   const store = new DerivedStore(service.data);

@@ -3,20 +3,17 @@ import { ACI_NOTES, aciRecipe, type AciRequestName } from '../aci/aci-recipe.ts'
 import { aciName } from '../aci/manifest.ts';
 import type { AciSigner } from '../aci/signer.ts';
 import type { Recipe } from '../derived/recipe.ts';
-import { resolveSource } from '../derived/resolve-source.ts';
+import type { SourceResolver } from '../derived/resolve-source.ts';
 import type { ImageName } from '../derived/source-blobs.ts';
 import { refuse, send, type Exchange, type Route } from '../http/exchange.ts';
 import { isRepository, isTag } from '../http/path.ts';
-import type { Permission } from '../permission.ts';
-import type { Upstream } from '../upstream/upstream.ts';
 import { isOfUpstream, refuseUnknownPath } from './c1.ts';
 import { answerDerived, progressOf, type DerivedAnswerOptions } from './derived-answer.ts';
 import { NOT_STORED, sendProgress, waitFor } from './waiting.ts';
 
 export interface AciRouteOptions extends DerivedAnswerOptions {
-  readonly upstream: Upstream;
-  /** What callers may read. */
-  readonly permission: Permission;
+  /** What callers mean, and may read. */
+  readonly resolver: SourceResolver;
   readonly signer: AciSigner;
   readonly isUpstream: (host: string, exchange: Exchange) => boolean;
 }
@@ -44,7 +41,7 @@ async function answer(options: AciRouteOptions, exchange: Exchange, question: Ac
   const { repository, tag, platform } = question;
   const { authorization } = exchange.request.headers;
   const asked = { repository, selector: tag, platform: platformOfAppc(platform), authorization };
-  const image = await resolveSource(asked, options, exchange.signal);
+  const image = await options.resolver.resolve(asked, exchange.signal);
   if ('kind' in image) {
     const message = `the registry answers ${image.status} for this image`;
     return refuse(exchange, image.status, 'DENIED', message, { ...image.headers, ...NOT_STORED });
@@ -82,6 +79,7 @@ async function answerSignature(
 
 /** Parsed from the right: a repository may have any number of components, `aci` among them. */
 function questionOf(components: readonly string[]): AciQuestion | undefined {
+  if (components.some((each) => each.includes('/'))) return undefined;
   const parts = components.at(-1) === '' ? components.slice(0, -1) : components;
   const [server = '', ...rest] = parts.slice(2, -4);
   const [tag = '', kind, os = '', arch = ''] = parts.slice(-4);

@@ -2,20 +2,19 @@ import { isDigest } from '../../image/digest.ts';
 import { parsePlatform, type Platform } from '../../image/platform.ts';
 import { squashedTag } from '../../image/squashed.ts';
 import { isQuayctlError } from '../../base/errors.ts';
-import { resolveSource } from '../derived/resolve-source.ts';
+import type { SourceResolver } from '../derived/resolve-source.ts';
 import { refuse, type Exchange, type Route } from '../http/exchange.ts';
 import { isRepository, isTag } from '../http/path.ts';
-import type { Permission } from '../permission.ts';
 import { squashRecipe } from '../squash/squash-recipe.ts';
-import type { Upstream } from '../upstream/upstream.ts';
 import { isOfUpstream, refuseUnknownPath } from './c1.ts';
 import { answerDerived, type DerivedAnswerOptions } from './derived-answer.ts';
 import { NOT_STORED } from './waiting.ts';
 
 export interface SquashRouteOptions extends DerivedAnswerOptions {
-  readonly upstream: Upstream;
-  /** What callers may read. */
-  readonly permission: Permission;
+  /** The upstream's own name; undefined for a layout, which has none. */
+  readonly registry: string | undefined;
+  /** What callers mean, and may read. */
+  readonly resolver: SourceResolver;
   readonly isUpstream: (host: string, exchange: Exchange) => boolean;
 }
 
@@ -44,7 +43,7 @@ async function answer(
   asked: { repository: string; selector: string; platform: Platform | undefined },
 ): Promise<void> {
   const { authorization } = exchange.request.headers;
-  const image = await resolveSource({ ...asked, authorization }, options, exchange.signal);
+  const image = await options.resolver.resolve({ ...asked, authorization }, exchange.signal);
   if ('kind' in image) {
     const message = `the registry answers ${image.status} for this image`;
     return refuse(exchange, image.status, 'DENIED', message, { ...image.headers, ...NOT_STORED });
@@ -56,7 +55,7 @@ async function answer(
   const base = repository.split('/').at(-1) ?? repository;
   await answerDerived(options, exchange, {
     image,
-    recipe: squashRecipe(options.upstream.hosts[0], repository, named),
+    recipe: squashRecipe(options.registry, repository, named),
     mediaType: 'application/x-tar',
     fileName: `${base}-${squashedTag(named.tag, named.digest)}.tar`,
   });
