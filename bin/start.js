@@ -14,8 +14,8 @@ const command = process.argv.slice(2, 5).filter((word) => COMMANDS.has(word));
 // Before any code is loaded: V8 takes compiled code back only under the flags under which it was made.
 // HTTP is read by a WebAssembly parser whose optimised twin costs more to make than a pull ever gains by it.
 const flags = ['--liftoff-only', '--no-wasm-tier-up', '--no-wasm-dynamic-tiering'];
-// Blocks die young, and V8 lets the space for the young grow until it holds 100 MB.
-if (command.includes('torrent')) flags.push('--semi-space-growth-factor=1');
+// Blocks die young, the tree of a large image lives long, and V8 lets the space for the young grow to 100 MB beside it.
+if (command.includes('torrent') || command.includes('serve')) flags.push('--semi-space-growth-factor=1');
 for (const flag of flags) setFlagsFromString(flag);
 
 function load() {

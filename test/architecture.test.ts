@@ -8,7 +8,7 @@ import { test } from 'node:test';
 const FLOORS = [
   ['base'],
   ['image', 'metainfo'],
-  ['credentials', 'store'],
+  ['credentials', 'store', 'layers'],
   ['registry', 'swarm', 'engines'],
   ['pull'],
   ['serve'],
@@ -32,6 +32,8 @@ const HEAVY = [
   'keytar',
   'cli-progress',
   'tar-stream',
+  'openpgp',
+  'htmlparser2',
 ];
 
 interface Import {

@@ -3,13 +3,14 @@ import { parseArgs } from 'node:util';
 import { startDockerd, type TestDockerd } from '../../test/helpers/dockerd.ts';
 import { TestLayout, type BuiltImage } from '../../test/helpers/images.ts';
 import type { LayerSpec } from '../../test/helpers/layers.ts';
-import { mustRun, startProcess, type Scope } from '../../test/helpers/processes.ts';
+import { mustRun, type Scope } from '../../test/helpers/processes.ts';
 import { programPath } from '../../test/helpers/programs.ts';
 import { quayctlNode } from '../../test/helpers/quayctl.ts';
 import { tempDirectory } from '../../test/helpers/temp.ts';
 import { installBundle } from './bundle.ts';
-import { openFarNetwork, type FarNetwork } from './far-network.ts';
+import { openFarNetwork } from './far-network.ts';
 import { startFarRegistry } from './far-registry.ts';
+import { startFarService } from './far-service.ts';
 import { openScope } from './scope.ts';
 
 const HELP = `One node pulls an image into Docker, beside \`docker pull\` of the same image from the same registry
@@ -115,30 +116,6 @@ async function push(
   const { pushImage } = await import('../../test/helpers/push.ts');
   await pushImage(layout, image.manifest, { url: `http://${registry}`, repository, tag: '1' });
   return { name, reference: `${registry}/${repository}:1` };
-}
-
-/** The service stands where it belongs: on the registry's side of the link. */
-async function startFarService(
-  scope: Scope,
-  network: FarNetwork,
-  registry: string,
-  program: string,
-): Promise<string> {
-  const node = await quayctlNode(scope);
-  const listen = `${network.address}:7070`;
-  const [command, args] = network.inside(process.execPath, [
-    program,
-    'serve',
-    '--upstream',
-    `http://${registry}`,
-    '--insecure',
-    '--listen',
-    listen,
-  ]);
-  const service = startProcess(command, args, { env: node.env });
-  scope.after(async () => void (await service.kill()));
-  await service.waitFor(/listening|ready|http:\/\//i);
-  return `http://${listen}`;
 }
 
 async function dockerPull(dockerd: TestDockerd, { reference }: Subject): Promise<void> {

@@ -7,6 +7,7 @@ import {
 } from '../credentials/sources.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import type { ImageReference } from '../image/reference.ts';
+import { RKT_DIRECTORIES, RktAuth } from '../credentials/rkt-auth.ts';
 import { DockerConfig } from '../credentials/docker-config.ts';
 import type { OwnCredential } from '../serve/upstream/own-reader.ts';
 import type { Session } from './session.ts';
@@ -18,6 +19,23 @@ export function credentialFor(
   onWarning: (message: string) => void,
 ): Promise<Credential | undefined> {
   return findCredential(registry, repository, credentialStores(places(session)), onWarning, session.signal);
+}
+
+/**
+ * What this user has for a server of ACIs: what rkt would show it, else what else there is.
+ * @param host of a URL, with its port where that names one
+ * @throws QuayctlError `credentials` where rkt's configuration cannot be used: rkt would not fetch with it either
+ */
+export async function credentialForAci(
+  host: string,
+  session: Session,
+  onWarning: (message: string) => void,
+): Promise<Credential | undefined> {
+  const rkt = new RktAuth(RKT_DIRECTORIES, session.env);
+  return (
+    (await rkt.findForAci(host, session.signal)) ??
+    findCredential(host, undefined, credentialStores(places(session)), onWarning, session.signal)
+  );
 }
 
 /** Where `login` keeps and `logout` removes. */

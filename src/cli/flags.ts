@@ -17,6 +17,7 @@ export interface RawTorrentFlags {
   readonly insecure?: boolean;
   readonly sendCredentials?: boolean;
   readonly recordDigest?: boolean;
+  readonly insecureOptions?: string;
   readonly offlineOk?: boolean;
   readonly platform?: string;
   readonly lowerPort: string;
@@ -65,7 +66,7 @@ const DEFAULT_UPPER_PORT = '6889';
 export function declareTorrentFlags(
   command: Command,
   verb: 'pull' | 'seed',
-  engine: 'docker' | 'none',
+  engine: 'docker' | 'rkt' | 'none',
 ): Command {
   if (verb === 'seed')
     command.option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)');
@@ -76,15 +77,24 @@ export function declareTorrentFlags(
       'write an OCI layout (a directory) or an OCI archive (PATH ends in .tar)',
     );
   }
+  if (engine === 'docker') {
+    command.option(
+      '--squashed',
+      'the squashed image: one layer, made by the torrent service; tag TAG.squash',
+    );
+  }
   if (verb === 'pull' && engine === 'docker') {
     command.option('--record-digest', 'ask Docker to record the repository digest after the load');
   }
+  if (engine === 'rkt') {
+    command.option('--insecure-options <list>', "handed to rkt as it is: 'image' skips the signature check");
+  }
+  const home = engine === 'rkt' ? 'found by appc discovery' : 'the registry itself';
   return command
     .addOption(
-      new Option(
-        '--torrent-service <url>',
-        'where torrents are asked for (default: the registry itself)',
-      ).env('QUAYCTL_TORRENT_SERVICE'),
+      new Option('--torrent-service <url>', `where torrents are asked for (default: ${home})`).env(
+        'QUAYCTL_TORRENT_SERVICE',
+      ),
     )
     .option('--tracker <url>', "override the torrent's trackers; repeatable, comma-separated", collect)
     .option('--skip-web-seed', 'blobs only from peers, never from the registry')

@@ -1,23 +1,20 @@
 import { arch, platform as osName } from 'node:os';
-import { resolve } from 'node:path';
-import { Http } from '../base/http.ts';
-import { createRateLimiter } from '../base/rate-limiter.ts';
-import { redact } from '../base/redact.ts';
 import { openEngine } from '../engines/engines.ts';
 import type { Engine } from '../engines/engine.ts';
 import { normalizePlatform, type Platform } from '../image/platform.ts';
+import { aciReference } from '../image/aci.ts';
 import type { ImageReference } from '../image/reference.ts';
 import type { Listener } from '../pull/events.ts';
+import { worldOfAci } from '../pull/pull-aci.ts';
 import type { FetchRules, World } from '../pull/world.ts';
 import { openRepository } from '../registry/open-repository.ts';
 import { openTorrentService } from '../registry/open-torrent-service.ts';
 import type { Worlds } from '../pull/seed-store.ts';
-import { openStore } from '../store/open-store.ts';
-import type { SwarmClient, SwarmClientOptions } from '../swarm/swarm-client.ts';
 import { credentialFor } from './credentials.ts';
 import type { TorrentFlags } from './flags.ts';
-import { CERTS_DIRECTORY } from './paths.ts';
-import { xdgDirectory, type Session } from './session.ts';
+import { locateAci } from './locate-aci.ts';
+import { openCommons } from './open-commons.ts';
+import type { Session } from './session.ts';
 
 /** All that a torrent command opens, closed in one go. */
 interface OpenWorlds extends Worlds {
@@ -49,21 +46,9 @@ async function openWorlds(
   listener: Listener,
   session: Session,
 ): Promise<OpenWorlds> {
-  const warn = (message: string): void => listener({ kind: 'warning', message });
-  const http = new Http({
-    env: session.env,
-    certsDirectory: CERTS_DIRECTORY,
-    onExchange: (message) => listener({ kind: 'debug', message }),
-  });
-  const store = await openStore(storeDirectory(flags.store, session));
+  const commons = await openCommons(flags, listener, session);
+  const { http, warn, store, swarm, downloadLimiter } = commons;
   const engine = engineName === 'none' ? undefined : await lazyEngine(engineName, session);
-  const limiters = {
-    downloadLimiter: createRateLimiter(flags.downloadRate),
-    uploadLimiter: createRateLimiter(flags.uploadRate),
-  };
-  let client: Promise<SwarmClient> | undefined;
-  const swarm = (): Promise<SwarmClient> => (client ??= openSwarm(flags, { http, ...limiters }, listener));
-
   return {
     store,
     of: async (reference, service = flags.torrentService) => {
@@ -82,7 +67,6 @@ async function openWorlds(
         sendCredentials: flags.sendCredentials,
         silentHosts: store.silentHosts,
       });
-      const { downloadLimiter } = limiters;
       return {
         repository,
         torrents,
@@ -93,17 +77,17 @@ async function openWorlds(
         ...(engine === undefined ? {} : { engine }),
       };
     },
-    close: async () => {
-      await (await client)?.close();
-      await http.close();
-      await store.close();
+    ofAci: async (name, signal) => {
+      const reference = aciReference(name);
+      const known = reference === undefined ? undefined : await store.serviceOf(reference);
+      const torrentService = flags.torrentService ?? known;
+      return worldOfAci(
+        await locateAci(name, { ...flags, torrentService }, commons, session, signal),
+        commons,
+      );
     },
+    close: commons.close,
   };
-}
-
-/** `--store`, QUAYCTL_STORE, `$XDG_CACHE_HOME/quayctl`. */
-export function storeDirectory(given: string | undefined, session: Session): string {
-  return resolve(given ?? xdgDirectory(session, 'XDG_CACHE_HOME', '.cache'));
 }
 
 /** The flags that say how blobs may be obtained. */
@@ -128,24 +112,4 @@ export function hostPlatform(): Platform {
 
 function lazyEngine(name: 'docker', session: Session): Promise<Engine> {
   return openEngine(name, { env: { ...session.env, HOME: session.home } });
-}
-
-/** Loaded at the first torrent. */
-async function openSwarm(
-  flags: TorrentFlags,
-  shared: Pick<SwarmClientOptions, 'http' | 'downloadLimiter' | 'uploadLimiter'>,
-  listener: Listener,
-): Promise<SwarmClient> {
-  const { openSwarmClient } = await import('../swarm/open-swarm-client.ts');
-  return openSwarmClient({
-    lowerPort: flags.ports.lower,
-    upperPort: flags.ports.upper,
-    portRangeStrict: flags.ports.given,
-    ...(flags.announceIp === undefined ? {} : { announceIp: flags.announceIp }),
-    encryptionMode: flags.encryptionMode,
-    connectionsPerSecond: flags.connectionsPerSecond,
-    ...shared,
-    onWarning: (message) => listener({ kind: 'warning', message: redact(message) }),
-    onDebug: (message) => listener({ kind: 'debug', message: redact(message) }),
-  });
 }

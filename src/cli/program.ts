@@ -21,6 +21,8 @@ export function makeProgram(session: Session): Command {
 
   const docker = program.command('docker').description('images for Docker');
   addTorrentCommands(docker.command('torrent').description('pull into Docker, seed'), 'docker', session);
+  const rkt = program.command('rkt').description('images for rkt');
+  addRktCommands(rkt.command('torrent').description('pull into rkt, seed'), session);
   addTorrentCommands(
     program.command('torrent').description('images for the local store, no engine needed'),
     'none',
@@ -62,6 +64,27 @@ function addTorrentCommands(parent: Command, engine: 'docker' | 'none', session:
     async (images: string | readonly string[], flags: RawTorrentFlags) => {
       const { runSeed } = await import('./seed.ts');
       await runSeed(typeof images === 'string' ? [images] : images, engine, flags, session);
+    },
+  );
+}
+
+function addRktCommands(parent: Command, session: Session): void {
+  const name = 'an appc image name: quay.io/ns/repo:1.0[,label=value]';
+  const pull = parent.command('pull').description('pull an image into rkt').argument('<image>', name);
+  declareOutputFlags(declareTorrentFlags(pull, 'pull', 'rkt')).action(
+    async (image: string, flags: RawTorrentFlags) => {
+      const { runRktPull } = await import('./rkt.ts');
+      await runRktPull(image, flags, session);
+    },
+  );
+  const seed = parent
+    .command('seed')
+    .description('download what is missing, then seed')
+    .argument('<image>', name);
+  declareOutputFlags(declareTorrentFlags(seed, 'seed', 'rkt')).action(
+    async (image: string, flags: RawTorrentFlags) => {
+      const { runRktSeed } = await import('./rkt.ts');
+      await runRktSeed(image, flags, session);
     },
   );
 }

@@ -1,8 +1,9 @@
-import { parseImageReference, formatReference } from '../image/reference.ts';
+import { parseImageReference } from '../image/reference.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { pull } from '../pull/pull.ts';
 import type { Receipt } from '../pull/receipt.ts';
 import type { Destination, PullRequest } from '../pull/request.ts';
+import { pullSquashed } from '../pull/squashed.ts';
 import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
 import { hostPlatform, inWorlds, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
@@ -16,13 +17,14 @@ export async function runPull(
   session: Session,
 ): Promise<void> {
   const flags = readTorrentFlags(raw);
+  const squashed = raw.squashed === true;
   const reference = parseImageReference(image);
   const talk = await openTalk(raw, engine, session.terminal);
   const onReceipt = (receipt: Receipt): void => {
     talk.end();
-    talk.line(`Successfully pulled image ${formatReference(reference)}`);
+    talk.line(`Successfully pulled ${squashed ? 'squashed ' : ''}image ${receipt.image}`);
     talk.receipt(receipt);
-    session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : formatReference(reference)}\n`);
+    session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : receipt.image}\n`);
   };
   const request: PullRequest = {
     reference,
@@ -36,7 +38,7 @@ export async function runPull(
   };
   try {
     await inWorlds(flags, engine, talk.listener, session, async (worlds) => {
-      await pull(request, await worlds.of(reference), session.signal);
+      await (squashed ? pullSquashed : pull)(request, await worlds.of(reference), session.signal);
     });
   } finally {
     talk.end();

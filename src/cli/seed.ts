@@ -2,6 +2,7 @@ import { parseImageReference, type ImageReference } from '../image/reference.ts'
 import { pull } from '../pull/pull.ts';
 import type { Receipt } from '../pull/receipt.ts';
 import type { PullRequest } from '../pull/request.ts';
+import { pullSquashed } from '../pull/squashed.ts';
 import { seedStore } from '../pull/seed-store.ts';
 import type { World } from '../pull/world.ts';
 import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
@@ -33,7 +34,7 @@ export async function runSeed(
         const of = async (reference: ImageReference): Promise<World> =>
           worlds.of(reference, torrentService ?? (await store.serviceOf(reference)));
         return seedStore(
-          { worlds: { store, of }, rules, durationMs, listener: talk.listener },
+          { worlds: { store, of, ofAci: worlds.ofAci }, rules, durationMs, listener: talk.listener },
           session.signal,
         );
       }
@@ -61,6 +62,6 @@ export async function runSeed(
       onReceipt,
       seedMs: flags.durationMs,
     };
-    await pull(request, world, session.signal);
+    await (raw.squashed === true ? pullSquashed : pull)(request, world, session.signal);
   }
 }

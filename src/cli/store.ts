@@ -6,7 +6,7 @@ import { QuayctlError } from '../base/errors.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 import { named } from './flags.ts';
-import { storeDirectory } from './open-world.ts';
+import { storeDirectory } from './open-commons.ts';
 import type { Session } from './session.ts';
 
 interface StoreFlags {

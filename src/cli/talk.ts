@@ -63,6 +63,12 @@ function wording(event: PullEvent, engine: string): string | undefined {
       return 'Downloading manifest for image';
     case 'resolved':
       return event.offline ? 'Using the stored manifest for image' : 'Downloaded manifest for image';
+    case 'discovering':
+      return 'Discovering image';
+    case 'asking-torrent':
+      return 'Downloading torrent for image';
+    case 'engine-says':
+      return redact(event.line);
     case 'completed':
       return `${shortDigest(event.digest)} Completed`;
     case 'planned':
@@ -71,6 +77,14 @@ function wording(event: PullEvent, engine: string): string | undefined {
       return `Connecting to ${event.engine}`;
     case 'loading':
       return 'Loading image';
+    case 'squashed-starting':
+      return 'Starting download of squashed image';
+    case 'squashed-importing':
+      return 'Importing squashed image';
+    case 'making': {
+      const percent = event.size === 0 ? 0 : Math.floor((event.done / event.size) * 100);
+      return `The service makes the image: ${percent} %, ${formatDuration(Math.ceil(event.etaSeconds) * 1000)} to go`;
+    }
     case 'exporting':
       return `Writing ${event.path}`;
     case 'seeding': {

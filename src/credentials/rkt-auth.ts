@@ -29,8 +29,7 @@ export class RktAuth implements CredentialStore {
 
   async find(registry: string, _: string | undefined, signal: AbortSignal): Promise<Credential | undefined> {
     signal.throwIfAborted();
-    const rkt = await findProgram('rkt', this.#env);
-    const entries = rkt === undefined ? await this.#files() : await askRkt(rkt, this.#env, signal);
+    const entries = await this.#entries(signal);
     const mine = entries.filter((entry) => registriesOf(entry).includes(registry));
     // `dockerAuth` is meant for what speaks Docker's protocol, as we do. Later entries win.
     const entry =
@@ -39,13 +38,37 @@ export class RktAuth implements CredentialStore {
     return entry === undefined ? undefined : credentialOf(entry);
   }
 
+  /**
+   * What rkt would show a server of ACIs; `dockerAuth` is none of their business.
+   * @param host of the URL, with the port where that names one: rkt matches it exactly
+   * @throws QuayctlError `credentials`, also for the kind `aws`, which signs requests to S3
+   */
+  async findForAci(host: string, signal: AbortSignal): Promise<Credential | undefined> {
+    const entries = await this.#entries(signal);
+    const entry = entries.findLast(({ rktKind, domains }) => rktKind === 'auth' && includes(domains, host));
+    if (entry?.['type'] === 'aws') {
+      throw new QuayctlError('credentials', `rkt's credentials for ${host} are of the type aws`, {
+        hint: 'quayctl takes basic and oauth; `rkt fetch` signs requests to S3 itself',
+      });
+    }
+    return entry === undefined ? undefined : credentialOf(entry);
+  }
+
+  async #entries(signal: AbortSignal): Promise<Entry[]> {
+    const rkt = await findProgram('rkt', this.#env);
+    return rkt === undefined ? this.#files() : askRkt(rkt, this.#env, signal);
+  }
+
   async #files(): Promise<Entry[]> {
     const entries: Entry[] = [];
     for (const directory of this.#directories) {
+      const here: Entry[] = [];
       for (const path of await authFiles(directory)) {
         const text = await readCredentialFile(path);
-        if (text !== undefined) entries.push(checked(parseCredentialFile(path, text), path));
+        if (text !== undefined) here.push(checked(parseCredentialFile(path, text), path));
       }
+      refuseTwice(here, directory);
+      entries.push(...here);
     }
     return entries;
   }
@@ -87,14 +110,45 @@ async function authFiles(directory: string): Promise<string[]> {
   }
 }
 
+/** As strict as rkt: what it refuses, it would refuse at the `rkt fetch` that follows. */
 function checked(entry: Entry, path: string): Entry {
   const { rktKind, rktVersion } = entry;
-  if ((rktKind === 'auth' || rktKind === 'dockerAuth') && rktVersion === 'v1') return entry;
-  throw new QuayctlError('credentials', `${path} is no rkt auth configuration of version v1`);
+  if ((rktKind !== 'auth' && rktKind !== 'dockerAuth') || rktVersion !== 'v1') {
+    throw new QuayctlError('credentials', `${path} is no rkt auth configuration of version v1`);
+  }
+  const names = namesOf(entry);
+  if (!Array.isArray(names) || names.length === 0 || !names.every((name) => typeof name === 'string')) {
+    const field = rktKind === 'auth' ? 'domains' : 'registries';
+    throw new QuayctlError('credentials', `${path} names no ${field}`);
+  }
+  credentialOf(entry);
+  return entry;
 }
 
-function registriesOf({ rktKind, domains, registries }: Entry): (string | undefined)[] {
-  const names: unknown = rktKind === 'dockerAuth' ? registries : domains;
+/** rkt: `auth for domain "..." is already specified`, within one directory; a later directory wins. */
+function refuseTwice(entries: readonly Entry[], directory: string): void {
+  const seen = new Set<string>();
+  for (const entry of entries) {
+    for (const name of namesOf(entry) as readonly string[]) {
+      const key = `${String(entry['rktKind'])} ${name}`;
+      if (seen.has(key)) {
+        throw new QuayctlError('credentials', `${join(directory, 'auth.d')} names ${name} twice`);
+      }
+      seen.add(key);
+    }
+  }
+}
+
+function includes(names: unknown, name: string): boolean {
+  return Array.isArray(names) && names.includes(name);
+}
+
+function namesOf({ rktKind, registries, domains }: Entry): unknown {
+  return rktKind === 'dockerAuth' ? registries : domains;
+}
+
+function registriesOf(entry: Entry): (string | undefined)[] {
+  const names = namesOf(entry);
   if (!Array.isArray(names)) return [];
   return names.map((name) => (typeof name === 'string' ? canonicalRegistry(name) : undefined));
 }
@@ -102,7 +156,7 @@ function registriesOf({ rktKind, domains, registries }: Entry): (string | undefi
 function credentialOf({ rktKind, type, credentials }: Entry): Credential | undefined {
   const { user, password, token } = isRecord(credentials) ? credentials : {};
   if (rktKind === 'dockerAuth' || type === 'basic') {
-    if (typeof user === 'string' && user !== '' && typeof password === 'string') {
+    if (typeof user === 'string' && user !== '' && typeof password === 'string' && password !== '') {
       return guarded({ kind: 'basic', username: user, password });
     }
   } else if (type === 'oauth') {

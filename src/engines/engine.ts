@@ -11,6 +11,12 @@ export interface BlobFeed {
   stream(digest: Digest): Promise<Readable>;
 }
 
+/** For engines that read files. */
+export interface FileFeed extends BlobFeed {
+  /** Where the committed blob lies; never to be written to. */
+  file(digest: Digest): string;
+}
+
 /** What an engine already has of an image, so that it is neither downloaded nor sent. */
 export interface EnginePresence {
   /** The whole image is there; only its name may be missing. */
@@ -28,6 +34,8 @@ export interface LoadOptions {
   readonly signal: AbortSignal;
   /** Bytes of the manifest's layers taken by the engine so far, for progress. */
   readonly onProgress?: (event: { readonly layer: Digest; readonly done: boolean }) => void;
+  /** What the engine itself says while it loads, line by line, as it comes. */
+  readonly onMessage?: (line: string) => void;
 }
 
 export interface LoadedImage {
@@ -38,14 +46,14 @@ export interface LoadedImage {
 }
 
 /**
- * A container engine on this machine. Every implementation passes the suite in test/engines/.
- * All methods throw QuayctlError `engine` (missing, refused, died, disk full) or `interrupted`.
+ * A container engine on this machine, for images of the kind that it takes. Every implementation passes the suite in
+ * test/engines/. All methods throw QuayctlError `engine` (missing, refused, died, disk full) or `interrupted`.
  */
-export interface Engine {
+export interface Engine<Image = RunnableImage, Feed extends BlobFeed = BlobFeed> {
   readonly name: string;
   /** What it runs by default; also the first contact, so a missing engine is told before anything is downloaded. */
   platform(signal: AbortSignal): Promise<Platform>;
-  presence(image: RunnableImage, signal: AbortSignal): Promise<EnginePresence>;
+  presence(image: Image, signal: AbortSignal): Promise<EnginePresence>;
   /** Loads while later blobs still arrive. Leaves no half image and no temporary name, also when it fails. */
-  load(image: RunnableImage, feed: BlobFeed, options: LoadOptions): Promise<LoadedImage>;
+  load(image: Image, feed: Feed, options: LoadOptions): Promise<LoadedImage>;
 }

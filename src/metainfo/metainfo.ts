@@ -29,6 +29,8 @@ export interface Metainfo {
   readonly urlList: readonly string[];
   /** `quayctl.digest`, outside `info`: what the content must hash to. */
   readonly digest?: Digest;
+  /** `quayctl.imageID`, of an ACI: what rkt calls it, `sha512-` and 64 hex digits. */
+  readonly imageId?: string;
   /** The bencoded info dictionary as it was, for the info hash. */
   readonly infoBytes: Uint8Array;
 }
@@ -42,6 +44,8 @@ export interface TorrentFields {
   /** Seconds since 1970. */
   readonly creationDate?: number;
   readonly digest?: Digest;
+  /** Of an ACI; only beside `digest`. */
+  readonly imageId?: string;
 }
 
 /** 512 GiB in pieces of 1 MiB need 10 MiB of hashes; our own torrents stay under 1 MiB up to 800 GiB. */
@@ -53,6 +57,8 @@ const MAX_WEB_SEEDS = 50;
 const MAX_URL = 8192;
 /** The longest file name of common file systems. */
 const MAX_NAME = 255;
+/** Half of a SHA-512 (appc spec, "Image ID", as rkt shortens it). */
+const IMAGE_ID = /^sha512-[0-9a-f]{64}$/;
 const TRACKER_PROTOCOLS = new Set(['http:', 'https:', 'udp:', 'ws:', 'wss:']);
 const WEB_SEED_PROTOCOLS = new Set(['http:', 'https:']);
 
@@ -71,7 +77,7 @@ export function buildInfo(content: { name: string; length: number; pieces: Uint8
 
 /** A .torrent around the bytes of an info dictionary, which go in as they are. */
 export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uint8Array {
-  const { announce, urlList = [], createdBy, creationDate, digest } = fields;
+  const { announce, urlList = [], createdBy, creationDate, digest, imageId } = fields;
   const [first] = announce;
   const torrent: Record<string, BInput> = { info: { raw: infoBytes } };
   if (first !== undefined) torrent['announce'] = first;
@@ -80,7 +86,9 @@ export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uin
   if (urlList.length > 0) torrent['url-list'] = urlList;
   if (createdBy !== undefined) torrent['created by'] = createdBy;
   if (creationDate !== undefined) torrent['creation date'] = creationDate;
-  if (digest !== undefined) torrent['quayctl'] = { digest };
+  if (digest !== undefined) {
+    torrent['quayctl'] = { digest, ...(imageId === undefined ? {} : { imageID: imageId }) };
+  }
   return encodeBencode(torrent);
 }
 
@@ -96,7 +104,6 @@ export function decodeTorrent(bytes: Uint8Array): Metainfo {
   if (pieces.length !== geometry.pieceCount * PIECE_HASH_LENGTH) {
     throw malformed(`${pieces.length} bytes of hashes for ${geometry.pieceCount} pieces`);
   }
-  const digest = readDigest(torrent);
   return {
     infoHash: infoHashOf(infoBytes),
     name: readName(info),
@@ -105,7 +112,7 @@ export function decodeTorrent(bytes: Uint8Array): Metainfo {
     private: info.entries.get('private') === 1,
     announce: readTrackers(torrent),
     urlList: readWebSeeds(torrent),
-    ...(digest === undefined ? {} : { digest }),
+    ...readContent(torrent),
     infoBytes,
   };
 }
@@ -116,9 +123,13 @@ export function decodeTorrent(bytes: Uint8Array): Metainfo {
  * @throws QuayctlError as decodeTorrent
  */
 export function withoutSecrets(bytes: Uint8Array): Uint8Array {
-  const { infoBytes, announce, digest } = decodeTorrent(bytes);
+  const { infoBytes, announce, digest, imageId } = decodeTorrent(bytes);
   const bare = [...new Set(announce.map(withoutToken))];
-  return encodeTorrent(infoBytes, { announce: bare, ...(digest === undefined ? {} : { digest }) });
+  return encodeTorrent(infoBytes, {
+    announce: bare,
+    ...(digest === undefined ? {} : { digest }),
+    ...(imageId === undefined ? {} : { imageId }),
+  });
 }
 
 function withoutToken(tracker: string): string {
@@ -157,12 +168,23 @@ function readName(info: BDictionary): string {
   return name;
 }
 
-function readDigest({ entries }: BDictionary): Digest | undefined {
+/** `quayctl` = {digest, imageID} */
+function readContent({ entries }: BDictionary): Pick<Metainfo, 'digest' | 'imageId'> {
   const quayctl = entries.get('quayctl');
-  if (quayctl === undefined) return undefined;
+  if (quayctl === undefined) return {};
   if (!isDictionary(quayctl)) throw malformed('quayctl is not a dictionary');
   const digest = quayctl.entries.get('digest');
-  return digest === undefined ? undefined : parseDigest(text(digest, 'quayctl.digest', 1024));
+  const imageId = quayctl.entries.get('imageID');
+  return {
+    ...(digest === undefined ? {} : { digest: parseDigest(text(digest, 'quayctl.digest', 1024)) }),
+    ...(imageId === undefined ? {} : { imageId: readImageId(imageId) }),
+  };
+}
+
+function readImageId(value: BValue): string {
+  const imageId = text(value, 'quayctl.imageID', 1024);
+  if (IMAGE_ID.test(imageId)) return imageId;
+  throw malformed('quayctl.imageID is not sha512- and 64 hexadecimal digits');
 }
 
 /** `announce`, then the tiers of `announce-list` (BEP 12). */

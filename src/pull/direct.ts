@@ -1,6 +1,6 @@
 import type { Descriptor } from '../image/descriptor.ts';
 import type { PartialBlob, Span } from '../store/blob-store.ts';
-import type { World } from './world.ts';
+import type { FetchWorld } from './world.ts';
 
 /** Network chunks are small (16 to 64 KiB); one write call for each would cost more than the copy. */
 const WRITE_BYTES = 512 * 1024;
@@ -26,7 +26,7 @@ export function gaps(size: number, written: readonly Span[]): Span[] {
 export async function fetchDirectly(
   partial: PartialBlob,
   descriptor: Descriptor,
-  world: Pick<World, 'repository' | 'downloadLimiter'>,
+  world: Pick<FetchWorld, 'repository' | 'downloadLimiter'>,
   onBytes: (length: number) => void,
   signal: AbortSignal,
 ): Promise<void> {

@@ -11,13 +11,30 @@ import type { BlobOutcome } from './receipt.ts';
 export type PullEvent =
   | { readonly kind: 'resolving'; readonly reference: ImageReference }
   | { readonly kind: 'resolved'; readonly image: ResolvedImage; readonly offline: boolean }
+  /** Where an ACI lies is looked up. */
+  | { readonly kind: 'discovering'; readonly name: string }
+  /** The torrent of a derived image is asked for. */
+  | { readonly kind: 'asking-torrent' }
   | { readonly kind: 'planned'; readonly blobs: readonly Descriptor[]; readonly inEngine: number }
+  /** The service makes what was asked for; bytes read by it so far. */
+  | {
+      readonly kind: 'making';
+      readonly size: number;
+      readonly done: number;
+      readonly etaSeconds: number;
+    }
+  /** A squashed image begins to be downloaded. */
+  | { readonly kind: 'squashed-starting' }
+  /** A squashed image goes into the engine. */
+  | { readonly kind: 'squashed-importing' }
   | { readonly kind: 'progress'; readonly progress: BlobProgress }
   | { readonly kind: 'completed'; readonly digest: Digest; readonly outcome: BlobOutcome }
   | { readonly kind: 'connecting'; readonly engine: string }
   /** The engine is being given the image. */
   | { readonly kind: 'loading'; readonly engine: string }
   | { readonly kind: 'layer-loaded'; readonly digest: Digest }
+  /** A line of the engine's own, as it is. */
+  | { readonly kind: 'engine-says'; readonly line: string }
   | { readonly kind: 'exporting'; readonly path: string }
   | { readonly kind: 'seeding'; readonly blobs: number; readonly durationMs: number | undefined }
   | {

@@ -8,14 +8,14 @@ import { BlobLedger, type Pace } from './ledger.ts';
 import { NOTHING, type BlobOutcome } from './receipt.ts';
 import type { Seeds } from './seeds.ts';
 import type { TorrentFinder } from './torrents.ts';
-import type { FetchRules, World } from './world.ts';
+import type { FetchRules, FetchWorld } from './world.ts';
 
 /** Under this a swarm costs more than it saves: the registry first (the contract's number). */
 export const SMALL_BLOB_BYTES = 1024 * 1024;
 const PROGRESS_MS = 200;
 
 /** What the downloads of one run share. */
-export interface BlobTools {
+export interface BlobTools<World extends FetchWorld = FetchWorld> {
   readonly world: World;
   readonly rules: FetchRules;
   readonly finder: TorrentFinder;

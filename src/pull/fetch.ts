@@ -1,14 +1,14 @@
 import { isQuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
-import type { BlobFeed } from '../engines/engine.ts';
+import type { FileFeed } from '../engines/engine.ts';
 import { fetchBlob, type BlobTools } from './fetch-blob.ts';
 import type { BlobOutcome } from './receipt.ts';
 import { Turns } from './turns.ts';
 
 /** Blobs on their way into the store, in order; each can be waited for alone. */
 export interface Fetching {
-  readonly feed: BlobFeed;
+  readonly feed: FileFeed;
   readonly outcomes: ReadonlyMap<Digest, BlobOutcome>;
   /** Resolves when every blob is committed. Rejects with the first failure, after the others have come to an end. */
   readonly done: Promise<void>;
@@ -55,10 +55,11 @@ export function startFetching(blobs: readonly Descriptor[], tools: BlobTools, si
   });
   done.catch(() => undefined);
 
-  const feed: BlobFeed = {
+  const feed: FileFeed = {
     // A blob outside of the plan was in the store before (a config).
     ready: (digest) => arrivals.get(digest)?.promise ?? Promise.resolve(),
     stream: (digest) => tools.world.store.stream(digest),
+    file: (digest) => tools.world.store.blobFile(digest),
   };
   return { feed, outcomes, done, failed: () => failure !== undefined };
 }

@@ -16,6 +16,7 @@ import { fetchBlob, SMALL_BLOB_BYTES, type BlobTools } from './fetch-blob.ts';
 import { NOTHING, type BlobOutcome } from './receipt.ts';
 import type { PullRequest } from './request.ts';
 import { demandPlatform, runsOnPlatform } from './single-platform.ts';
+import type { World } from './world.ts';
 
 /** Layers of which the torrents are asked for ahead of time. */
 const AHEAD = 4;
@@ -41,7 +42,7 @@ export interface PullPlan {
 export async function makePlan(
   image: ResolvedImage,
   { destination, platform }: Pick<PullRequest, 'destination' | 'platform'>,
-  tools: BlobTools,
+  tools: BlobTools<World>,
   signal: AbortSignal,
 ): Promise<PullPlan> {
   const { world } = tools;
@@ -60,7 +61,7 @@ export async function makePlan(
 }
 
 /** As Docker does it: an emulator may be there. */
-async function warnOfPlatform(
+export async function warnOfPlatform(
   image: RunnableImage,
   engine: Engine,
   { listener }: BlobTools['world'],

@@ -1,5 +1,7 @@
 import { isQuayctlError } from '../base/errors.ts';
 import { delay } from '../base/retry.ts';
+import { storedAci } from '../image/aci.ts';
+import { formatAppcName, type AppcName } from '../image/appc-name.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { formatReference, repositoryName, type ImageReference } from '../image/reference.ts';
 import type { Store } from '../store/store.ts';
@@ -9,7 +11,7 @@ import { Pace } from './ledger.ts';
 import { keepSeeding, seedBlobs } from './seed.ts';
 import { Seeds } from './seeds.ts';
 import { TorrentFinder } from './torrents.ts';
-import type { FetchRules, World } from './world.ts';
+import type { FetchRules, FetchWorld, World } from './world.ts';
 
 /** A service that was down, or had no torrent yet, is asked again after so long. */
 const RETRY_MS = 5 * 60_000;
@@ -18,6 +20,8 @@ const RETRY_MS = 5 * 60_000;
 export interface Worlds {
   readonly store: Store;
   of(reference: ImageReference): Promise<World>;
+  /** What an ACI's place needs: that of its torrent. */
+  readonly ofAci: (name: AppcName, signal: AbortSignal) => Promise<FetchWorld>;
 }
 
 interface SeedStoreRequest {
@@ -90,8 +94,11 @@ async function seedImages(
     const blobs = await store.heldBlobs(image);
     for (const { digest } of blobs) held.add(digest);
     try {
-      const unasked = tools.unasked(image.reference, blobs);
-      await seedBlobs(unasked, await tools.of(image.reference), signal);
+      const aci = storedAci(image, blobs);
+      const unasked = tools.unasked(image.reference, aci === undefined ? blobs : [aci.aci]);
+      if (unasked.length === 0) continue;
+      const place = aci === undefined ? tools.of(image.reference) : tools.ofAci(aci.name, signal);
+      await seedBlobs(unasked, await place, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!isQuayctlError(error) || error.code === 'port') throw error;
@@ -101,7 +108,7 @@ async function seedImages(
   for (const digest of seeds.digests()) if (!held.has(digest)) await seeds.drop(digest);
 }
 
-/** One finder for each repository; what had no torrent is not asked for at every change of the store. */
+/** One finder for each repository, and for each ACI; what had no torrent is not asked for at every change of the store. */
 class RepositoryTools {
   readonly #request: SeedStoreRequest;
   readonly #seeds: Seeds;
@@ -114,13 +121,11 @@ class RepositoryTools {
   }
 
   of(reference: ImageReference): Promise<BlobTools> {
-    const name = repositoryName(reference);
-    let tools = this.#tools.get(name);
-    if (tools === undefined) {
-      tools = this.#open(reference);
-      this.#tools.set(name, tools);
-    }
-    return tools;
+    return this.#kept(repositoryName(reference), () => this.#request.worlds.of(reference));
+  }
+
+  ofAci(name: AppcName, signal: AbortSignal): Promise<BlobTools> {
+    return this.#kept(formatAppcName(name), () => this.#request.worlds.ofAci(name, signal));
   }
 
   /** Refused in one repository, a blob may be had in another. */
@@ -140,8 +145,17 @@ class RepositoryTools {
     this.#request.listener({ kind: 'warning', message });
   }
 
-  async #open(reference: ImageReference): Promise<BlobTools> {
-    const world = await this.#request.worlds.of(reference);
+  #kept(key: string, open: () => Promise<FetchWorld>): Promise<BlobTools> {
+    let tools = this.#tools.get(key);
+    if (tools === undefined) {
+      tools = this.#with(open());
+      this.#tools.set(key, tools);
+    }
+    return tools;
+  }
+
+  async #with(opening: Promise<FetchWorld>): Promise<BlobTools> {
+    const world = await opening;
     const { rules } = this.#request;
     return { world, rules, finder: new TorrentFinder(world), seeds: this.#seeds, pace: new Pace() };
   }

@@ -3,7 +3,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
 import type { Seeds } from './seeds.ts';
 import type { BlobTools } from './fetch-blob.ts';
-import type { World } from './world.ts';
+import type { FetchWorld } from './world.ts';
 
 const PROGRESS_MS = 2_000;
 /** Torrents joined at one time: a store may hold a thousand, and the tracker is one machine. */
@@ -73,7 +73,7 @@ async function seedBlob(
 export async function keepSeeding(
   seeds: Seeds,
   durationMs: number | undefined,
-  world: Pick<World, 'listener'>,
+  world: Pick<FetchWorld, 'listener'>,
   signal: AbortSignal,
 ): Promise<void> {
   if (signal.aborted) return;

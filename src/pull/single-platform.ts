@@ -4,7 +4,7 @@ import { choosePlatform, formatPlatform, type Platform } from '../image/platform
 import { formatReference } from '../image/reference.ts';
 
 /** Whether an image's config says that it runs there. Old builders left out what they did not know. */
-export function runsOnPlatform({ config }: RunnableImage, wanted: Platform): boolean {
+export function runsOnPlatform({ config }: Pick<RunnableImage, 'config'>, wanted: Platform): boolean {
   const { os, architecture, variant } = config;
   if (architecture === '') return true;
   const { variant: wantedVariant, ...plain } = wanted;

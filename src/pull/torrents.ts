@@ -3,8 +3,8 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { decodeTorrent, withoutSecrets, type Metainfo } from '../metainfo/metainfo.ts';
-import type { TorrentAnswer, TorrentService } from '../registry/repository.ts';
-import type { World } from './world.ts';
+import type { TorrentAnswer } from '../registry/repository.ts';
+import type { FetchWorld } from './world.ts';
 
 /** Hashing is waited for while it is estimated to take less than this, or a tenth of the download. */
 const PATIENCE_SECONDS = 2;
@@ -22,7 +22,7 @@ export type TorrentPlan =
   /** `refused`: the service did not let us have it (401, 403). */
   | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
-type FinderWorld = Pick<World, 'store' | 'listener'> & { readonly torrents: TorrentService };
+type FinderWorld = Pick<FetchWorld, 'store' | 'listener' | 'torrents'>;
 
 /** Asks the torrent service, one question first, so that a host without torrents is asked once and not per layer. */
 export class TorrentFinder {

@@ -5,18 +5,24 @@ import type { Store } from '../store/store.ts';
 import type { SwarmClient } from '../swarm/swarm-client.ts';
 import type { Listener } from './events.ts';
 
-/** The worlds that meet in this room, opened by the composition root. One repository, one run. */
-export interface World {
-  readonly repository: Repository;
-  readonly torrents: TorrentService;
+/** What downloading blobs, and giving them to others, takes. */
+export interface FetchWorld {
+  readonly repository: Pick<Repository, 'blob'>;
+  readonly torrents: Pick<TorrentService, 'torrent'>;
   readonly store: Store;
   /** Opened at the first torrent: a pull that needs none never loads BitTorrent. */
   readonly swarm: () => Promise<SwarmClient>;
-  /** Absent for `quayctl torrent ...`. */
-  readonly engine?: Engine;
   /** Shared with the swarm, so that `--download-rate` binds everything together. */
   readonly downloadLimiter: RateLimiter;
   readonly listener: Listener;
+}
+
+/** The worlds that meet in this room, opened by the composition root. One repository, one run. */
+export interface World extends FetchWorld {
+  readonly repository: Repository;
+  readonly torrents: TorrentService;
+  /** Absent for `quayctl torrent ...`. */
+  readonly engine?: Engine;
 }
 
 /** How blobs may be obtained; the flags of the contract, parsed. */

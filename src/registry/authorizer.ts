@@ -13,6 +13,8 @@ export interface AuthorizerOptions {
   readonly http: Http;
   readonly insecure: boolean;
   readonly onWarning: (message: string) => void;
+  /** Shown before anything asked for it, as rkt does: what can be shown without a token server. */
+  readonly unasked?: boolean;
 }
 
 type Scheme = { readonly kind: 'basic' } | { readonly kind: 'bearer'; readonly challenge: Challenge };
@@ -50,7 +52,7 @@ export class Authorizer {
     if (this.#scheme?.kind === 'basic') return this.#basic(url);
     if (this.#scheme?.kind === 'bearer')
       return `Bearer ${await this.#bearer(this.#scheme.challenge, signal)}`;
-    return undefined;
+    return this.#options.unasked === true ? this.#unasked(url) : undefined;
   }
 
   /**
@@ -72,6 +74,11 @@ export class Authorizer {
     if (!basic || credential?.kind !== 'basic') return false;
     this.#scheme = { kind: 'basic' };
     return sent === undefined;
+  }
+
+  #unasked(url: URL): string | undefined {
+    const { credential } = this.#options;
+    return credential?.kind === 'registry-token' ? `Bearer ${credential.token}` : this.#basic(url);
   }
 
   async #bearer(challenge: Challenge, signal: AbortSignal): Promise<string> {

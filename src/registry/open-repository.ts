@@ -41,6 +41,8 @@ export function openRepository(access: RegistryAccess, repository: string): Open
     manifest: (selector, signal) => manifest(requester, access.registry, repository, selector, signal),
     blob: (descriptor: Descriptor, start: number, end: number, signal: AbortSignal) =>
       blobs.read(descriptor, start, end, signal),
+    elsewhere: (descriptor: Descriptor, start: number, end: number, signal: AbortSignal) =>
+      blobs.read(descriptor, start, end, signal, 'urls'),
   };
 }
 

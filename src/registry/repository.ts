@@ -15,6 +15,16 @@ export interface Repository {
    * against the digest (that is the store's door); short or long answers are errors.
    */
   blob(descriptor: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /**
+   * The same from the places in `descriptor.urls` alone, for what the registry itself does not have.
+   * @throws QuayctlError `not-found` where none of them gives it
+   */
+  elsewhere(
+    descriptor: Descriptor,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+  ): AsyncIterable<Uint8Array>;
 }
 
 /** What a torrent service said when it was asked for the torrent of a blob (protocol.md of the project). */
@@ -29,7 +39,12 @@ export type TorrentAnswer =
       readonly retryAfterSeconds: number;
     }
   /** This host serves no torrents (remembered for an hour), or none of this blob; `reason` is for people. */
-  | { readonly kind: 'none'; readonly reason: string };
+  | {
+      readonly kind: 'none';
+      readonly reason: string;
+      /** A torrent service said so, of this one thing. */
+      readonly isService?: true;
+    };
 
 /** Where torrents are asked for: the registry itself, or `--torrent-service`. */
 export interface TorrentService {
@@ -38,4 +53,9 @@ export interface TorrentService {
    * @throws QuayctlError `unauthorized` (401, 403), `unreachable`, `protocol`
    */
   torrent(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
+  /**
+   * The torrent of the squashed image that the service makes of a platform's manifest.
+   * @throws QuayctlError as `torrent`
+   */
+  squashed(manifest: Digest, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
 }

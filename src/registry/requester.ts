@@ -18,6 +18,8 @@ export interface RequesterOptions {
   readonly http: Http;
   readonly authorizer: Authorizer;
   readonly insecure: boolean;
+  /** Where the scheme is known, it is not found out. */
+  readonly base?: URL;
 }
 
 export interface RegistryRequest {
@@ -87,7 +89,8 @@ export class Requester {
   }
 
   async #findBase(signal: AbortSignal): Promise<URL> {
-    const { registry, insecure } = this.#options;
+    const { registry, insecure, base } = this.#options;
+    if (base !== undefined) return base;
     if (DOCKER_HUB_NAMES.includes(registry)) return DOCKER_HUB;
     const secure = URL.parse(`https://${registry}`);
     const plain = URL.parse(`http://${registry}`);

@@ -1,6 +1,7 @@
 import { QuayctlError } from '../base/errors.ts';
 import { dumpBody, headerOf, readBody, type HttpAnswer } from '../base/http.ts';
 import { MAX_TORRENT_BYTES } from '../metainfo/metainfo.ts';
+import { readRefusal } from './failures.ts';
 import type { TorrentAnswer } from './repository.ts';
 
 /** Every answer of a torrent service under /c1 carries it. */
@@ -40,24 +41,28 @@ export async function readTorrentAnswer(
     const bound = { maxBytes: MAX_PROGRESS_BYTES, url, what: 'its answer', signal };
     return progress(await readBody(answer, bound), headerOf(answer, 'retry-after'), url);
   }
-  await dumpBody(answer);
+  const refusal = isService ? await readRefusal(answer, url, signal) : await dumpBody(answer);
   if (status === 429) throw new QuayctlError('rate-limited', `${url.host} limits our requests for torrents`);
-  if (status === 501) return isService ? none(url, status) : { kind: 'no-service', isPassing: true };
+  if (status === 501)
+    return isService ? none(url, status, refusal?.message) : { kind: 'no-service', isPassing: true };
   if (status >= 500)
     throw new QuayctlError('unreachable', `the torrent service ${url.host} answers ${status}`);
   if (!isService) return { kind: 'no-service', isPassing: false };
   if (status === 401 || status === 403) return { kind: 'refused' };
-  if (status === 404 || status === 405) return none(url, status);
+  if (status === 404 || status === 405 || status === 406) return none(url, status, refusal?.message);
   throw new QuayctlError('protocol', `the torrent service ${url.host} answers ${status}`);
 }
 
-function none(url: URL, status: number): TorrentAnswer {
+function none(url: URL, status: number, message = ''): TorrentAnswer {
   const reasons: Readonly<Record<number, string>> = {
     404: 'knows no such blob',
     405: 'has no torrents of this repository',
+    406: 'has not made it yet',
     501: 'cannot make a torrent of it',
   };
-  return { kind: 'none', reason: `${url.host} ${reasons[status] ?? `answers ${status}`}` };
+  const why = message === '' ? '' : ` (${message})`;
+  const reason = `${url.host} ${reasons[status] ?? `answers ${status}`}${why}`;
+  return { kind: 'none', reason, isService: true };
 }
 
 /** 202: {size, hashed, etaSeconds}. */

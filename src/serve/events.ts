@@ -20,6 +20,17 @@ export type ServeEvent =
   | { readonly kind: 'hashing'; readonly digest: Digest; readonly size: number }
   | { readonly kind: 'hashed'; readonly digest: Digest; readonly size: number; readonly seconds: number }
   | { readonly kind: 'hashing-failed'; readonly digest: Digest; readonly reason: string }
+  /** A derived image (squashed, ACI) is being made of the image with that manifest. */
+  | { readonly kind: 'deriving'; readonly what: string; readonly repository: string; readonly digest: Digest }
+  | {
+      readonly kind: 'derived';
+      readonly what: string;
+      readonly repository: string;
+      readonly digest: Digest;
+      readonly size: number;
+      readonly seconds: number;
+    }
+  | { readonly kind: 'deriving-failed'; readonly digest: Digest; readonly reason: string }
   /** An announce to the embedded tracker. */
   | { readonly kind: 'announced'; readonly outcome: 'accepted' | 'refused' | 'limited' }
   | { readonly kind: 'warning'; readonly message: string }

@@ -43,6 +43,9 @@ export class Metrics {
     'hashing_failures_total',
     'Readings for piece hashes that failed',
   );
+  readonly #derived = this.#counter('derived_images_total', 'Squashed images and ACIs that were made');
+  readonly #derivedSeconds = this.#counter('deriving_seconds_total', 'Time that making them took');
+  readonly #derivingFailures = this.#counter('deriving_failures_total', 'Derived images that failed');
   readonly #announces = this.#counter('announces_total', 'Announces to the embedded tracker', 'outcome');
 
   constructor({ tracker, hashing }: MetricSources) {
@@ -78,6 +81,13 @@ export class Metrics {
         break;
       case 'hashing-failed':
         this.#hashingFailures.inc();
+        break;
+      case 'derived':
+        this.#derived.inc();
+        this.#derivedSeconds.inc(event.seconds);
+        break;
+      case 'deriving-failed':
+        this.#derivingFailures.inc();
         break;
       case 'announced':
         this.#announces.inc({ outcome: event.outcome });

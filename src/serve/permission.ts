@@ -17,8 +17,10 @@ export type Verdict =
   /** To be handed on: 401 with its challenge, 403, 404, 429. */
   | { readonly kind: 'refused'; readonly status: number; readonly headers: AnswerHeaders };
 
+export type Refusal = Verdict & { readonly kind: 'refused' };
+
 /** Statuses that are the caller's business; any other failure is the upstream's. */
-const HANDED_ON = new Set([401, 403, 404, 429]);
+export const HANDED_ON: ReadonlySet<number> = new Set([401, 403, 404, 429]);
 const HANDED_ON_HEADERS = ['www-authenticate', 'retry-after'];
 
 /** What was granted is granted again for so long without a question: one pull asks for a blob several times. */
@@ -71,7 +73,10 @@ export class Permission {
     const known = this.#answers.get(name);
     const age = performance.now() - (known?.at ?? -Infinity);
     const fresh = known?.verdict.kind === 'granted' ? FRESH_MS : this.#refusalsMs;
-    if (known !== undefined && age < fresh) return known.verdict;
+    const isDenied = (at: number): boolean => at <= (this.#deniedAt.get(caller) ?? -Infinity);
+    if (known !== undefined && age < fresh && !(known.verdict.kind === 'granted' && isDenied(known.at))) {
+      return known.verdict;
+    }
     try {
       const verdict = await ask(this.#upstream, blob, authorization, signal);
       remember(this.#answers, name, { verdict, at: performance.now() });
@@ -82,10 +87,15 @@ export class Permission {
       // Another question may have been answered meanwhile.
       const { verdict, at } = this.#answers.get(name) ?? NEVER;
       const mayStand = isQuayctlError(error, 'unreachable') && age < this.#graceMs;
-      const isDenied = at <= (this.#deniedAt.get(caller) ?? -Infinity);
-      if (mayStand && !isDenied && verdict?.kind === 'granted') return verdict;
+      if (mayStand && !isDenied(at) && verdict?.kind === 'granted') return verdict;
       throw error;
     }
+  }
+
+  /** What the upstream said to a caller's question about a manifest: a denial ends the grace for its blobs, too. */
+  noteRefusal(repository: string, authorization: string | undefined, refusal: Refusal): void {
+    if (!isDenial(refusal)) return;
+    remember(this.#deniedAt, this.#keyed(repository, authorization ?? ''), performance.now());
   }
 
   /** Without the key nobody can tell from memory, or from a dump of it, who asked. */
@@ -154,7 +164,8 @@ function byteCount(text: string, { digest }: BlobName): number {
   throw new QuayctlError('protocol', `upstream: does not tell the size of blob ${digest}`);
 }
 
-function refused(answer: UpstreamAnswer): Verdict {
+/** A refusal of the upstream's, as it is handed on. */
+export function refused(answer: UpstreamAnswer): Refusal {
   const headers = Object.entries(answer.headers).filter(([name]) => HANDED_ON_HEADERS.includes(name));
   return { kind: 'refused', status: answer.status, headers: Object.fromEntries(headers) };
 }

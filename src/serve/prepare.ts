@@ -1,14 +1,13 @@
-import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { digestOf, isDigest, type Digest } from '../image/digest.ts';
-import { MAX_MANIFEST_BYTES, parseManifest } from '../image/manifest.ts';
-import { MANIFEST_TYPES } from '../image/media-types.ts';
+import { isDigest, type Digest } from '../image/digest.ts';
 import { parseImageReference } from '../image/reference.ts';
 import type { TorrentServiceOptions } from './options.ts';
 import { HashStore } from './torrents/hash-store.ts';
 import { Hashing } from './torrents/hashing.ts';
 import { openUpstream } from './upstream/open-upstream.ts';
-import { discard, headerOf, isSuccess, type Upstream, type UpstreamAnswer } from './upstream/upstream.ts';
+import { readManifest, type FoundManifest } from './upstream/manifests.ts';
+import type { Upstream } from './upstream/upstream.ts';
 
 /** `quayctl serve prepare`: the part of the service's options that it needs. */
 export type PrepareOptions = Pick<
@@ -108,20 +107,10 @@ async function manifestOf(
   repository: string,
   selector: string,
   signal: AbortSignal,
-): Promise<ReturnType<typeof parseManifest>> {
-  const what = `${repository}${isDigest(selector) ? '@' : ':'}${selector}`;
-  const resource = { kind: 'manifest', repository, selector } as const;
-  const accept = MANIFEST_TYPES.join(', ');
-  const answer = await own.ask({ method: 'GET', resource, accept, follow: true }, signal);
-  if (!isSuccess(answer.status)) {
-    discard(answer);
-    throw refusal(answer.status, what);
-  }
-  const bytes = await bodyOf(answer, what);
-  if (isDigest(selector) && digestOf(bytes) !== selector)
-    throw new QuayctlError('verification', `upstream: the content of ${what} has another digest`);
-  const [type] = (headerOf(answer, 'content-type') ?? '').split(';');
-  return parseManifest(bytes, type?.trim());
+): Promise<FoundManifest['parsed']> {
+  const found = await readManifest(own, repository, selector, undefined, signal);
+  if ('parsed' in found) return found.parsed;
+  throw refusal(found.status, `${repository}${isDigest(selector) ? '@' : ':'}${selector}`);
 }
 
 function refusal(status: number, what: string): QuayctlError {
@@ -132,21 +121,4 @@ function refusal(status: number, what: string): QuayctlError {
     });
   }
   return new QuayctlError('unreachable', `upstream: status ${status} for ${what}`);
-}
-
-async function bodyOf({ body }: UpstreamAnswer, what: string): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  try {
-    for await (const chunk of body as AsyncIterable<Uint8Array>) {
-      length += chunk.length;
-      if (length > MAX_MANIFEST_BYTES) throw new QuayctlError('limit', `the manifest of ${what} is too long`);
-      chunks.push(chunk);
-    }
-  } catch (error) {
-    throw isQuayctlError(error)
-      ? error
-      : new QuayctlError('unreachable', `${what} broke off`, { cause: error });
-  }
-  return Buffer.concat(chunks, length);
 }

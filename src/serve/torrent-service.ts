@@ -15,11 +15,20 @@ import { namesOf } from './names.ts';
 import type { ServeListener } from './events.ts';
 import { Metrics } from './metrics.ts';
 import { Permission } from './permission.ts';
+import { AciSigner } from './aci/signer.ts';
+import { ACI_KEY_PATH, aciKeyRoute } from './routes/aci-key-route.ts';
+import { aciRoute } from './routes/aci-route.ts';
+import { aciDiscoveryRoute, isAciDiscovery } from './routes/aci-discovery-route.ts';
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
+import { c1Route } from './routes/c1.ts';
+import { squashRoute } from './routes/squash-route.ts';
 import { torrentRoute } from './routes/torrent-route.ts';
 import { webSeedRoute } from './routes/web-seed-route.ts';
+import { DerivedImages } from './derived/derived-images.ts';
+import { SourceResolver } from './derived/resolve-source.ts';
+import { DerivedStore } from './derived/derived-store.ts';
 import { Hashing } from './torrents/hashing.ts';
 import { HashStore } from './torrents/hash-store.ts';
 import { AnnounceTokens } from './tokens/announce-tokens.ts';
@@ -69,7 +78,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     metrics.listener(event);
     options.listener(event);
   };
-  const { upstream, own } = openUpstream({ ...options, listener });
+  const { upstream, own, basic } = openUpstream({ ...options, listener });
   const closing = new AbortController();
   await checkUpstream(options, upstream);
   const { secret, keys } = await loadSecrets(secretFile(options));
@@ -79,6 +88,11 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const permission = new Permission({ upstream, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs, refusalsMs: OWN_REFUSALS_MS });
   const hashing = new Hashing({ upstream, own, store, listener });
+  const resolver = new SourceResolver(upstream, permission);
+  // rkt shows its password and nothing else, whatever the registry wants.
+  const aciResolver = new SourceResolver(basic, new Permission({ upstream: basic, graceMs }));
+  const derivedStore = new DerivedStore(options.dataDirectory);
+  const derived = new DerivedImages({ upstream: basic, own, store: derivedStore, hashes: store, listener });
   const { tls, connectionsPerAddress } = options;
   const server = await listen({ ...options.listen, tls, isProxy, connectionsPerAddress }, (url) => {
     const base = given.publicUrl ?? url;
@@ -87,11 +101,19 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const tokens = new AnnounceTokens({ keys: keyRing, secret, issuer: base, announce, ttlSeconds });
     const webSeed = (blob: BlobName): string => webSeedUrl(seeds, blob, Date.now());
     const isUpstream = namesOf(upstream, options.aliases ?? [], [url, base]);
+    const torrents = { permission, secret, tokens, webSeed, isUpstream };
+    const signer = new AciSigner(secretFile(options));
+    const c1 = c1Route({
+      torrent: torrentRoute({ ...torrents, own: ownPermission, hashing }),
+      squash: squashRoute({ ...torrents, registry: upstream.hosts[0], resolver, derived }),
+      aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
+    });
     const routes: [string, Route][] = [
       ['v2', registryRoute(upstream)],
-      ['c1', torrentRoute({ permission, own: ownPermission, hashing, secret, tokens, webSeed, isUpstream })],
-      ['ws', webSeedRoute({ own, permission: ownPermission, secret, store })],
+      ['c1', c1],
+      ['ws', webSeedRoute({ own, permission: ownPermission, secret, store, derived })],
       ['.well-known', keySetRoute(tokens)],
+      [ACI_KEY_PATH, aciKeyRoute(signer)],
       ['metrics', metrics.route],
       ['healthz', healthRoute],
       ['readyz', readyRoute(upstream)],
@@ -100,7 +122,15 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       tracker = new Tracker({ tokens, listener, limit: options.announceLimit });
       routes.push(['announce', tracker.announceRoute], ['scrape', tracker.scrapeRoute]);
     }
-    return router({ routes: new Map(routes), listener, clientOf, closing: closing.signal });
+    const names = [...upstream.hosts, ...(options.aliases ?? []), new URL(base).host];
+    const discovery = aciDiscoveryRoute({ names, publicUrl: base });
+    return router({
+      routes: new Map(routes),
+      routeByQuery: (exchange) => (isAciDiscovery(exchange) ? discovery : undefined),
+      listener,
+      clientOf,
+      closing: closing.signal,
+    });
   });
   listener({ kind: 'listening', url: server.url, upstream: options.upstream });
 
@@ -109,6 +139,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     closing.abort();
     await server.close();
     hashing.close();
+    derived.close();
     tracker?.close();
     listener({ kind: 'stopped' });
   };

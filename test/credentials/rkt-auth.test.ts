@@ -83,6 +83,34 @@ test('rkt config: what a real rkt prints is read, other kinds and aws passed ove
   assert.equal(await userOf(store, 'docker.io'), 'du');
 });
 
+test('rkt auth.d for ACIs: the kind auth alone, by the exact host of the URL; aws is a clear error', async (t) => {
+  const directory = await tempDirectory(t);
+  await writeJson(join(directory, 'auth.d/a.json'), basic('me', 'quay.io', 'quay.io:443'));
+  await writeJson(join(directory, 'auth.d/b.json'), oauth('tok.example'));
+  await writeJson(join(directory, 'auth.d/c.json'), dockerAuth('docker', 'hub.example'));
+  const keys = { accessKeyID: 'a', secretAccessKey: 's3cret', awsRegion: 'r' };
+  const aws = { ...basic('x', 's3.example'), type: 'aws', credentials: keys };
+  await writeJson(join(directory, 'auth.d/d.json'), aws);
+  const store = new RktAuth([directory], {});
+  const kindFor = async (host: string): Promise<string | undefined> =>
+    (await store.findForAci(host, signal))?.kind;
+  assert.equal(await kindFor('quay.io'), 'basic');
+  assert.equal(await kindFor('quay.io:443'), 'basic');
+  assert.equal(await kindFor('tok.example'), 'registry-token');
+  for (const other of ['quay.io:8443', 'QUAY.io', 'sub.quay.io', 'hub.example', 'docker.io']) {
+    assert.equal(await kindFor(other), undefined, other);
+  }
+  await assert.rejects(store.findForAci('s3.example', signal), failsWith('credentials', /of the type aws$/));
+});
+
+test('rkt auth.d: a domain that one directory names twice is an error, as with rkt', async (t) => {
+  const directory = await tempDirectory(t);
+  await writeJson(join(directory, 'auth.d/a.json'), basic('one', 'quay.io'));
+  await writeJson(join(directory, 'auth.d/b.json'), oauth('quay.io'));
+  const search = new RktAuth([directory], {}).findForAci('other.example', signal);
+  await assert.rejects(search, failsWith('credentials', /names quay\.io twice$/));
+});
+
 const BROKEN: readonly (readonly [name: string, text: string, pattern: RegExp])[] = [
   ['no JSON', '{"s3cret"', /bad.json is not valid JSON$/],
   ['another kind', '{"rktKind":"paths","rktVersion":"v1"}', /bad.json is no rkt auth configuration/],
@@ -90,6 +118,13 @@ const BROKEN: readonly (readonly [name: string, text: string, pattern: RegExp])[
   [
     'an unknown type',
     '{"rktKind":"auth","rktVersion":"v1","domains":["quay.io"],"type":"digest","credentials":{"password":"s3cret"}}',
+    /an entry without usable credentials$/,
+  ],
+  ['no domains', JSON.stringify({ ...basic('s3cret'), domains: [] }), /bad.json names no domains$/],
+  ['a domain that is no text', JSON.stringify({ ...basic('s3cret'), domains: [7] }), /names no domains$/],
+  [
+    'an empty token',
+    '{"rktKind":"auth","rktVersion":"v1","domains":["other.example"],"type":"oauth","credentials":{"token":""}}',
     /an entry without usable credentials$/,
   ],
   [

@@ -62,7 +62,7 @@ describe('the published package', () => {
     assert.ok(best < HELP_MS, `--help takes ${best} ms`);
   });
 
-  test('pulls an image from its own service', async (t) => {
+  test('pulls an image from its own service, as layers and as an ACI', async (t) => {
     const layout = await TestLayout.create(await tempDirectory(t));
     await layout.addImage({ layers: [randomLayer(2_000_000, 'a'), randomLayer(1000, 'b')] }, 'team/app:1.0');
     const server = await quayctlNode(t, { program });
@@ -72,6 +72,8 @@ describe('the published package', () => {
       `oci:${layout.directory}`,
       '--listen',
       '127.0.0.1:0',
+      '--alias',
+      'quay.example',
     ]);
     const [, host] = await service.waitFor(/^http:\/\/(\S+)$/m);
     const node = await quayctlNode(t, { program });
@@ -79,6 +81,10 @@ describe('the published package', () => {
     assert.equal(pulled.code, 0, pulled.stderr);
     const receipt = JSON.parse(pulled.stdout) as { total: { size: number; fromRegistry: number } };
     assert.equal(receipt.total.fromRegistry, receipt.total.size);
+    // An ACI and its signature: the libraries that only rkt's users need are inside, too.
+    const image = ['quay.example/team/app:1.0', '--torrent-service', `http://${host}`];
+    const seeded = await node.run(['rkt', 'torrent', 'seed', ...image, '--duration', '1s', '--json']);
+    assert.equal(seeded.code, 0, seeded.stderr);
     const stopped = await service.kill('SIGTERM');
     assert.equal(stopped.signal, null);
   });

@@ -3,7 +3,7 @@ import { createReadStream, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { QuayctlError } from '../../src/base/errors.ts';
-import type { BlobFeed, LoadOptions } from '../../src/engines/engine.ts';
+import type { FileFeed, LoadOptions } from '../../src/engines/engine.ts';
 import { parseImageConfig } from '../../src/image/config.ts';
 import type { Digest } from '../../src/image/digest.ts';
 import { parseManifest, type ManifestDocument, type RunnableImage } from '../../src/image/manifest.ts';
@@ -42,7 +42,7 @@ async function documentOf(layout: TestLayout, described: BuiltDescriptor): Promi
 }
 
 /** Blobs as the pull gives them out; which are ready is the test's to say. */
-export class TestFeed implements BlobFeed {
+export class TestFeed implements FileFeed {
   readonly #layout: TestLayout;
   readonly #held = new Map<Digest, PromiseWithResolvers<void>>();
   /** What was read, in order. */
@@ -53,7 +53,12 @@ export class TestFeed implements BlobFeed {
   /** @param held are not ready yet */
   constructor(layout: TestLayout, held: readonly Digest[] = []) {
     this.#layout = layout;
-    for (const digest of held) this.#held.set(digest, Promise.withResolvers<void>());
+    for (const digest of held) {
+      const arrival = Promise.withResolvers<void>();
+      // It may fail before the engine looks for it.
+      arrival.promise.catch(() => undefined);
+      this.#held.set(digest, arrival);
+    }
   }
 
   arrive(digest: Digest): void {
@@ -80,6 +85,12 @@ export class TestFeed implements BlobFeed {
 
   async ready(digest: Digest): Promise<void> {
     await this.#held.get(digest)?.promise;
+  }
+
+  file(digest: Digest): string {
+    this.streamed.push(digest);
+    this.#onStream(digest);
+    return this.#layout.blobPath(digest);
   }
 
   stream(digest: Digest): Promise<Readable> {

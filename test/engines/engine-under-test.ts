@@ -3,7 +3,8 @@ import type { TestContext } from 'node:test';
 import type { Engine, LoadedImage, LoadOptions } from '../../src/engines/engine.ts';
 import type { RunnableImage } from '../../src/image/manifest.ts';
 import type { Output } from '../helpers/processes.ts';
-import { loadOptions, type TestFeed } from './engine-images.ts';
+import { fourLayers, layerDigests, loadOptions, newLayout, TestFeed } from './engine-images.ts';
+import type { AnyEngine, SampleImage } from './every-engine.suite.ts';
 
 /** A real engine as the suite sees it. */
 export interface EngineUnderTest {
@@ -19,7 +20,7 @@ export interface EngineUnderTest {
 }
 
 /** An engine with the questions that the suite asks of it, by its own command line. */
-export class Examined {
+export class Examined implements AnyEngine<RunnableImage> {
   readonly #under: EngineUnderTest;
 
   constructor(under: EngineUnderTest) {
@@ -44,6 +45,19 @@ export class Examined {
 
   async load(image: RunnableImage, feed: TestFeed, more: Partial<LoadOptions> = {}): Promise<LoadedImage> {
     return (await this.open()).load(image, feed, loadOptions(image, more));
+  }
+
+  async sample(t: TestContext, seed: string): Promise<SampleImage<RunnableImage>> {
+    const layout = await newLayout(t);
+    const image = await fourLayers(layout, seed);
+    return {
+      image,
+      id: image.manifest.config.digest,
+      name: `quay.example/team/${seed}:1`,
+      blobs: layerDigests(image),
+      feed: (held) => new TestFeed(layout, held),
+      options: (more) => loadOptions(image, more),
+    };
   }
 
   /** The image that a name stands for. */

@@ -1,10 +1,11 @@
 import { after, before, test, type TestContext } from 'node:test';
 import type { Scope } from '../helpers/processes.ts';
 import { Examined, type EngineUnderTest } from './engine-under-test.ts';
-import { failedLoads } from './failed-loads.suite.ts';
+import { everyEngine } from './every-engine.suite.ts';
 import { loads } from './loads.suite.ts';
+import { wrongLayers } from './wrong-layers.suite.ts';
 
-/** What holds for every engine. */
+/** What holds for every engine of OCI and Docker images. */
 export function engineSuite(
   label: string,
   skip: string | false,
@@ -24,6 +25,7 @@ export function engineSuite(
   const holds = (name: string, body: (engine: Examined, t: TestContext) => Promise<void>): void => {
     test(`${label}: ${name}`, { skip, timeout: 120_000 }, (t) => body(engine, t));
   };
+  everyEngine(holds);
   loads(holds);
-  failedLoads(holds);
+  wrongLayers(holds);
 }

@@ -18,15 +18,6 @@ import type { Holds } from './engine-under-test.ts';
 
 /** Images of every kind get into the engine whole. */
 export function loads(holds: Holds): void {
-  holds('its platform is this machine', async (engine) => {
-    const opened = await engine.open();
-    const platform = await opened.platform(NEVER);
-    assert.deepEqual(platform, {
-      os: 'linux',
-      architecture: process.arch === 'x64' ? 'amd64' : process.arch,
-    });
-  });
-
   for (const format of ['oci', 'docker'] as const) {
     holds(`a small image gets its name and keeps its ID (${format})`, async (engine, t) => {
       const layout = await newLayout(t);
@@ -206,13 +197,6 @@ export function loads(holds: Holds): void {
       built.config.digest,
     );
     assert.equal(stdout.trim().replace(/^sha256:/, ''), `${built.config.digest.slice(7)} []`);
-  });
-
-  holds('two loads of one image at the same time both succeed', async (engine, t) => {
-    const layout = await newLayout(t);
-    const image = await fourLayers(layout, 'both');
-    await Promise.all([engine.load(image, new TestFeed(layout)), engine.load(image, new TestFeed(layout))]);
-    assert.equal(await engine.imageId('quay.example/team/both:1'), image.manifest.config.digest);
   });
 }
 

@@ -13,11 +13,12 @@ export interface TestServer {
   readonly requests: readonly IncomingMessage[];
 }
 
-/** A server that answers whatever a test wants, wrong things too; loopback, the kernel's port. */
+/** A server that answers whatever a test wants, wrong things too; loopback, and by default the kernel's port. */
 export async function startServer(
   scope: Scope,
   handler: (request: IncomingMessage, response: ServerResponse) => void,
   tls?: TestCertificate,
+  { address, port }: { readonly address: string; readonly port: number } = { address: '127.0.0.1', port: 0 },
 ): Promise<TestServer> {
   const requests: IncomingMessage[] = [];
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
@@ -28,12 +29,12 @@ export async function startServer(
     tls === undefined
       ? createServer(listener)
       : createTlsServer({ cert: tls.certificatePem, key: tls.keyPem }, listener);
-  server.listen(0, '127.0.0.1');
+  server.listen(port, address);
   await once(server, 'listening');
   scope.after(() => {
     server.closeAllConnections();
     server.close();
   });
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const host = `${address}:${(server.address() as AddressInfo).port}`;
   return { host, url: `${tls === undefined ? 'http' : 'https'}://${host}`, requests };
 }

@@ -12,6 +12,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   docker: 'docker.io',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
+  gpg: 'gnupg',
+  gpgconf: 'gnupg',
   'gnome-keyring-daemon': 'gnome-keyring',
   htpasswd: 'apache2-utils',
   ip: 'iproute2',
@@ -23,6 +25,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'transmission-daemon': 'transmission-daemon',
   'transmission-show': 'transmission-cli',
   umoci: 'umoci',
+  unshare: 'util-linux',
+  xz: 'xz-utils',
   zstd: 'zstd',
 };
 

@@ -8,6 +8,8 @@ export interface NodeOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Another program than the checkout's `bin/quayctl`, e.g. an installed one. */
   readonly program?: string;
+  /** What starts it, e.g. in other namespaces: a command that takes another one behind it. */
+  readonly launcher?: readonly string[];
 }
 
 /** One machine in the eyes of quayctl: its own home, store, data, credentials and working directory. */
@@ -55,8 +57,9 @@ export async function quayctlNode(scope: Scope, options: NodeOptions = {}): Prom
   };
 
   const start = (args: readonly string[], at: RunOptions = {}): RunningProcess => {
-    const program = options.program ?? CHECKOUT_PROGRAM;
-    const process_ = startProcess(process.execPath, [program, ...args], {
+    const { program = CHECKOUT_PROGRAM, launcher = [] } = options;
+    const [command = '', ...rest] = [...launcher, process.execPath, program, ...args];
+    const process_ = startProcess(command, rest, {
       cwd: at.cwd ?? folders.cwd,
       env: { ...env, ...at.env },
       ...(at.input === undefined ? {} : { input: at.input }),

@@ -16,6 +16,7 @@ import { tempDirectory } from '../helpers/temp.ts';
 const KI = 1024;
 const NAME = 'ab'.repeat(32);
 const DIGEST = digestOf(Buffer.from('blob'));
+const IMAGE_ID = `sha512-${'0f'.repeat(32)}`;
 const TRACKER = 'https://service.example/announce?jwt=s3cret.t0ken';
 const SECOND = 'udp://joe:s3cret@tracker.example:6969/announce';
 const SEED = 'https://service.example/seed/blob?signature=s3cret';
@@ -35,6 +36,7 @@ function ours(): Uint8Array {
     createdBy: 'quayctl',
     creationDate: 1_700_000_000,
     digest: DIGEST,
+    imageId: IMAGE_ID,
   });
 }
 
@@ -69,6 +71,7 @@ test('a torrent of ours reads back whole', () => {
   assert.deepEqual(metainfo.announce, [TRACKER, SECOND]);
   assert.deepEqual(metainfo.urlList, [SEED]);
   assert.equal(metainfo.digest, DIGEST);
+  assert.equal(metainfo.imageId, IMAGE_ID);
   assert.deepEqual(Buffer.from(metainfo.infoBytes), Buffer.from(encodeBencode(INFO)));
 });
 
@@ -78,6 +81,7 @@ test('what is kept on disk has the same info hash, tracker and digest, and no se
   const [before, after] = [decodeTorrent(full), decodeTorrent(kept)];
   assert.equal(after.infoHash, before.infoHash);
   assert.equal(after.digest, DIGEST);
+  assert.equal(after.imageId, IMAGE_ID);
   assert.deepEqual(after.announce, [
     'https://service.example/announce',
     'udp://tracker.example:6969/announce',
@@ -169,6 +173,11 @@ describe('what is refused', () => {
     ['too many web seeds', torrent(INFO, { 'url-list': Array<string>(51).fill(SEED) }), 'limit'],
     ['quayctl that is a text', torrent(INFO, { quayctl: DIGEST }), 'protocol'],
     ['a digest that is none', torrent(INFO, { quayctl: { digest: 'x' } }), 'protocol'],
+    [
+      'an image ID that is none',
+      torrent(INFO, { quayctl: { imageID: `sha512-${'0f'.repeat(64)}` } }),
+      'protocol',
+    ],
     ['sha512', torrent(INFO, { quayctl: { digest: `sha512:${'a'.repeat(128)}` } }), 'unsupported'],
     ['unsorted keys', Buffer.from('d4:infod4:name1:x6:lengthi1eee'), 'protocol'],
     ['a nesting bomb', Buffer.from(`d4:info${'d1:a'.repeat(100_000)}`), 'limit'],

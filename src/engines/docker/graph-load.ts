@@ -1,7 +1,7 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
 import type { BlobFeed, LoadOptions } from '../engine.ts';
-import { Arrivals } from './arrivals.ts';
+import { Arrivals } from '../arrivals.ts';
 import type { ArchivePart } from './archive.ts';
 import type { DockerClient } from './client.ts';
 import { comeback } from './comeback.ts';

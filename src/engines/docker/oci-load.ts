@@ -3,7 +3,7 @@ import { blobPath } from '../../image/layout.ts';
 import { digestHex, type Digest } from '../../image/digest.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
 import type { BlobFeed, LoadedImage, LoadOptions } from '../engine.ts';
-import { Arrivals } from './arrivals.ts';
+import { Arrivals } from '../arrivals.ts';
 import type { ArchivePart } from './archive.ts';
 import type { DockerClient } from './client.ts';
 import { comeback } from './comeback.ts';

@@ -12,13 +12,15 @@ const BUSY_SECONDS = '5';
 export interface RouterOptions {
   /** By the first component of the path: `v2`, `c1`, `announce`. */
   readonly routes: ReadonlyMap<string, Route>;
+  /** Looked at first: a route for what is asked by query, whatever the path. */
+  readonly routeByQuery?: (exchange: Exchange) => Route | undefined;
   readonly listener: ServeListener;
   readonly clientOf: (request: IncomingMessage) => string;
   readonly closing: AbortSignal;
 }
 
 /** Gives every request to its route, and turns what the route throws into an answer. */
-export function router({ routes, listener, clientOf, closing }: RouterOptions) {
+export function router({ routes, routeByQuery, listener, clientOf, closing }: RouterOptions) {
   return (request: IncomingMessage, response: ServerResponse): void => {
     const startedAt = performance.now();
     const left = new AbortController();
@@ -53,21 +55,16 @@ export function router({ routes, listener, clientOf, closing }: RouterOptions) {
       signal: left.signal,
       closing,
     };
-    void answer(exchange, routes, listener);
+    void answer(exchange, routeByQuery?.(exchange) ?? routes.get(components[0] ?? ''), listener);
   };
 }
 
-async function answer(
-  exchange: Exchange,
-  routes: RouterOptions['routes'],
-  listener: ServeListener,
-): Promise<void> {
+async function answer(exchange: Exchange, route: Route | undefined, listener: ServeListener): Promise<void> {
   const { request, response, components } = exchange;
   try {
     response.setHeader('x-content-type-options', 'nosniff');
     if (components[0] === 'c1') response.setHeader('quay-torrent', '1');
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuseMethod(exchange);
-    const route = routes.get(components[0] ?? '');
     if (route === undefined) return refuse(exchange, 404, 'UNSUPPORTED', 'no such path');
     await route(exchange);
   } catch (error) {
@@ -88,6 +85,8 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   unauthorized: 403,
   'not-found': 404,
   limit: 503,
+  'disk-full': 503,
+  unsupported: 501,
   unreachable: 502,
   protocol: 502,
   verification: 502,

@@ -1,6 +1,8 @@
+import type { DerivedImages } from '../derived/derived-images.ts';
 import { contentRange, wantedRange } from '../http/range.ts';
 import { passThrough, refuse, send, type Exchange, type Route } from '../http/exchange.ts';
 import { blobName } from '../http/path.ts';
+import { sendFile } from '../http/send-file.ts';
 import type { Permission } from '../permission.ts';
 import type { HashStore } from '../torrents/hash-store.ts';
 import type { Secret } from '../torrents/secret.ts';
@@ -20,7 +22,11 @@ export interface WebSeedRouteOptions {
   readonly permission: Permission;
   readonly secret: Secret;
   readonly store: HashStore;
+  /** Squashed images and ACIs, which no registry has. */
+  readonly derived: Pick<DerivedImages, 'find'>;
 }
+
+const OCTETS = { 'content-type': 'application/octet-stream' };
 
 /** `/ws/REPO/blobs/DIGEST?expires=...&signature=...`: one blob for a client that knows nothing but its .torrent. */
 export function webSeedRoute(options: WebSeedRouteOptions): Route {
@@ -35,6 +41,8 @@ export function webSeedRoute(options: WebSeedRouteOptions): Route {
         'not signed by this service, or expired: ask for the torrent again',
       );
     }
+    const derived = await options.derived.find(blob.digest);
+    if (derived !== undefined) return sendFile(exchange, derived, OCTETS);
     const length = await lengthOf(options, blob, exchange.signal);
     if (length === undefined)
       return refuse(exchange, 404, 'BLOB_UNKNOWN', 'the registry has no such blob for us');

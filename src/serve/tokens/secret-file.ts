@@ -39,6 +39,23 @@ export async function loadSecrets(path: string): Promise<Secrets> {
 }
 
 /**
+ * The OpenPGP key that signs ACIs, armored; made and added where there is none. Replicas come to have the same.
+ * @param make its making takes a second or so, which a service that makes no ACIs does not spend
+ * @throws QuayctlError `store`
+ */
+export async function loadOpenPgpKey(path: string, make: () => Promise<string>): Promise<string> {
+  return onFile(path, async () => {
+    const known = openPgpKey(await read(path));
+    if (known !== undefined) return known;
+    const made = await make();
+    await change(path, (content) =>
+      Promise.resolve(openPgpKey(content) === undefined ? { ...content, openpgp: made } : content),
+    );
+    return openPgpKey(await read(path)) ?? made;
+  });
+}
+
+/**
  * Adds a signing key, which running services take up by themselves.
  * @returns the new key
  * @throws QuayctlError `store`
@@ -96,6 +113,11 @@ function parse({ version, hmac, keys }: JsonObject): Secrets {
     throw new QuayctlError('store', `not {"version":1,"hmac":"<${SECRET_BYTES} bytes in base64url>"}`);
   }
   return { secret: new Secret(key), keys: parseSigningKeys(keys) };
+}
+
+function openPgpKey(content: JsonObject | undefined): string | undefined {
+  const key = content?.['openpgp'];
+  return typeof key === 'string' ? key : undefined;
 }
 
 async function onFile<T>(path: string, work: () => Promise<T>): Promise<T> {

@@ -8,13 +8,15 @@ export interface TorrentSurroundings {
   /** Tracker URL, with the caller's token. */
   readonly announce: (infoHash: InfoHash) => Promise<string>;
   readonly webSeeds: readonly string[];
+  /** Of an ACI. */
+  readonly imageId?: string | undefined;
 }
 
 /** The .torrent of a blob (protocol.md, "Info dictionary"): the same for all replicas, but for what stands around it. */
 export async function makeTorrent(
   secret: Secret,
   { digest, length, pieces, made }: PieceHashes,
-  { announce, webSeeds }: TorrentSurroundings,
+  { announce, webSeeds, imageId }: TorrentSurroundings,
 ): Promise<Uint8Array> {
   const info = buildInfo({ name: secret.torrentName(digest), length, pieces });
   return encodeTorrent(info, {
@@ -23,5 +25,6 @@ export async function makeTorrent(
     createdBy: 'quayctl',
     creationDate: made,
     digest,
+    ...(imageId === undefined ? {} : { imageId }),
   });
 }

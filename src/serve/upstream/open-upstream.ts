@@ -1,4 +1,5 @@
 import { upstreamPlace, type TorrentServiceOptions } from '../options.ts';
+import { BasicUpstream } from './basic-upstream.ts';
 import { LayoutUpstream } from './layout-upstream.ts';
 import { OwnReader } from './own-reader.ts';
 import { RegistryUpstream } from './registry-upstream.ts';
@@ -8,6 +9,8 @@ import type { Upstream } from './upstream.ts';
 export interface OpenUpstream {
   readonly upstream: Upstream;
   readonly own: Upstream;
+  /** As `upstream`, for callers who can show a password only. */
+  readonly basic: Upstream;
 }
 
 /** @throws QuayctlError `usage` */
@@ -19,13 +22,11 @@ export function openUpstream(
   const place = upstreamPlace(options);
   if (place.kind === 'layout') {
     const upstream = new LayoutUpstream(place.directory, onWarning);
-    return { upstream, own: upstream };
+    return { upstream, own: upstream, basic: upstream };
   }
   const upstream = new RegistryUpstream(place.origin, http);
   const credential = ownCredential ?? (() => Promise.resolve(undefined));
   const registry = upstream.hosts[0] ?? place.origin.host;
-  return {
-    upstream,
-    own: new OwnReader({ upstream, registry, origin: place.origin, credential, http, insecure, onWarning }),
-  };
+  const reading = { upstream, registry, origin: place.origin, http, insecure, onWarning };
+  return { upstream, own: new OwnReader({ ...reading, credential }), basic: new BasicUpstream(reading) };
 }

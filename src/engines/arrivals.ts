@@ -1,5 +1,5 @@
-import type { Digest } from '../../image/digest.ts';
-import type { BlobFeed } from '../engine.ts';
+import type { Digest } from '../image/digest.ts';
+import type { BlobFeed } from './engine.ts';
 
 /** Which of an image's layers are committed by now. One failure ends every wait. */
 export class Arrivals {
@@ -8,7 +8,7 @@ export class Arrivals {
   readonly #failed: Promise<never>;
 
   /** @param wanted from this index on; the layers before it are not waited for */
-  constructor(layers: readonly { readonly digest: Digest }[], wanted: number, feed: BlobFeed) {
+  constructor(layers: readonly { readonly digest: Digest }[], wanted: number, feed: Pick<BlobFeed, 'ready'>) {
     this.#ready = layers.map((_, at) => at < wanted);
     this.#waits = layers.map(async ({ digest }, at) => {
       if (at < wanted) return;
@@ -32,6 +32,11 @@ export class Arrivals {
     } finally {
       signal.removeEventListener('abort', abort);
     }
+  }
+
+  /** Waits for all of them. Rejects as `until` does. */
+  async all(signal: AbortSignal): Promise<void> {
+    for (const at of this.#waits.keys()) await this.until(at, signal);
   }
 
   /** The end (exclusive) of the run of ready layers that begins at `at`. */

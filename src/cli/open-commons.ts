@@ -1,0 +1,73 @@
+import { resolve } from 'node:path';
+import { Http } from '../base/http.ts';
+import { createRateLimiter } from '../base/rate-limiter.ts';
+import { redact } from '../base/redact.ts';
+import type { Listener } from '../pull/events.ts';
+import type { World } from '../pull/world.ts';
+import { openStore } from '../store/open-store.ts';
+import type { SwarmClient, SwarmClientOptions } from '../swarm/swarm-client.ts';
+import type { TorrentFlags } from './flags.ts';
+import { CERTS_DIRECTORY } from './paths.ts';
+import { xdgDirectory, type Session } from './session.ts';
+
+/** What every torrent command opens, whatever kind of image it is about. */
+export interface Commons extends Pick<World, 'store' | 'swarm' | 'downloadLimiter' | 'listener'> {
+  readonly http: Http;
+  readonly warn: (message: string) => void;
+  readonly close: () => Promise<void>;
+}
+
+/** Nothing is asked of the network yet. @throws QuayctlError `store` */
+export async function openCommons(
+  flags: TorrentFlags,
+  listener: Listener,
+  session: Session,
+): Promise<Commons> {
+  const http = new Http({
+    env: session.env,
+    certsDirectory: CERTS_DIRECTORY,
+    onExchange: (message) => listener({ kind: 'debug', message }),
+  });
+  const store = await openStore(storeDirectory(flags.store, session));
+  const downloadLimiter = createRateLimiter(flags.downloadRate);
+  const uploadLimiter = createRateLimiter(flags.uploadRate);
+  let client: Promise<SwarmClient> | undefined;
+  return {
+    http,
+    store,
+    downloadLimiter,
+    listener,
+    warn: (message) => listener({ kind: 'warning', message }),
+    swarm: () => (client ??= openSwarm(flags, { http, downloadLimiter, uploadLimiter }, listener)),
+    close: async () => {
+      await (await client)?.close();
+      await http.close();
+      await store.close();
+    },
+  };
+}
+
+/** `--store`, QUAYCTL_STORE, `$XDG_CACHE_HOME/quayctl`. */
+export function storeDirectory(given: string | undefined, session: Session): string {
+  return resolve(given ?? xdgDirectory(session, 'XDG_CACHE_HOME', '.cache'));
+}
+
+/** Loaded at the first torrent. */
+async function openSwarm(
+  flags: TorrentFlags,
+  shared: Pick<SwarmClientOptions, 'http' | 'downloadLimiter' | 'uploadLimiter'>,
+  listener: Listener,
+): Promise<SwarmClient> {
+  const { openSwarmClient } = await import('../swarm/open-swarm-client.ts');
+  return openSwarmClient({
+    lowerPort: flags.ports.lower,
+    upperPort: flags.ports.upper,
+    portRangeStrict: flags.ports.given,
+    ...(flags.announceIp === undefined ? {} : { announceIp: flags.announceIp }),
+    encryptionMode: flags.encryptionMode,
+    connectionsPerSecond: flags.connectionsPerSecond,
+    ...shared,
+    onWarning: (message) => listener({ kind: 'warning', message: redact(message) }),
+    onDebug: (message) => listener({ kind: 'debug', message: redact(message) }),
+  });
+}

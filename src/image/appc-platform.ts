@@ -1,0 +1,36 @@
+import { QuayctlError } from '../base/errors.ts';
+import { formatPlatform, type Platform } from './platform.ts';
+
+/** appc spec, "os, arch": what rkt takes for Linux, and Go's words for the same. */
+const ARCHITECTURES: readonly (readonly [arch: string, platform: Omit<Platform, 'os'>])[] = [
+  ['amd64', { architecture: 'amd64' }],
+  ['i386', { architecture: '386' }],
+  ['aarch64', { architecture: 'arm64' }],
+  ['armv6l', { architecture: 'arm', variant: 'v6' }],
+  ['armv7l', { architecture: 'arm', variant: 'v7' }],
+  ['ppc64', { architecture: 'ppc64' }],
+  ['ppc64le', { architecture: 'ppc64le' }],
+  ['s390x', { architecture: 's390x' }],
+];
+
+/** The labels `os` and `arch` of an ACI. */
+export interface AppcPlatform {
+  readonly os: string;
+  readonly arch: string;
+}
+
+/** @throws QuayctlError `unsupported` where appc has no word for it */
+export function appcPlatform(platform: Platform): AppcPlatform {
+  const { os, architecture, variant } = platform;
+  const candidates = ARCHITECTURES.filter(([, known]) => known.architecture === architecture);
+  // Variants that appc does not tell apart (arm/v5, amd64/v3) go by the first word for their architecture.
+  const [arch] = candidates.find(([, known]) => known.variant === variant) ?? candidates[0] ?? [];
+  if (os === 'linux' && arch !== undefined) return { os, arch };
+  throw new QuayctlError('unsupported', `rkt runs no images for ${formatPlatform(platform)}`);
+}
+
+/** The platform of an index that labels ask for; undefined for what rkt refuses. */
+export function platformOfAppc({ os, arch }: AppcPlatform): Platform | undefined {
+  const platform = ARCHITECTURES.find(([name]) => name === arch)?.[1];
+  return os === 'linux' && platform !== undefined ? { os, ...platform } : undefined;
+}

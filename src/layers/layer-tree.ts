@@ -1,0 +1,133 @@
+import { QuayctlError } from '../base/errors.ts';
+import type { Budget } from './budget.ts';
+import { byteString, shown, type ByteString, type Entry } from './entry.ts';
+import { metadataOf, ownCopy } from './metadata.ts';
+import { emptyTree, TreeNode, type Inode } from './tree.ts';
+
+/** OCI image-spec layer.md, "Whiteouts". */
+const WHITEOUT = '.wh.';
+const OPAQUE = '.wh..wh..opq';
+/** Of AUFS, for itself: `.wh..wh.plnk`, `.wh..wh.aufs`. */
+const AUFS_OWN = '.wh..wh.';
+/** The other spelling of the same: overlayfs's own notes, as they lie on a disk. */
+const OVERLAY_OPAQUE = 'trusted.overlay.opaque';
+
+/**
+ * One layer's tree, as an extractor makes it of the entries in their order, where a later one replaces an earlier one;
+ * what it takes away from the layers below is noted in it. Entries are read with the eyes of Docker (moby
+ * pkg/archive), but for what is hostile: nothing is written through a symbolic link.
+ */
+export class LayerTree {
+  readonly root = emptyTree();
+  readonly #layer: number;
+  readonly #lower: TreeNode;
+  readonly #budget: Budget;
+
+  /** @param lower the merged layers below, where hard links may lead */
+  constructor(layer: number, lower: TreeNode, budget: Budget) {
+    this.#layer = layer;
+    this.#lower = lower;
+    this.#budget = budget;
+  }
+
+  /**
+   * @param entry its number in the layer
+   * @throws QuayctlError `protocol`, `limit`
+   */
+  add(header: Entry, entry: number): void {
+    this.#budget.spend(header);
+    if (header.path === '') return this.#setRoot(header, entry);
+    const slash = header.path.lastIndexOf('/');
+    const parent = this.#directory(header.path.slice(0, Math.max(0, slash)));
+    const name = header.path.slice(slash + 1);
+    if (name === OPAQUE) parent.hidesLower = true;
+    else if (name.startsWith(AUFS_OWN)) return;
+    else if (name.startsWith(WHITEOUT)) this.#hide(parent, name.slice(WHITEOUT.length));
+    else if (isOverlayWhiteout(header)) clear(this.#hide(parent, name));
+    else if (header.type === 'hardlink') this.#link(parent, name, header);
+    else this.#put(parent, name, header, entry);
+  }
+
+  #setRoot(header: Entry, entry: number): void {
+    if (header.type !== 'directory') throw new QuayctlError('protocol', 'the root is no directory');
+    this.root.inode = this.#inode(header, entry);
+  }
+
+  /** The directory of that path, made on the way where no entry spoke of it. */
+  #directory(path: ByteString): TreeNode {
+    let node = this.root;
+    for (const name of path === '' ? [] : path.split('/')) {
+      node = this.#child(node, name);
+      if (node.isWhiteout) node.children = new Map();
+      if (!node.isDirectory) {
+        throw new QuayctlError('protocol', `an entry lies under ${shown(node.path)}, which is no directory`);
+      }
+    }
+    return node;
+  }
+
+  #child(parent: TreeNode, name: ByteString): TreeNode {
+    const known = parent.children?.get(name);
+    if (known !== undefined) return known;
+    this.#budget.node();
+    const child = new TreeNode(ownCopy(name), parent);
+    parent.children?.set(child.name, child);
+    return child;
+  }
+
+  #hide(parent: TreeNode, name: ByteString): TreeNode {
+    if (name === '' || name === '.' || name === '..') {
+      throw new QuayctlError('protocol', `a whiteout of ${shown(name)}`);
+    }
+    const node = this.#child(parent, name);
+    node.hidesLower = true;
+    return node;
+  }
+
+  #put(parent: TreeNode, name: ByteString, header: Entry, entry: number): void {
+    const node = this.#child(parent, name);
+    node.inode = this.#inode(header, entry);
+    if (header.type !== 'directory') node.children = undefined;
+    else node.children ??= new Map();
+    if (isOverlayOpaque(header)) node.hidesLower = true;
+  }
+
+  /** A link into a layer below is a name of that file as it is; one within the layer sets what its header says. */
+  #link(parent: TreeNode, name: ByteString, header: Entry): void {
+    const target = this.root.find(header.linkPath) ?? this.#lower.find(header.linkPath);
+    if (target?.isDirectory === true) throw wrongLink(header, 'is a directory');
+    if (target?.inode === undefined || header.path === header.linkPath)
+      throw wrongLink(header, 'is not there');
+    const { inode } = target;
+    inode.isLinked = true;
+    if (inode.layer === this.#layer) inode.relinks = [...inode.relinks, header];
+    const node = this.#child(parent, name);
+    node.inode = inode;
+    node.children = undefined;
+  }
+
+  #inode(header: Entry, entry: number): Inode {
+    const metadata = header.type === 'file' ? undefined : metadataOf(header);
+    return { layer: this.#layer, entry, metadata, relinks: NONE, isLinked: false, first: undefined };
+  }
+}
+
+const NONE: readonly Entry[] = [];
+
+function wrongLink({ path, linkPath }: Entry, why: string): QuayctlError {
+  return new QuayctlError('protocol', `${shown(path)} is a hard link to ${shown(linkPath)}, which ${why}`);
+}
+
+function clear(node: TreeNode): void {
+  node.inode = undefined;
+  node.children = undefined;
+}
+
+function isOverlayWhiteout({ type, device }: Entry): boolean {
+  return type === 'char-device' && device?.major === 0 && device.minor === 0;
+}
+
+function isOverlayOpaque({ xattrs }: Entry): boolean {
+  const value = xattrs.get(OVERLAY_OPAQUE);
+  return value !== undefined && byteString(value) === 'y';
+}

@@ -1,0 +1,75 @@
+import type { Readable } from 'node:stream';
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { Budget } from './budget.ts';
+import { plainBytes } from './decompress.ts';
+import type { TarEntry } from './entry.ts';
+import { LayerTree } from './layer-tree.ts';
+import { MergedTree } from './merged-tree.ts';
+import { overlay } from './overlay.ts';
+import { readTar } from './tar-reader.ts';
+import { emptyTree } from './tree.ts';
+
+/** A layer that can be read several times, from its beginning. Its digest is the caller's to check, before. */
+export interface LayerSource {
+  /** For messages: `layer sha256:3eecc807f63d`. */
+  readonly name: string;
+  /** The blob: a tar, plain or in gzip or zstd. */
+  open(): Promise<Readable>;
+}
+
+/**
+ * The layers of an image, base first, as one tree: what a container of that image would see (OCI image-spec layer.md).
+ * The headers are read once, and kept; content is read when the tree is written, layer by layer, and never held:
+ *
+ *     const tree = await mergeLayers(layers, signal);
+ *     const own = async function* () {
+ *       yield fileEntry('manifest', manifest);
+ *       for await (const { header, content } of tree.entries()) {
+ *         const path = header.path === '' ? 'rootfs' : `rootfs/${header.path}`;
+ *         const linkPath = header.type === 'hardlink' ? `rootfs/${header.linkPath}` : header.linkPath;
+ *         yield { header: { ...header, path, linkPath }, content };
+ *       }
+ *     };
+ *     await pipeline(tarBytes(own()), createWriteStream('image.aci'));
+ *
+ * Beside whiteouts and opaque directories as the OCI spells them, those of overlayfs are taken (a device 0:0,
+ * `trusted.overlay.opaque`). A whiteout hides only what is in the layers below, wherever it stands in its own.
+ * Memory: about 300 bytes for each name.
+ * @throws QuayctlError `protocol` for what is no tar, climbs out of the root or links to nothing; `unsupported` for
+ *   sparse files; `limit`; `verification` for damaged compression; what `open` fails with
+ */
+export async function mergeLayers(layers: readonly LayerSource[], signal: AbortSignal): Promise<MergedTree> {
+  const budget = new Budget();
+  const merged = emptyTree();
+  for (const [at, layer] of layers.entries()) {
+    const upper = new LayerTree(at, merged, budget);
+    try {
+      let entry = 0;
+      for await (const { header } of layerEntries(layer, budget, signal)) upper.add(header, entry++);
+    } catch (error) {
+      throw inLayer(layer, error);
+    }
+    overlay(merged, upper.root);
+  }
+  return new MergedTree(merged, (at) => layerEntries(layers[at] as LayerSource, new Budget(), signal));
+}
+
+async function* layerEntries(
+  layer: LayerSource,
+  budget: Budget,
+  signal: AbortSignal,
+): AsyncGenerator<TarEntry> {
+  const counted = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of plainBytes(await layer.open())) {
+      signal.throwIfAborted();
+      budget.plain(chunk.length);
+      yield chunk;
+    }
+  };
+  yield* readTar(counted());
+}
+
+function inLayer({ name }: LayerSource, error: unknown): unknown {
+  if (!isQuayctlError(error)) return error;
+  return new QuayctlError(error.code, `${name}: ${error.message}`, { cause: error.cause, hint: error.hint });
+}

@@ -1,0 +1,110 @@
+import { QuayctlError } from '../base/errors.ts';
+import { ByteSource } from './byte-source.ts';
+import { byteString, type ByteString, type TarEntry } from './entry.ts';
+import { BLOCK, isZero, parseBlock, parseEntry, type Ahead, type Block } from './header.ts';
+import { parsePax } from './pax.ts';
+
+/** What may stand ahead of one entry; Go's reader, and so Docker, takes no more either. */
+const MAX_AHEAD_BYTES = 1024 * 1024;
+
+/**
+ * The entries of a tar (v7, ustar, pax, GNU), every byte of their names and attributes kept. Ends at the end mark, or
+ * where the bytes end between two entries; what comes after is not read.
+ * @throws QuayctlError `protocol` where it is no tar, or ends inside of an entry; `limit`; `unsupported` for sparse
+ *   files and types that are none of a file system
+ */
+export async function* readTar(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<TarEntry> {
+  const source = new ByteSource(chunks);
+  try {
+    let ahead: Ahead = {};
+    for (let block = await nextBlock(source); block !== undefined; block = await nextBlock(source)) {
+      const more = await readAhead(block, source, ahead);
+      if (more !== undefined) {
+        ahead = more;
+        continue;
+      }
+      const header = parseEntry(block, ahead);
+      ahead = {};
+      const content = new Content(source, header.size);
+      yield { header, content };
+      await content.finish();
+    }
+  } finally {
+    await source.close();
+  }
+}
+
+async function nextBlock(source: ByteSource): Promise<Block | undefined> {
+  const bytes = await source.take(BLOCK);
+  if (bytes.length === 0) return undefined;
+  if (bytes.length < BLOCK) throw endsInside('a header');
+  return isZero(bytes) ? undefined : parseBlock(bytes);
+}
+
+/** Undefined for a header that stands for an entry itself. */
+async function readAhead(block: Block, source: ByteSource, ahead: Ahead): Promise<Ahead | undefined> {
+  switch (block.type) {
+    case 'L':
+      return { ...ahead, longName: nulTerminated(await aheadBytes(block, source)) };
+    case 'K':
+      return { ...ahead, longLink: nulTerminated(await aheadBytes(block, source)) };
+    case 'x':
+      return { ...ahead, pax: parsePax(await aheadBytes(block, source)) };
+    case 'g':
+      // For all entries that follow; no builder says anything there, and Docker does not listen.
+      await aheadBytes(block, source);
+      return ahead;
+    default:
+      return undefined;
+  }
+}
+
+async function aheadBytes({ size }: Block, source: ByteSource): Promise<Uint8Array> {
+  if (size > MAX_AHEAD_BYTES) {
+    throw new QuayctlError('limit', `an extended header has ${size} bytes, more than ${MAX_AHEAD_BYTES}`);
+  }
+  const bytes = await source.take(size);
+  const padded = await source.skip(paddingOf(size));
+  if (bytes.length + padded < size + paddingOf(size)) throw endsInside('an extended header');
+  return bytes;
+}
+
+/** One entry's bytes in the tar: what is not read is skipped. */
+class Content implements AsyncIterable<Uint8Array> {
+  readonly #source: ByteSource;
+  readonly #size: number;
+  #left: number;
+
+  constructor(source: ByteSource, size: number) {
+    this.#source = source;
+    this.#size = size;
+    this.#left = size;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    for await (const part of this.#source.stream(this.#left)) {
+      this.#left -= part.length;
+      yield part;
+    }
+    if (this.#left > 0) throw endsInside('a file');
+  }
+
+  async finish(): Promise<void> {
+    this.#left -= await this.#source.skip(this.#left);
+    if (this.#left > 0) throw endsInside('a file');
+    if ((await this.#source.skip(paddingOf(this.#size))) < paddingOf(this.#size)) throw endsInside('a file');
+  }
+}
+
+export function paddingOf(size: number): number {
+  return (BLOCK - (size % BLOCK)) % BLOCK;
+}
+
+function nulTerminated(bytes: Uint8Array): ByteString {
+  const [text = ''] = byteString(bytes).split('\0', 1);
+  return text;
+}
+
+function endsInside(what: string): QuayctlError {
+  return new QuayctlError('protocol', `the tar ends inside of ${what}`);
+}

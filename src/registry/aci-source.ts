@@ -1,0 +1,157 @@
+import { QuayctlError } from '../base/errors.ts';
+import { dumpBody, readBody, type HttpAnswer } from '../base/http.ts';
+import type { Credential } from '../credentials/credential.ts';
+import { formatAppcName, splitAppcName, type AppcName } from '../image/appc-name.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import { shortDigest } from '../image/digest.ts';
+import { Authorizer } from './authorizer.ts';
+import { discover, type DiscoveryOptions } from './discovery/discover.ts';
+import type { AciPlace } from './discovery/template.ts';
+import { readRefusal } from './failures.ts';
+import type { TorrentAnswer } from './repository.ts';
+import { Requester, type Located, type RegistryRequest } from './requester.ts';
+import { readResuming } from './resuming.ts';
+import { ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
+import { readTorrentAnswer } from './torrent-answer.ts';
+
+const TORRENT_TYPE = 'application/x-bittorrent';
+/** Detached signatures have about a kilobyte, those of several signers some. */
+const MAX_SIGNATURE_BYTES = 256 * 1024;
+/** protocol.md of the project: the longest that an answer may be held back. */
+const LONGEST_WAIT_SECONDS = 60;
+
+/** One ACI at the place where it is served. */
+export interface AciSource {
+  /** For messages. */
+  readonly host: string;
+  /** @throws QuayctlError `unauthorized`, `unreachable`, `rate-limited`, `protocol` */
+  torrent(waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
+  /** Bytes `start` to `end` of the ACI; not verified. */
+  blob(aci: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** The detached signature. @throws QuayctlError `not-found`, `unauthorized`, `unreachable`, `limit` */
+  signature(signal: AbortSignal): Promise<Uint8Array>;
+}
+
+export interface DiscoveredOptions extends Omit<DiscoveryOptions, 'authorization'> {
+  /** What rkt has for the host of a URL. */
+  readonly credential: (host: string) => Promise<Credential | undefined>;
+  readonly onWarning: (message: string) => void;
+}
+
+/** Looks the ACI up as rkt does, and shows its servers what rkt would show them. @throws QuayctlError as `discover` */
+export async function discoverAci(
+  name: AppcName,
+  options: DiscoveredOptions,
+  signal: AbortSignal,
+): Promise<AciSource> {
+  const authorization = async (host: string): Promise<string | undefined> =>
+    authorizerFor(new URL(`https://${host}`), await options.credential(host), options).header(
+      new URL(`https://${host}`),
+      signal,
+    );
+  const place = await discover(name, { ...options, authorization }, signal);
+  const requesters = new Map<string, Promise<Requester>>();
+  const requesterFor = (url: URL): Promise<Requester> => {
+    const requester = requesters.get(url.origin) ?? openRequester(url, options);
+    requesters.set(url.origin, requester);
+    return requester;
+  };
+  const get: Get = async (url, request) => (await requesterFor(url)).follow(url, request);
+  return new PlacedAci(formatAppcName(name), place, get);
+}
+
+async function openRequester(url: URL, options: DiscoveredOptions): Promise<Requester> {
+  const { host: registry, protocol } = url;
+  // Never in the clear: rkt shows nothing to plain HTTP either.
+  const credential = protocol === 'https:' ? await options.credential(registry) : undefined;
+  const authorizer = authorizerFor(url, credential, options);
+  return new Requester({ ...options, registry, authorizer, base: new URL(url.origin) });
+}
+
+function authorizerFor(
+  { host }: URL,
+  credential: Credential | undefined,
+  { http, insecure, onWarning }: DiscoveredOptions,
+): Authorizer {
+  const scope = undefined;
+  return new Authorizer({ registry: host, scope, credential, http, insecure, onWarning, unasked: true });
+}
+
+/** At `--torrent-service`: no discovery, and the authorisation rules of torrents. @param name with `os` and `arch` */
+export function aciAtService(name: AppcName, options: ServiceAskerOptions & { service: URL }): AciSource {
+  const { service, registry } = options;
+  const { path } = splitAppcName(name);
+  const { version = 'latest', os = '', arch = '' } = name.labels;
+  const urlOf = (kind: string): URL => {
+    const prefix = service.pathname.replace(/\/+$/, '');
+    const components = [version, kind, os, arch].map(encodeURIComponent).join('/');
+    const url = new URL(`${prefix}/c1/aci/${registry}/${path}/${components}/`, service);
+    url.searchParams.set('ns', registry);
+    return url;
+  };
+  const asker = new ServiceAsker(options);
+  const get: Get = async (url, request) => {
+    const { answer, authorization } = await asker.ask(url, { headers: {}, ...request });
+    if (answer.statusCode !== 401 && answer.statusCode !== 403) return { answer, url };
+    await dumpBody(answer);
+    throw asker.refusal(url, request.what, authorization);
+  };
+  const place = { image: urlOf('aci'), signature: urlOf('aci.asc') };
+  return new PlacedAci(formatAppcName(name), place, get);
+}
+
+/** Gets a URL with what its place may be shown. @throws QuayctlError `unauthorized` for 401 and 403 */
+type Get = (url: URL, request: RegistryRequest & { readonly waitSeconds?: number }) => Promise<Located>;
+
+class PlacedAci implements AciSource {
+  readonly #name: string;
+  readonly #place: AciPlace;
+  readonly #get: Get;
+
+  constructor(name: string, place: AciPlace, get: Get) {
+    this.#name = name;
+    this.#place = place;
+    this.#get = get;
+  }
+
+  get host(): string {
+    return this.#place.image.host;
+  }
+
+  async torrent(waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+    const wait = Math.max(0, Math.min(LONGEST_WAIT_SECONDS, Math.ceil(waitSeconds)));
+    const url = new URL(this.#place.image);
+    // Whoever answers 202 knows what it means; other servers are not asked for what they did not offer.
+    if (wait > 0) url.searchParams.set('wait', String(wait));
+    const headers = { accept: TORRENT_TYPE };
+    const request = { headers, what: this.#name, waitSeconds: wait, signal };
+    const { answer, url: answered } = await this.#get(url, request);
+    if (answer.statusCode === 404) throw await this.#absent(answer, answered, signal);
+    const read = await readTorrentAnswer(answer, answered, signal);
+    if (read.kind === 'refused') throw new QuayctlError('unauthorized', `${url.host} refuses ${this.#name}`);
+    return read.kind === 'no-service' ? { kind: 'none', reason: `${url.host} serves no torrents` } : read;
+  }
+
+  blob(aci: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    const what = `ACI ${shortDigest(aci.digest)}`;
+    const open = (request: RegistryRequest): Promise<Located> => this.#get(this.#place.image, request);
+    return readResuming(aci, { start, end }, { what, open, signal });
+  }
+
+  async signature(signal: AbortSignal): Promise<Uint8Array> {
+    const what = `the signature of ${this.#name}`;
+    const { answer, url } = await this.#get(this.#place.signature, { what, signal });
+    if (answer.statusCode === 200) {
+      return readBody(answer, { maxBytes: MAX_SIGNATURE_BYTES, url, what, signal });
+    }
+    await dumpBody(answer);
+    const code = answer.statusCode === 404 ? 'not-found' : 'protocol';
+    throw new QuayctlError(code, `${url.host} answers ${answer.statusCode} for ${what}`);
+  }
+
+  async #absent(answer: HttpAnswer, url: URL, signal: AbortSignal): Promise<QuayctlError> {
+    const { message } = await readRefusal(answer, url, signal);
+    const reason = message === '' ? '' : `: ${message}`;
+    return new QuayctlError('not-found', `${this.#name}: no such image at ${url.host}${reason}`);
+  }
+}

@@ -1,0 +1,157 @@
+import { isQuayctlError, QuayctlError, type ErrorCode } from '../../base/errors.ts';
+import { dropBody, dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../../base/http.ts';
+import { networkError } from '../../base/network-error.ts';
+import { formatAppcName, splitAppcName, type AppcName } from '../../image/appc-name.ts';
+import { isRedirect, redirectTarget } from '../redirect.ts';
+import { renderTemplate, type AciPlace } from './template.ts';
+
+/** A home page of today; what stands behind it is not read. */
+const MAX_PAGE_BYTES = 1024 * 1024;
+const MAX_PAGE_MS = 15_000;
+const MAX_REDIRECTS = 5;
+/** What a page further up would not mend. */
+const FINAL: readonly ErrorCode[] = ['unsupported', 'credentials'];
+
+export interface DiscoveryOptions {
+  readonly http: Http;
+  /** Plain HTTP where HTTPS gives no answer, without credentials. */
+  readonly insecure: boolean;
+  /** What rkt would show that host, which is a URL's: with its port where that names one. */
+  readonly authorization: (host: string) => Promise<string | undefined>;
+  readonly onDebug: (message: string) => void;
+}
+
+/**
+ * Where an image lies (appc spec, "Meta Discovery"), walked as rkt walks: the page of the name, then those of its parent
+ * paths; of a page the first template for the name that can be filled in. Credentials go over HTTPS to that host alone:
+ * never along with a fallback to plain HTTP, where rkt does send them, and never to another host.
+ * @throws QuayctlError `not-found` where no page leads to the image; `unauthorized`, `unreachable`
+ */
+export async function discover(
+  name: AppcName,
+  options: DiscoveryOptions,
+  signal: AbortSignal,
+): Promise<AciPlace> {
+  let failure: QuayctlError | undefined;
+  for (const path of pathsOf(name)) {
+    try {
+      const place = await lookAt(path, name, options, signal);
+      if (place !== undefined) return checked(path, place, options);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isQuayctlError(error) || FINAL.includes(error.code)) throw error;
+      failure = moreTelling(failure, error);
+      options.onDebug(`discovery at ${path}: ${error.message}`);
+    }
+  }
+  throw notFound(name, failure);
+}
+
+/** `quay.io/ns/repo`, `quay.io/ns`, `quay.io`. */
+function pathsOf({ name }: AppcName): readonly string[] {
+  const components = name.split('/');
+  return components.map((_, at) => components.slice(0, components.length - at).join('/'));
+}
+
+async function lookAt(
+  path: string,
+  name: AppcName,
+  options: DiscoveryOptions,
+  signal: AbortSignal,
+): Promise<AciPlace | undefined> {
+  const html = await pageOf(path, options, signal);
+  // Loaded for rkt's users alone.
+  const { discoveryTags } = await import('./meta-tags.ts');
+  const tags = discoveryTags(html).filter(
+    ({ kind, prefix }) => kind === 'image' && name.name.startsWith(prefix),
+  );
+  for (const { template } of tags) {
+    const place = renderTemplate(template, name);
+    if (place !== undefined) return place;
+  }
+  return undefined;
+}
+
+/** As with rkt the first template counts: one further up would lead to another image. */
+function checked(path: string, place: AciPlace, { insecure }: DiscoveryOptions): AciPlace {
+  const clear = [place.image, place.signature].find(
+    ({ protocol, hostname }) => protocol === 'http:' && !insecure && !isLoopback(hostname),
+  );
+  if (clear === undefined) return place;
+  throw new QuayctlError('unsupported', `${path} leads to plain HTTP at ${clear.host}`, {
+    hint: '--insecure allows that',
+  });
+}
+
+async function pageOf(path: string, options: DiscoveryOptions, signal: AbortSignal): Promise<string> {
+  try {
+    return await read(new URL(`https://${path}?ac-discovery=1`), true, options, signal);
+  } catch (error) {
+    if (!options.insecure || !isQuayctlError(error)) throw error;
+    options.onDebug(`${error.message}; asking over plain HTTP, without credentials`);
+    return read(new URL(`http://${path}?ac-discovery=1`), false, options, signal);
+  }
+}
+
+async function read(
+  start: URL,
+  mayShow: boolean,
+  { http, authorization, insecure }: DiscoveryOptions,
+  signal: AbortSignal,
+): Promise<string> {
+  const own = mayShow ? await authorization(start.host) : undefined;
+  let url = start;
+  for (let hops = 0; ; hops++) {
+    const headers = own !== undefined && url.origin === start.origin ? { authorization: own } : {};
+    const answer = await http.request(url, { headers, signal });
+    if (!isRedirect(answer.statusCode)) return textOf(answer, url, signal);
+    await dumpBody(answer);
+    if (hops === MAX_REDIRECTS) throw new QuayctlError('protocol', `${start.host} redirects without end`);
+    url = redirectTarget(url, headerOf(answer, 'location'), insecure);
+  }
+}
+
+/** The beginning of the page: tags that stand behind a mebibyte are not looked for. */
+async function textOf(answer: HttpAnswer, url: URL, signal: AbortSignal): Promise<string> {
+  const { statusCode: status } = answer;
+  if (status !== 200) {
+    await dumpBody(answer);
+    const code =
+      status === 401 || status === 403 ? 'unauthorized' : status >= 500 ? 'unreachable' : 'not-found';
+    throw new QuayctlError(code, `${url.host} answers ${status} for discovery`);
+  }
+  const timer = setTimeout(() => dropBody(answer), MAX_PAGE_MS);
+  const chunks: Buffer[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length >= MAX_PAGE_BYTES) break;
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    throw networkError(url, error);
+  } finally {
+    clearTimeout(timer);
+  }
+  return Buffer.concat(chunks).subarray(0, MAX_PAGE_BYTES).toString('utf8');
+}
+
+/** A parent path that has no page says less than a name that was refused, or a host that does not answer. */
+function moreTelling(before: QuayctlError | undefined, error: QuayctlError): QuayctlError {
+  const weight = { unauthorized: 3, protocol: 2, unreachable: 1 } as Partial<Record<ErrorCode, number>>;
+  const isTold = before !== undefined && (weight[before.code] ?? 0) >= (weight[error.code] ?? 0);
+  return isTold ? before : error;
+}
+
+function notFound(name: AppcName, cause: QuayctlError | undefined): QuayctlError {
+  const what = `no place to get ${formatAppcName(name)} from`;
+  if (isQuayctlError(cause, 'unauthorized', 'protocol', 'unreachable')) {
+    return new QuayctlError(cause.code, what, { cause, hint: cause.hint });
+  }
+  return new QuayctlError('not-found', `${what}: ${splitAppcName(name).host} has no appc discovery for it`, {
+    cause,
+    hint: 'with --torrent-service URL the service is asked without discovery',
+  });
+}

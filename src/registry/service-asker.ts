@@ -1,0 +1,136 @@
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { dumpBody, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
+import { unauthorized } from './failures.ts';
+import type { OpenRepository } from './open-repository.ts';
+import { withPatience } from './patience.ts';
+
+/** Asked to hold the answer, the service may hold it this much longer. */
+const ANSWER_MARGIN_MS = 15_000;
+
+export interface ServiceAskerOptions {
+  readonly http: Http;
+  readonly repository: OpenRepository;
+  /** The registry's host as in references. */
+  readonly registry: string;
+  /** `--torrent-service`; absent: the registry itself. */
+  readonly service: URL | undefined;
+  readonly insecure: boolean;
+  readonly sendCredentials: boolean;
+}
+
+export interface ServiceQuestion {
+  readonly headers: Readonly<Record<string, string>>;
+  /** For how long the service was asked to hold its answer. */
+  readonly waitSeconds?: number;
+  readonly signal: AbortSignal;
+}
+
+export interface ServiceReply {
+  readonly answer: HttpAnswer;
+  /** What was shown to it: secret. */
+  readonly authorization: string | undefined;
+}
+
+/**
+ * Asks a torrent service, showing what it may be shown (protocol.md of the project, "Permission"): to the registry
+ * itself what the registry is shown; to another host a Bearer token for this one repository, or less.
+ */
+export class ServiceAsker {
+  readonly #options: ServiceAskerOptions;
+
+  constructor(options: ServiceAskerOptions) {
+    this.#options = options;
+  }
+
+  /** @throws QuayctlError as the registry, where that is the service */
+  async base(signal: AbortSignal): Promise<URL> {
+    const { service, repository } = this.#options;
+    return service ?? repository.requester.base(signal);
+  }
+
+  /** @param url below `base` @throws QuayctlError `unreachable`, `rate-limited`, `unauthorized` of the token server */
+  async ask(url: URL, question: ServiceQuestion): Promise<ServiceReply> {
+    const { http, service } = this.#options;
+    const { waitSeconds = 0, signal } = question;
+    const base = await this.base(signal);
+    for (let attempt = 0; ; attempt++) {
+      const authorization = await this.#authorization(base, signal);
+      const headers = { ...question.headers, ...(authorization === undefined ? {} : { authorization }) };
+      const headersTimeoutMs = waitSeconds * 1000 + ANSWER_MARGIN_MS;
+      const send = (): Promise<HttpAnswer> => http.request(url, { headers, headersTimeoutMs, signal });
+      // A registry that is asked on the off-chance is not insisted upon.
+      const answer = await (service === undefined ? send() : withPatience(url, signal, send));
+      if (answer.statusCode !== 401 || attempt === 2) return { answer, authorization };
+      if (!(await this.#learn(answer, base, authorization, signal))) return { answer, authorization };
+      await dumpBody(answer);
+    }
+  }
+
+  /**
+   * What a 401 or 403 means to the user.
+   * @param what was asked for: `the torrent of sha256:...`
+   * @param authorization that was shown
+   */
+  refusal(url: URL, what: string, authorization: string | undefined): QuayctlError {
+    const { registry, repository, service, insecure } = this.#options;
+    const { credential, scheme } = repository.authorizer;
+    if (
+      service === undefined ||
+      authorization !== undefined ||
+      (credential === undefined && scheme === undefined)
+    ) {
+      return unauthorized(registry, what, credential !== undefined);
+    }
+    const isClear = url.protocol === 'http:' && !isLoopback(url.hostname) && !insecure;
+    return new QuayctlError('unauthorized', `${url.host} wants to know who asks for ${what}`, {
+      hint: isClear
+        ? 'nothing is shown to it over plain HTTP; --insecure allows that'
+        : `--send-credentials gives it the password for ${registry}`,
+    });
+  }
+
+  /**
+   * To the registry itself what the registry is shown. To another host only a Bearer token that the registry's token
+   * server made for this repository, never a password or a token of the user's own (but with --send-credentials), and
+   * nothing at all in the clear.
+   */
+  async #authorization(base: URL, signal: AbortSignal): Promise<string | undefined> {
+    const { insecure, sendCredentials, repository } = this.#options;
+    const { authorizer } = repository;
+    if (!(await this.#isRegistry(base, signal))) {
+      if (base.protocol === 'http:' && !isLoopback(base.hostname) && !insecure) return undefined;
+      const isOwn = authorizer.scheme === 'basic' || authorizer.credential?.kind === 'registry-token';
+      if (isOwn && !sendCredentials) return undefined;
+    }
+    return authorizer.header(base, signal);
+  }
+
+  /**
+   * Whether a 401 can be answered. A service on another host is not believed about where a password goes: the
+   * registry itself is asked for its challenge.
+   */
+  async #learn(
+    answer: HttpAnswer,
+    base: URL,
+    sent: string | undefined,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { authorizer, requester } = this.#options.repository;
+    if (await this.#isRegistry(base, signal)) return authorizer.learn(answer, sent);
+    if (authorizer.scheme !== undefined) return false;
+    await requester.introduce(signal);
+    return (await this.#authorization(base, signal)) !== undefined;
+  }
+
+  async #isRegistry(base: URL, signal: AbortSignal): Promise<boolean> {
+    const { repository, service } = this.#options;
+    if (service === undefined) return true;
+    try {
+      return (await repository.requester.base(signal)).origin === base.origin;
+    } catch (error) {
+      // A registry that is down must not keep the service from being asked.
+      if (isQuayctlError(error, 'unreachable')) return false;
+      throw error;
+    }
+  }
+}

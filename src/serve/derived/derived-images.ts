@@ -1,0 +1,220 @@
+import { createReadStream } from 'node:fs';
+import { rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import type { Digest } from '../../image/digest.ts';
+import { pieceGeometry } from '../../metainfo/geometry.ts';
+import { PieceHasher } from '../../metainfo/piece-hasher.ts';
+import type { ServeListener } from '../events.ts';
+import type { ServedFile } from '../http/send-file.ts';
+import type { HashStore, PieceHashes } from '../torrents/hash-store.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import { Derivation } from './derivation.ts';
+import { DerivedStore, type DerivedFile } from './derived-store.ts';
+import type { Recipe } from './recipe.ts';
+import { blobOpener, fetchSource, type ImageName } from './source-blobs.ts';
+
+/** Each takes a core, and the disk. */
+const AT_ONCE = 2;
+const MAX_WAITING = 100;
+/** Whoever waits asks again at least every 60 seconds; without one, work with a caller's credential ends. */
+const INTEREST_MS = 90_000;
+const INTEREST_CHECK_MS = 5000;
+/** What is wrong with an image is wrong with it the next time, too. */
+const FAILURE_REMEMBERED_MS = 10 * 60_000;
+const MAX_FAILURES = 1000;
+const CLEAN_EVERY_MS = 3_600_000;
+/** Bytes read at one time for hashing. */
+const HASHED_AT_ONCE = 1024 * 1024;
+/** The name of a file that a recipe is writing. */
+const DRAFT = 'draft';
+
+export interface DerivedImagesOptions {
+  readonly upstream: Upstream;
+  /** The upstream as the service itself may read it. */
+  readonly own: Upstream;
+  readonly store: DerivedStore;
+  readonly hashes: HashStore;
+  readonly listener: ServeListener;
+}
+
+/** Images made of images: from disk, or made once for all who wait. */
+export class DerivedImages {
+  readonly #options: DerivedImagesOptions;
+  readonly #running = new Map<string, Derivation>();
+  readonly #waiting: (() => void)[] = [];
+  readonly #failures = new Map<string, { readonly error: QuayctlError; readonly until: number }>();
+  readonly #closing = new AbortController();
+  readonly #cleaner: NodeJS.Timeout;
+  #active = 0;
+
+  constructor(options: DerivedImagesOptions) {
+    this.#options = options;
+    this.#cleaner = setInterval(() => void this.#clean(), CLEAN_EVERY_MS).unref();
+    void this.#clean();
+  }
+
+  /**
+   * The image, or the work that makes it, which outlives the request that began it. Where blobs have to be read with a
+   * caller's credential it ends when nobody asks any more; what was read by then is not read again.
+   * @param authorization of a caller who may read the image
+   * @throws QuayctlError `limit` where too many wait; what it failed with lately
+   */
+  async image(
+    image: ImageName,
+    recipe: Recipe,
+    authorization: string | undefined,
+  ): Promise<DerivedFile | Derivation> {
+    const key = DerivedStore.key([image.digest, recipe.kind, ...recipe.inputs]);
+    const known = this.#running.get(key)?.asked() ?? (await this.#options.store.find(key));
+    if (known !== undefined) return known;
+    const failure = this.#failures.get(key);
+    if (failure !== undefined && failure.until > Date.now()) throw failure.error;
+    // Somebody may have begun while the disk was read.
+    return this.#running.get(key)?.asked() ?? this.#begin(key, image, recipe, authorization);
+  }
+
+  /** Piece hashes of a derived image; made again should they be lost. */
+  async hashes(file: DerivedFile): Promise<PieceHashes> {
+    const { hashes, store } = this.#options;
+    const known = await hashes.load(file.digest);
+    if (known !== undefined) return known;
+    const made = await hashStream(store.read(file.digest, 0, file.length), file.length);
+    await hashes.save(made);
+    return made;
+  }
+
+  /** To be given out. */
+  served({ digest, length }: Pick<DerivedFile, 'digest' | 'length'>): ServedFile {
+    const read = (start: number, end: number): Readable => this.#options.store.read(digest, start, end);
+    return { length, etag: digest, read };
+  }
+
+  /** By its own digest. */
+  async find(digest: Digest): Promise<ServedFile | undefined> {
+    const length = await this.#options.store.lengthOf(digest);
+    return length === undefined ? undefined : this.served({ digest, length });
+  }
+
+  /** Stops all work; what has been read and made stays. */
+  close(): void {
+    clearInterval(this.#cleaner);
+    this.#closing.abort();
+    for (const next of this.#waiting.splice(0)) next();
+  }
+
+  #begin(key: string, image: ImageName, recipe: Recipe, authorization: string | undefined): Derivation {
+    if (this.#running.size >= MAX_WAITING) {
+      throw new QuayctlError('limit', `more than ${MAX_WAITING} derived images wait to be made`);
+    }
+    const ahead = [...this.#running.values()];
+    const derivation = new Derivation(image.manifest, ahead, (each) =>
+      this.#run(key, each, image, recipe, authorization).finally(() => this.#running.delete(key)),
+    );
+    this.#running.set(key, derivation);
+    return derivation;
+  }
+
+  async #run(
+    key: string,
+    derivation: Derivation,
+    image: ImageName,
+    recipe: Recipe,
+    authorization: string | undefined,
+  ): Promise<DerivedFile> {
+    const { listener } = this.#options;
+    const about = { what: recipe.kind, repository: image.repository, digest: image.digest };
+    const lapsed = new AbortController();
+    const interest = setInterval(() => {
+      // As the service itself it makes what was asked for; as somebody else only for somebody.
+      if (derivation.ridesOnCaller && derivation.idleMs > INTEREST_MS) lapsed.abort();
+    }, INTEREST_CHECK_MS).unref();
+    await this.#turn();
+    try {
+      this.#closing.signal.throwIfAborted();
+      const startedAt = performance.now();
+      listener({ kind: 'deriving', ...about });
+      const signal = AbortSignal.any([this.#closing.signal, lapsed.signal]);
+      const file = await this.#make(key, derivation, image, recipe, authorization, signal);
+      const seconds = (performance.now() - startedAt) / 1000;
+      listener({ kind: 'derived', ...about, size: file.length, seconds });
+      return file;
+    } catch (error) {
+      throw this.#failed(key, image, error);
+    } finally {
+      clearInterval(interest);
+      this.#active--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  async #make(
+    key: string,
+    derivation: Derivation,
+    image: ImageName,
+    recipe: Recipe,
+    authorization: string | undefined,
+    signal: AbortSignal,
+  ): Promise<DerivedFile> {
+    const { store, hashes } = this.#options;
+    const workplace = await store.workplace(key);
+    const open = blobOpener(this.#options, authorization, signal, () => derivation.rideOnCaller());
+    const onBytes = (bytes: number): void => derivation.advance(bytes);
+    const source = await fetchSource(image, workplace, open, onBytes, signal);
+    const draft = join(workplace, DRAFT);
+    await rm(draft, { force: true });
+    const notes = await recipe.write(source, draft, signal);
+    const { size } = await stat(draft);
+    const hashed = await hashStream(createReadStream(draft, { signal, highWaterMark: HASHED_AT_ONCE }), size);
+    await hashes.save(hashed);
+    const file = { digest: hashed.digest, length: hashed.length, notes };
+    await store.keep(key, draft, file);
+    void this.#clean();
+    return file;
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#active >= AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#active++;
+  }
+
+  #failed(key: string, { digest }: ImageName, cause: unknown): QuayctlError {
+    const error = asQuayctlError(cause, `what was to be made of ${digest} could not be made`);
+    if (this.#closing.signal.aborted) return error;
+    this.#options.listener({ kind: 'deriving-failed', digest, reason: error.message });
+    if (LASTING.has(error.code)) {
+      if (this.#failures.size >= MAX_FAILURES) this.#failures.clear();
+      this.#failures.set(key, { error, until: Date.now() + FAILURE_REMEMBERED_MS });
+    }
+    return error;
+  }
+
+  async #clean(): Promise<void> {
+    try {
+      await this.#options.store.clean(new Set(this.#running.keys()));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#options.listener({ kind: 'warning', message: `derived images were not cleaned: ${reason}` });
+    }
+  }
+}
+
+/** Of the image itself; an upstream that was away may be back at once. */
+const LASTING = new Set<QuayctlError['code']>(['protocol', 'limit', 'unsupported', 'verification']);
+
+/** Of what the image holds is told what is wrong; a service that has too much to do says `limit`. */
+function asQuayctlError(cause: unknown, what: string): QuayctlError {
+  if (isQuayctlError(cause, 'limit', 'protocol')) {
+    return new QuayctlError('unsupported', cause.message, { cause, hint: cause.hint });
+  }
+  if (isQuayctlError(cause)) return cause;
+  const isFull = /^(?:ENOSPC|EDQUOT)$/.test(String((cause as NodeJS.ErrnoException).code));
+  return new QuayctlError(isFull ? 'disk-full' : 'unreachable', what, { cause });
+}
+
+async function hashStream(bytes: Readable, length: number): Promise<PieceHashes> {
+  const hasher = new PieceHasher(pieceGeometry(length));
+  for await (const chunk of bytes) hasher.update(chunk as Uint8Array);
+  return { ...hasher.finish(), made: Math.floor(Date.now() / 1000) };
+}

@@ -1,0 +1,75 @@
+import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import { choosePlatform, type Platform } from '../../image/platform.ts';
+import { HANDED_ON, refused, type Permission, type Refusal } from '../permission.ts';
+import { readManifest } from '../upstream/manifests.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { ImageName } from './source-blobs.ts';
+
+/** Who names no platform gets this one, wherever the service runs: replicas make the same. */
+const DEFAULT_PLATFORM: Platform = { os: 'linux', architecture: 'amd64' };
+/** An index of an index of manifests. */
+const MAX_DEPTH = 3;
+
+export interface SourceQuestion {
+  readonly repository: string;
+  /** Tag or digest. */
+  readonly selector: string;
+  readonly platform: Platform | undefined;
+  /** The caller's. */
+  readonly authorization: string | undefined;
+}
+
+/** What somebody was told an image is; kept for when the upstream does not answer. Some KiB each. */
+const MAX_KNOWN = 500;
+
+/** The image that a caller means, if he may have it: the upstream says so, asked with what he showed. */
+export class SourceResolver {
+  readonly #upstream: Upstream;
+  readonly #permission: Permission;
+  readonly #known = new Map<string, ImageName>();
+
+  constructor(upstream: Upstream, permission: Permission) {
+    this.#upstream = upstream;
+    this.#permission = permission;
+  }
+
+  /**
+   * Like a blob, an image that was granted to a caller is granted again while the upstream does not answer.
+   * @throws QuayctlError `not-found` for a platform that is not there, `unreachable`, `unsupported`, `protocol`, ...
+   */
+  async resolve(question: SourceQuestion, signal: AbortSignal): Promise<ImageName | Refusal> {
+    const { repository, selector, platform, authorization } = question;
+    const key = JSON.stringify([repository, selector, platform]);
+    const image = await this.#ask(question, signal).catch((error: unknown) => {
+      const known = this.#known.get(key);
+      if (known === undefined || !isQuayctlError(error, 'unreachable')) throw error;
+      return known;
+    });
+    if ('kind' in image) {
+      this.#permission.noteRefusal(repository, authorization, image);
+      return image;
+    }
+    const { digest } = image.manifest.config;
+    const verdict = await this.#permission.mayRead({ repository, digest }, authorization, signal);
+    if (verdict.kind === 'refused') return verdict;
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+    this.#known.set(key, image);
+    return image;
+  }
+
+  async #ask(question: SourceQuestion, signal: AbortSignal): Promise<ImageName | Refusal> {
+    const { repository, platform, authorization } = question;
+    let { selector } = question;
+    for (let depth = 0; depth < MAX_DEPTH; depth++) {
+      const found = await readManifest(this.#upstream, repository, selector, authorization, signal);
+      if (!('parsed' in found)) {
+        if (HANDED_ON.has(found.status)) return refused(found);
+        throw new QuayctlError('unreachable', `upstream: status ${found.status} for ${repository}`);
+      }
+      const { parsed, digest } = found;
+      if (parsed.kind === 'manifest') return { repository, digest, manifest: parsed };
+      selector = choosePlatform(parsed.manifests, platform ?? DEFAULT_PLATFORM).digest;
+    }
+    throw new QuayctlError('unsupported', `${repository}: an index within an index within an index`);
+  }
+}

@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { readFile, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import { parseImageConfig } from '../../image/config.ts';
+import type { Descriptor } from '../../image/descriptor.ts';
+import { digestFromHex, digestHex, shortDigest, type Digest } from '../../image/digest.ts';
+import { whyNotRunnable, type ImageManifest } from '../../image/manifest.ts';
+import type { LayerSource } from '../../layers/merge.ts';
+import { discard, isSuccess, type Upstream } from '../upstream/upstream.ts';
+import type { SourceImage } from './recipe.ts';
+
+/** One image of one repository. */
+export interface ImageName {
+  readonly repository: string;
+  /** Of the manifest. */
+  readonly digest: Digest;
+  readonly manifest: ImageManifest;
+}
+
+/** Reads a blob as whoever may. @throws QuayctlError */
+export type OpenBlob = (repository: string, blob: Descriptor) => Promise<Readable>;
+
+/**
+ * As the service itself where that may read the blob, else with what the caller showed, which is kept nowhere.
+ * @param onCaller told when it comes to that
+ */
+export function blobOpener(
+  { own, upstream }: { readonly own: Upstream; readonly upstream: Upstream },
+  authorization: string | undefined,
+  signal: AbortSignal,
+  onCaller: () => void,
+): OpenBlob {
+  const open = async (
+    from: Upstream,
+    repository: string,
+    digest: Digest,
+    shown?: string,
+  ): Promise<Readable> => {
+    const resource = { kind: 'blob', repository, digest } as const;
+    const answer = await from.ask({ method: 'GET', resource, authorization: shown, follow: true }, signal);
+    if (isSuccess(answer.status)) return answer.body;
+    discard(answer);
+    const { status } = answer;
+    const code =
+      status === 401 || status === 403 ? 'unauthorized' : status === 404 ? 'not-found' : 'unreachable';
+    throw new QuayctlError(code, `upstream: status ${status} for blob ${digest}`);
+  };
+  return async (repository, { digest }) => {
+    try {
+      return await open(own, repository, digest);
+    } catch (error) {
+      if (authorization === undefined || !isQuayctlError(error, 'unauthorized', 'not-found')) throw error;
+      onCaller();
+      return open(upstream, repository, digest, authorization);
+    }
+  };
+}
+
+/**
+ * The blobs of an image into a directory, each verified; what is there from an earlier time is not read again.
+ * @param onBytes told what arrives, and what the layers are read of afterwards
+ * @throws QuayctlError `verification`, `unsupported` for what is no image, what `open` throws
+ */
+export async function fetchSource(
+  { repository, digest, manifest }: ImageName,
+  directory: string,
+  open: OpenBlob,
+  onBytes: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<SourceImage> {
+  const reason = whyNotRunnable(manifest);
+  if (reason !== undefined) throw new QuayctlError('unsupported', `no container image: ${reason}`);
+  for (const blob of [manifest.config, ...manifest.layers]) {
+    if (await isThere(blob, directory)) onBytes(blob.size);
+    else await fetchOne(blob, directory, await open(repository, blob), onBytes, signal);
+  }
+  const bytes = await readFile(join(directory, digestHex(manifest.config.digest)));
+  const layers = manifest.layers.map((layer) => layerSource(layer, directory, onBytes));
+  return { digest, manifest, config: parseImageConfig(bytes, manifest), layers };
+}
+
+/** A file has its name only since it was verified. */
+async function isThere({ digest, size }: Descriptor, directory: string): Promise<boolean> {
+  const found = await stat(join(directory, digestHex(digest))).catch(() => undefined);
+  return found?.size === size;
+}
+
+async function fetchOne(
+  { digest, size }: Descriptor,
+  directory: string,
+  body: Readable,
+  onBytes: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const path = join(directory, digestHex(digest));
+  const hash = createHash('sha256');
+  let length = 0;
+  const checked = async function* (chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      length += chunk.length;
+      if (length > size) break;
+      hash.update(chunk);
+      onBytes(chunk.length);
+      yield chunk;
+    }
+  };
+  await pipeline(body, checked, createWriteStream(`${path}.part`, { mode: 0o600 }), { signal });
+  if (length !== size || digestFromHex(hash.digest('hex')) !== digest) {
+    throw new QuayctlError('verification', `upstream: the content of blob ${digest} has another digest`);
+  }
+  await rename(`${path}.part`, path);
+}
+
+function layerSource(
+  { digest }: Descriptor,
+  directory: string,
+  onBytes: (bytes: number) => void,
+): LayerSource {
+  const counted = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of createReadStream(join(directory, digestHex(digest)))) {
+      onBytes((chunk as Uint8Array).length);
+      yield chunk as Uint8Array;
+    }
+  };
+  const open = (): Promise<Readable> => Promise.resolve(Readable.from(counted(), { objectMode: false }));
+  return { name: `layer ${shortDigest(digest)}`, open };
+}

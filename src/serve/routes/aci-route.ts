@@ -1,0 +1,91 @@
+import { platformOfAppc } from '../../image/appc-platform.ts';
+import { ACI_NOTES, aciRecipe, type AciRequestName } from '../aci/aci-recipe.ts';
+import { aciName } from '../aci/manifest.ts';
+import type { AciSigner } from '../aci/signer.ts';
+import type { Recipe } from '../derived/recipe.ts';
+import type { SourceResolver } from '../derived/resolve-source.ts';
+import type { ImageName } from '../derived/source-blobs.ts';
+import { refuse, send, type Exchange, type Route } from '../http/exchange.ts';
+import { isRepository, isTag } from '../http/path.ts';
+import { isOfUpstream, refuseUnknownPath } from './c1.ts';
+import { answerDerived, progressOf, type DerivedAnswerOptions } from './derived-answer.ts';
+import { NOT_STORED, sendProgress, waitFor } from './waiting.ts';
+
+export interface AciRouteOptions extends DerivedAnswerOptions {
+  /** What callers mean, and may read. */
+  readonly resolver: SourceResolver;
+  readonly signer: AciSigner;
+  readonly isUpstream: (host: string, exchange: Exchange) => boolean;
+}
+
+interface AciQuestion extends AciRequestName {
+  readonly kind: 'aci' | 'aci.asc';
+}
+
+/** `/c1/aci/SERVER/REPO/TAG/aci/OS/ARCH/`, and `.../aci.asc/OS/ARCH/` for its signature */
+export function aciRoute(options: AciRouteOptions): Route {
+  return async (exchange: Exchange): Promise<void> => {
+    const question = questionOf(exchange.components);
+    if (question === undefined) return refuseUnknownPath(exchange);
+    // Before Authorization is read: a credential for another registry must not reach this upstream.
+    if (!options.isUpstream(question.server, exchange)) {
+      const reason = `this service stands in front of another registry than ${question.server}`;
+      return refuse(exchange, 404, 'NAME_UNKNOWN', reason, NOT_STORED);
+    }
+    if (!isOfUpstream(options.isUpstream, exchange)) return;
+    await answer(options, exchange, question);
+  };
+}
+
+async function answer(options: AciRouteOptions, exchange: Exchange, question: AciQuestion): Promise<void> {
+  const { repository, tag, platform } = question;
+  const { authorization } = exchange.request.headers;
+  const asked = { repository, selector: tag, platform: platformOfAppc(platform), authorization };
+  const image = await options.resolver.resolve(asked, exchange.signal);
+  if ('kind' in image) {
+    const message = `the registry answers ${image.status} for this image`;
+    return refuse(exchange, image.status, 'DENIED', message, { ...image.headers, ...NOT_STORED });
+  }
+  const recipe = aciRecipe(question, options.signer, await options.signer.fingerprint());
+  if (question.kind === 'aci.asc') return answerSignature(options, exchange, image, recipe);
+  await answerDerived(options, exchange, {
+    image,
+    recipe,
+    mediaType: 'application/octet-stream',
+    fileName: `${aciName(question).replaceAll('/', '-')}-${tag}.aci`,
+    isSilent: true,
+  });
+}
+
+/**
+ * rkt asks for the signature first. A 202 has it fetch the image meanwhile, and then ask again: the image is what takes
+ * its time.
+ */
+async function answerSignature(
+  { derived }: AciRouteOptions,
+  exchange: Exchange,
+  image: ImageName,
+  recipe: Recipe,
+): Promise<void> {
+  const found = await derived.image(image, recipe, exchange.request.headers.authorization);
+  const file = 'done' in found ? await waitFor(found.done, exchange) : found;
+  if (file === undefined) {
+    if ('done' in found) sendProgress(exchange, progressOf(found));
+    return;
+  }
+  const headers = { ...NOT_STORED, 'content-type': 'application/pgp-signature' };
+  send(exchange, 200, headers, file.notes[ACI_NOTES.signature] ?? '');
+}
+
+/** Parsed from the right: a repository may have any number of components, `aci` among them. */
+function questionOf(components: readonly string[]): AciQuestion | undefined {
+  if (components.some((each) => each.includes('/'))) return undefined;
+  const parts = components.at(-1) === '' ? components.slice(0, -1) : components;
+  const [server = '', ...rest] = parts.slice(2, -4);
+  const [tag = '', kind, os = '', arch = ''] = parts.slice(-4);
+  const repository = rest.join('/');
+  const platform = { os, arch };
+  if (kind !== 'aci' && kind !== 'aci.asc') return undefined;
+  if (!isRepository(repository) || !isTag(tag) || platformOfAppc(platform) === undefined) return undefined;
+  return { server: server.toLowerCase(), repository, tag, platform, kind };
+}

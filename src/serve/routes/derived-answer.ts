@@ -1,0 +1,77 @@
+import type { InfoHash } from '../../metainfo/info-hash.ts';
+import type { Derivation } from '../derived/derivation.ts';
+import type { DerivedImages } from '../derived/derived-images.ts';
+import type { DerivedFile } from '../derived/derived-store.ts';
+import type { Recipe } from '../derived/recipe.ts';
+import type { ImageName } from '../derived/source-blobs.ts';
+import type { Exchange } from '../http/exchange.ts';
+import { sendFile } from '../http/send-file.ts';
+import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
+import type { Secret } from '../torrents/secret.ts';
+import { makeTorrent } from '../torrents/torrent-maker.ts';
+import type { BlobName } from '../upstream/upstream.ts';
+import { sendTorrent, TORRENT_TYPE } from './c1.ts';
+import { sendProgress, waitFor, waitPatiently, waitSilently } from './waiting.ts';
+
+export interface DerivedAnswerOptions {
+  readonly derived: DerivedImages;
+  readonly secret: Secret;
+  readonly tokens: AnnounceTokens;
+  /** The signed URL of a file of the service's own. */
+  readonly webSeed: (blob: BlobName) => string;
+}
+
+/** What is to be answered with, to a caller who may have it. */
+export interface DerivedQuestion {
+  readonly image: ImageName;
+  readonly recipe: Recipe;
+  readonly mediaType: string;
+  readonly fileName: string;
+  /** For clients that take few signs of life, or none (RFC 9110, 15.2): rkt's library gives up at the sixth. */
+  readonly isSilent?: boolean;
+}
+
+/**
+ * A derived image, or, with `Accept: application/x-bittorrent`, its torrent; either makes it. A torrent that is not to
+ * be had yet is a 202, as for blobs; the image itself is waited for, unless `?wait=` says how long: whoever pipes it into
+ * `docker load` has no use for a 202.
+ */
+export async function answerDerived(
+  options: DerivedAnswerOptions,
+  exchange: Exchange,
+  { image, recipe, mediaType, fileName, isSilent = false }: DerivedQuestion,
+): Promise<void> {
+  const { authorization, accept = '' } = exchange.request.headers;
+  const wantsTorrent = accept.includes(TORRENT_TYPE);
+  const found = await options.derived.image(image, recipe, authorization);
+  const wait = wantsTorrent || exchange.query.has('wait') ? waitFor : isSilent ? waitSilently : waitPatiently;
+  const file = 'done' in found ? await wait(found.done, exchange) : found;
+  if (file === undefined) return sendProgress(exchange, progressOf(found as Derivation));
+  if (wantsTorrent) return answerTorrent(options, exchange, image, file);
+  const headers = {
+    'content-type': mediaType,
+    'content-disposition': `attachment; filename="${fileName}"`,
+  };
+  await sendFile(exchange, options.derived.served(file), headers);
+}
+
+export function progressOf(derivation: Derivation): { size: number; hashed: number; etaSeconds: number } {
+  return { size: derivation.size, hashed: derivation.read, etaSeconds: derivation.etaSeconds() };
+}
+
+async function answerTorrent(
+  { derived, secret, tokens, webSeed }: DerivedAnswerOptions,
+  exchange: Exchange,
+  { repository }: ImageName,
+  file: DerivedFile,
+): Promise<void> {
+  const { authorization } = exchange.request.headers;
+  const hashes = await derived.hashes(file);
+  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, authorization);
+  const webSeeds = [webSeed({ repository, digest: file.digest })];
+  sendTorrent(
+    exchange,
+    file.digest,
+    await makeTorrent(secret, hashes, { announce, webSeeds, imageId: file.notes['imageID'] }),
+  );
+}

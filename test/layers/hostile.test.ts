@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { test } from 'node:test';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { isQuayctlError } from '../../src/base/errors.ts';
+import { fileEntry } from '../../src/layers/entry.ts';
+import { checksum } from '../../src/layers/header.ts';
+import { formatEntry } from '../../src/layers/tar-writer.ts';
+import { Random } from '../helpers/fuzz.ts';
+import { merge, tarOf, type Brief } from './trees.ts';
+
+const refused =
+  (code: string, message: RegExp) =>
+  (error: unknown): boolean => {
+    assert.ok(isQuayctlError(error), String(error));
+    assert.deepEqual([error.code, message.test(error.message)], [code, true], error.message);
+    return true;
+  };
+
+const ENTRIES: readonly { what: string; entries: readonly Brief[]; message: RegExp }[] = [
+  { what: 'a path that climbs', entries: [{ path: '../x' }], message: /climbs/ },
+  { what: 'a path that climbs on the way', entries: [{ path: 'a/../../x' }], message: /climbs/ },
+  { what: 'a whiteout of the directory above', entries: [{ path: 'a/.wh...' }], message: /whiteout of ".."/ },
+  { what: 'a whiteout of nothing', entries: [{ path: '.wh.' }], message: /whiteout of ""/ },
+  {
+    what: 'an absolute hard link',
+    entries: [{ path: 'a', type: 'hardlink', linkPath: '/etc/passwd' }],
+    message: /absolute/,
+  },
+  {
+    what: 'a hard link that climbs',
+    entries: [{ path: 'a', type: 'hardlink', linkPath: '../etc/passwd' }],
+    message: /climbs/,
+  },
+  {
+    what: 'a hard link to itself',
+    entries: [
+      { path: 'a', text: 'a' },
+      { path: 'a', type: 'hardlink', linkPath: 'a' },
+    ],
+    message: /not there/,
+  },
+  {
+    what: 'a hard link to what comes later',
+    entries: [{ path: 'a', type: 'hardlink', linkPath: 'b' }, { path: 'b' }],
+    message: /not there/,
+  },
+  {
+    what: 'a hard link to a directory',
+    entries: [
+      { path: 'd', type: 'directory' },
+      { path: 'a', type: 'hardlink', linkPath: 'd' },
+    ],
+    message: /is a directory/,
+  },
+  {
+    what: 'a file written through a symbolic link',
+    entries: [{ path: 'a', type: 'symlink', linkPath: '/etc' }, { path: 'a/passwd' }],
+    message: /lies under "a", which is no directory/,
+  },
+  {
+    what: 'a file under a file',
+    entries: [{ path: 'a', text: 'a' }, { path: 'a/b' }],
+    message: /lies under "a"/,
+  },
+  { what: 'a name of more than 255 bytes', entries: [{ path: 'n'.repeat(256) }], message: /more than 255/ },
+  {
+    what: 'a path of more than 4095 bytes',
+    entries: [{ path: 'n/'.repeat(3000) }],
+    message: /longer than 4095/,
+  },
+  {
+    what: 'a root that is no directory',
+    entries: [{ path: '.', text: 'x' }],
+    message: /the root is no directory/,
+  },
+];
+
+for (const { what, entries, message } of ENTRIES) {
+  test(`${what} is refused`, async () => {
+    await assert.rejects(async () => merge(await tarOf(entries)), refused('protocol', message));
+  });
+}
+
+/** A header with some bytes changed, its sum made right. */
+function altered(change: (block: Buffer) => void, path = 'file', size = 0): Buffer {
+  const block = Buffer.from(formatEntry({ ...fileEntry(path, new Uint8Array()).header, size }));
+  change(block);
+  block.write(`${checksum(block, 0).toString(8).padStart(6, '0')}\0 `, 148);
+  return block;
+}
+
+const END = Buffer.alloc(1024);
+const pax = (...records: string[]): Buffer => {
+  const body = records.map((record) => paxRecord(record)).join('');
+  const front = altered((block) => block.write('x', 156), 'pax', Buffer.byteLength(body, 'latin1'));
+  return Buffer.concat([
+    front,
+    Buffer.alloc(Math.ceil(body.length / 512) * 512).fill(Buffer.from(body, 'latin1'), 0, body.length),
+  ]);
+};
+function paxRecord(record: string): string {
+  const rest = ` ${record}\n`;
+  let length = rest.length;
+  while (`${length}`.length + rest.length !== length) length = `${length}`.length + rest.length;
+  return `${length}${rest}`;
+}
+
+const BYTES: readonly { what: string; tar: Buffer; code: string; message: RegExp }[] = [
+  {
+    what: 'a wrong checksum',
+    tar: Buffer.concat([Buffer.alloc(512, 'x'), END]),
+    code: 'protocol',
+    message: /damaged|not octal/,
+  },
+  {
+    what: 'half a header',
+    tar: Buffer.alloc(300, 'x'),
+    code: 'protocol',
+    message: /ends inside of a header/,
+  },
+  {
+    what: 'half a file',
+    tar: altered(() => undefined, 'f', 1000),
+    code: 'protocol',
+    message: /ends inside of a file/,
+  },
+  {
+    what: 'a negative size',
+    tar: altered((block) => block.fill(0xff, 124, 136)),
+    code: 'protocol',
+    message: /negative/,
+  },
+  {
+    what: 'a size beyond all numbers',
+    tar: altered((block) => block.fill(0x7f, 125, 136).writeUInt8(0x80, 124)),
+    code: 'protocol',
+    message: /out of all bounds/,
+  },
+  {
+    what: 'an owner that is none',
+    tar: altered((block) => block.fill(0xff, 108, 116)),
+    code: 'protocol',
+    message: /owner/,
+  },
+  {
+    what: 'a sparse file of GNU',
+    tar: altered((block) => block.write('S', 156)),
+    code: 'unsupported',
+    message: /sparse/,
+  },
+  {
+    what: 'a sparse file in pax',
+    tar: Buffer.concat([pax('GNU.sparse.major=1'), altered(() => undefined)]),
+    code: 'unsupported',
+    message: /sparse/,
+  },
+  {
+    what: 'a volume header',
+    tar: altered((block) => block.write('V', 156)),
+    code: 'unsupported',
+    message: /type "V"/,
+  },
+  {
+    what: 'a pax header of 2 MiB',
+    tar: altered((block) => block.write('x', 156), 'p', 2 * 1024 * 1024),
+    code: 'limit',
+    message: /2097152 bytes/,
+  },
+  {
+    what: 'a pax record of another length',
+    tar: Buffer.concat([
+      altered((block) => block.write('x', 156), 'p', 9),
+      Buffer.alloc(512).fill('99 path=a', 0, 9),
+    ]),
+    code: 'protocol',
+    message: /malformed/,
+  },
+  {
+    what: 'a pax path with a NUL',
+    tar: Buffer.concat([pax('path=a\0b'), altered(() => undefined)]),
+    code: 'protocol',
+    message: /NUL/,
+  },
+  {
+    what: 'an attribute of more than 64 KiB',
+    tar: Buffer.concat([pax(`SCHILY.xattr.user.a=${'x'.repeat(70_000)}`), altered(() => undefined)]),
+    code: 'protocol',
+    message: /attribute/,
+  },
+  {
+    what: 'gzip that breaks off',
+    tar: gzipSync(
+      Buffer.concat([altered(() => undefined, 'f', 100_000), Buffer.alloc(100_352), END]),
+    ).subarray(0, 100),
+    code: 'verification',
+    message: /compression is damaged/,
+  },
+  {
+    what: 'zstd that is damaged',
+    tar: zstdCompressSync(Buffer.alloc(100_000)).fill(7, 8),
+    code: 'verification',
+    message: /compression is damaged/,
+  },
+];
+
+for (const { what, tar, code, message } of BYTES) {
+  test(`${what} is refused`, async () => {
+    await assert.rejects(() => merge(tar), refused(code, message));
+  });
+}
+
+test('an empty layer, and one without an end mark, are layers', async () => {
+  assert.equal(
+    (
+      await merge(
+        Buffer.alloc(0),
+        END,
+        altered(() => undefined),
+      )
+    ).length,
+    2,
+  );
+});
+
+test('a bomb of names is refused while it is read', async () => {
+  // Each header makes 1,990 directories on the way.
+  const many = await tarOf(
+    Array.from({ length: 1050 }, (_, at) => ({ path: `${at}/${'d/'.repeat(1990)}x` })),
+  );
+  await assert.rejects(() => merge(many), refused('limit', /more than 2000000 entries/));
+});
+
+test('whatever bytes are changed in a tar, it is read or refused, and nothing else', async (t) => {
+  const long = 'n'.repeat(150);
+  const tar = await tarOf([
+    { path: 'd', type: 'directory' },
+    { path: `d/${long}`, text: 'text', xattrs: new Map([['user.a', Buffer.from('b')]]), mtime: -1n },
+    { path: 'l', type: 'hardlink', linkPath: `d/${long}` },
+  ]);
+  const seed = Number(process.env['FUZZ_SEED'] ?? randomInt(2 ** 32 - 1));
+  t.diagnostic(`seed ${seed}`);
+  const random = new Random(seed);
+  for (let round = 0; round < 2000; round++) {
+    // One bit, everywhere in turn, then more at random.
+    const changed = round < tar.length / 4 ? flipped(tar, round * 4) : Buffer.from(random.mutate(tar));
+    await merge(changed).catch((error: unknown) => {
+      assert.ok(isQuayctlError(error), `FUZZ_SEED=${seed} round ${round}: ${String(error)}`);
+    });
+  }
+});
+
+function flipped(bytes: Buffer, at: number): Buffer {
+  const changed = Buffer.from(bytes);
+  changed[at] = (changed[at] ?? 0) ^ (1 << (at % 7));
+  return changed;
+}
