@@ -43,10 +43,10 @@ function ask(tracker: Tracker, rawQuery: string): Promise<Uint8Array> {
   const request = new IncomingMessage(new Socket());
   const response = new ServerResponse(request);
   return new Promise((resolve, reject) => {
-    response.end = (body: Uint8Array | string) => {
+    response.end = ((body: Uint8Array | string) => {
       resolve(Buffer.from(body));
       return response;
-    };
+    }) as typeof response.end;
     const signal = new AbortController().signal;
     const query = new URLSearchParams(rawQuery);
     const exchange = {

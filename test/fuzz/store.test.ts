@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { digestFromHex } from '../../src/image/digest.ts';
+import { digestFromHex, digestOf } from '../../src/image/digest.ts';
+import { parseKeptManifest } from '../../src/serve/manifests/kept-manifests.ts';
 import { parsePieceHashes } from '../../src/serve/torrents/hash-store.ts';
 import { formatEntries, namedImage, parseEntries } from '../../src/store/index-file.ts';
 import { parseJournal } from '../../src/store/journal.ts';
@@ -49,6 +50,15 @@ fuzzParsers({
     parse: (bytes) => {
       const url = parseServiceRecord(bytes);
       if (url !== undefined) assert.match(url.protocol, /^https?:$/);
+    },
+  },
+  'manifests that the service keeps': {
+    corpus: 'kept-manifests',
+    pieces: [...JSON_PIECES, '\n', '"digest":'],
+    codes: [],
+    parse: (bytes) => {
+      const kept = parseKeptManifest(bytes);
+      if (kept !== undefined) assert.ok(bytes.includes(digestOf(kept.bytes)));
     },
   },
   'piece hashes of the service': {

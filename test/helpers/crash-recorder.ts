@@ -91,26 +91,30 @@ export class FileRecorder {
   #watch(handle: FileHandle, path: string, flags: string): FileHandle {
     const known = this.#nodes.get(this.#name(path));
     const file = known ?? this.#newFile(path);
-    const sync = { sync: handle.sync.bind(handle), datasync: handle.datasync.bind(handle) };
-    handle.sync = () => this.#sync(file, path, sync.sync);
-    handle.datasync = () => this.#sync(file, path, sync.datasync);
+    const real = {
+      sync: handle.sync.bind(handle),
+      datasync: handle.datasync.bind(handle),
+      write: handle.write.bind(handle) as (...args: unknown[]) => Promise<never>,
+      appendFile: handle.appendFile.bind(handle),
+      writeFile: handle.writeFile.bind(handle),
+      truncate: handle.truncate.bind(handle),
+    };
+    handle.sync = () => this.#sync(file, path, real.sync);
+    handle.datasync = () => this.#sync(file, path, real.datasync);
     if (typeof file !== 'number' || flags === 'r') return handle;
-    const { write, appendFile, writeFile, truncate } = handle;
-    handle.write = (async (bytes: Buffer, from: number, length: number, position: number) =>
+    handle.write = ((bytes: Buffer, from: number, length: number, position: number) =>
       this.#during(this.#write(file, position, bytes.subarray(from, from + length)), () =>
-        write.call(handle, bytes, from, length, position),
+        real.write(bytes, from, length, position),
       )) as unknown as typeof handle.write;
-    handle.appendFile = async (text) =>
+    handle.appendFile = (text) =>
       this.#during(this.#write(file, this.#sizes.get(file) ?? 0, Buffer.from(text as string)), () =>
-        appendFile.call(handle, text),
+        real.appendFile(text),
       );
-    handle.writeFile = async (bytes) =>
-      this.#during(this.#write(file, 0, Buffer.from(bytes as Uint8Array)), () =>
-        writeFile.call(handle, bytes),
-      );
-    handle.truncate = async (size = 0) => {
+    handle.writeFile = (bytes) =>
+      this.#during(this.#write(file, 0, Buffer.from(bytes as Uint8Array)), () => real.writeFile(bytes));
+    handle.truncate = (size = 0) => {
       this.#sizes.set(file, size);
-      return this.#during(this.#push({ kind: 'truncate', file, size }), () => truncate.call(handle, size));
+      return this.#during(this.#push({ kind: 'truncate', file, size }), () => real.truncate(size));
     };
     return handle;
   }

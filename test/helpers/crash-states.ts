@@ -122,7 +122,7 @@ export async function putOnDisk(
   for (const [path, node] of [...state].toSorted(([a], [b]) => a.length - b.length)) {
     const place = join(directory, path);
     if (node === 'directory') await mkdir(place, { mode: 0o700 });
-    else if (node instanceof Buffer) await writeFile(place, edit(path, node), { mode: 0o600 });
-    else await symlink(node.target, place);
+    else if ('target' in node) await symlink(node.target, place);
+    else await writeFile(place, edit(path, node), { mode: 0o600 });
   }
 }

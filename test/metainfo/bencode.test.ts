@@ -5,6 +5,7 @@ import {
   decodeBencode,
   encodeBencode,
   isDictionary,
+  type BInput,
   type BValue,
 } from '../../src/metainfo/bencode.ts';
 
