@@ -26,6 +26,8 @@ export interface RegistryRequest {
   readonly what: string;
   /** Milliseconds until the answer begins. */
   readonly headersTimeoutMs?: number;
+  /** As of HttpRequest. */
+  readonly remoteOnly?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -34,6 +36,8 @@ export interface Located {
   readonly answer: HttpAnswer;
   /** May be signed: never shown but for its host. */
   readonly url: URL;
+  /** Whether it must not be on this machine. */
+  readonly remoteOnly: boolean;
 }
 
 /** Requests to one registry: scheme, authorisation, patience, redirects. */
@@ -55,15 +59,19 @@ export class Requester {
 
   /** Any URL, and where it redirects to. Authorization goes to the registry's own scheme, host and port alone. */
   async follow(start: URL, request: RegistryRequest): Promise<Located> {
-    const { origin } = await this.base(request.signal);
+    const { http } = this.#options;
+    const { origin, hostname } = await this.base(request.signal);
     let url = start;
+    // Only a host on this machine may lead to one on it; a manifest's own places are the registry's word, too.
+    let remoteOnly = start.origin !== origin && !(await http.leadsHere(hostname));
     for (let hops = 0; ; hops++) {
       const answer = await (url.origin === origin
         ? this.#authorized(url, request)
-        : this.#plain(url, request));
-      if (!isRedirect(answer.statusCode)) return { answer, url };
+        : this.#plain(url, { ...request, remoteOnly }));
+      if (!isRedirect(answer.statusCode)) return { answer, url, remoteOnly };
       await dumpBody(answer);
       if (hops === MAX_REDIRECTS) throw new QuayctlError('protocol', `${start.host} redirects without end`);
+      remoteOnly ||= !(await http.leadsHere(url.hostname));
       url = redirectTarget(url, headerOf(answer, 'location'), this.#options.insecure);
     }
   }
