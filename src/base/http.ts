@@ -6,6 +6,7 @@ import { leadsHere, lookupBySystem, refuseLocal, remoteOnly, type Lookup } from 
 import { networkError } from './network-error.ts';
 import { proxyFor } from './proxy.ts';
 import { redact } from './redact.ts';
+import { inGoodTime } from './slow-body.ts';
 
 export { isLoopback } from './proxy.ts';
 
@@ -185,7 +186,7 @@ export interface BodyBound {
 
 /**
  * A whole body in memory, bounded: JSON that never ends is cut off.
- * @throws QuayctlError `limit` past `maxBytes`, `unreachable` when it breaks off; the signal's reason
+ * @throws QuayctlError `limit` past `maxBytes`, `unreachable` when it breaks off or comes too slowly; the signal's reason
  */
 export async function readBody(
   answer: HttpAnswer,
@@ -194,7 +195,7 @@ export async function readBody(
   const chunks: Buffer[] = [];
   let length = 0;
   try {
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+    for await (const chunk of inGoodTime(answer.body, url)) {
       length += chunk.length;
       if (length > maxBytes) break;
       chunks.push(chunk);

@@ -2,6 +2,7 @@ import { QuayctlError } from '../base/errors.ts';
 import { dumpBody, type Http, type HttpAnswer } from '../base/http.ts';
 import { isPassing } from '../base/network-error.ts';
 import { retry } from '../base/retry.ts';
+import { TooSlow } from '../base/slow-body.ts';
 import type { Credential } from '../credentials/credential.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { ManifestDocument } from '../image/manifest.ts';
@@ -88,7 +89,7 @@ async function readManifest(
   try {
     return await readManifestDocument(answer, url, wanted, signal);
   } catch (error) {
-    throw isPassing(error) ? new BrokenOff(error) : error;
+    throw isPassing(error) && !(error instanceof TooSlow) ? new BrokenOff(error) : error;
   }
 }
 
