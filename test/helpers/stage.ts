@@ -78,7 +78,7 @@ export interface FailureJson {
 }
 
 /** The failure of `--json`, with the exit code that the process really had. */
-export function failureOf(output: Output): FailureJson {
+function failureOf(output: Output): FailureJson {
   const failure = JSON.parse(output.stdout) as FailureJson;
   assert.equal(failure.exitCode, output.code, output.stderr);
   assert.match(output.stderr, /^quayctl: /m, 'the failure is told in words too');
