@@ -50,21 +50,24 @@ export function parseRefusal(bytes: Buffer): Refusal {
   };
 }
 
-/** 401 and 403, with what to do. */
+/** 401 and 403, with what to do. @param clocks what is said of them where they may be why */
 export function unauthorized(
   registry: string,
   what: string,
   hasCredential: boolean,
   { message }: Refusal = NO_REASON,
+  clocks?: string,
 ): QuayctlError {
   const where = what.startsWith(`${registry}/`) ? '' : `${registry}: `;
   return new QuayctlError(
     'unauthorized',
     `${where}not authorised for ${what}${message === '' ? '' : ` (${message})`}`,
     {
-      hint: hasCredential
-        ? `the credential for ${registry} is wrong, expired, or has no right to it; \`quayctl login ${registry}\` replaces it`
-        : `log in with \`quayctl login ${registry}\`; a name that does not exist is answered like this, too`,
+      hint:
+        clocks ??
+        (hasCredential
+          ? `the credential for ${registry} is wrong, expired, or has no right to it; \`quayctl login ${registry}\` replaces it`
+          : `log in with \`quayctl login ${registry}\`; a name that does not exist is answered like this, too`),
     },
   );
 }

@@ -2,6 +2,7 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
 import { isPassing, isPlainHttpAnswer } from '../base/network-error.ts';
 import type { Authorizer } from './authorizer.ts';
+import { clockHint, skewOf } from './clocks.ts';
 import { readRefusal, unauthorized } from './failures.ts';
 import { withPatience } from './patience.ts';
 import { isRedirect, redirectTarget } from './redirect.ts';
@@ -147,7 +148,9 @@ export class Requester {
         continue;
       }
       const refusal = await readRefusal(answer, url, signal);
-      throw unauthorized(registry, what, authorizer.credential !== undefined, refusal);
+      const skews = { [registry]: skewOf(answer), 'its token server': authorizer.tokenServerSkewMs };
+      const clocks = authorizer.scheme === 'bearer' ? clockHint(skews) : undefined;
+      throw unauthorized(registry, what, authorizer.credential !== undefined, refusal, clocks);
     }
   }
 

@@ -2,6 +2,7 @@ import { QuayctlError } from '../base/errors.ts';
 import { dumpBody, isLoopback, readBody, type Http, type HttpRequest } from '../base/http.ts';
 import type { Credential } from '../credentials/credential.ts';
 import type { Challenge } from './challenge.ts';
+import { skewOf } from './clocks.ts';
 import { readRefusal, unauthorized } from './failures.ts';
 import { withPatience } from './patience.ts';
 
@@ -10,6 +11,8 @@ export interface Token {
   /** Milliseconds since the epoch. */
   readonly expiresAt: number;
   readonly lifeMs: number;
+  /** By how much the token server's clock is ahead of ours, milliseconds. */
+  readonly skewMs?: number | undefined;
 }
 
 export interface TokenRequest {
@@ -59,7 +62,7 @@ export async function fetchToken(
     );
   }
   const bound = { maxBytes: MAX_ANSWER_BYTES, url: realm, what: 'its token answer', signal };
-  return parseToken(await readBody(answer, bound), realm);
+  return { ...parseToken(await readBody(answer, bound), realm), skewMs: skewOf(answer) };
 }
 
 /** RFC 6749, 5.2: an expired refresh token is a 400. */

@@ -40,7 +40,11 @@ const LAYERS = [5_000_000, 3_500_000, 400_000];
 /** Bytes a second that the registry and the seed give, each. */
 const RATE = 3_000_000;
 
-export async function openFaultLane(scope: Scope): Promise<FaultLane> {
+/** @param serviceEnv added to the environment of the replica that makes the torrents */
+export async function openFaultLane(
+  scope: Scope,
+  serviceEnv: Readonly<Record<string, string>> = {},
+): Promise<FaultLane> {
   const layout = await TestLayout.create(await tempDirectory(scope, 'layout'));
   const registry = await startRegistry(scope);
   const layers = LAYERS.map((bytes, at) => randomLayer(bytes, `layer ${at}`));
@@ -50,12 +54,12 @@ export async function openFaultLane(scope: Scope): Promise<FaultLane> {
   const name = `${pipe.host}/team/app:1.0`;
 
   const home = await quayctlNode(scope);
-  const replica = async (publicUrl: (own: HttpFaultProxy) => string) => {
+  const replica = async (publicUrl: (own: HttpFaultProxy) => string, env = {}) => {
     let url = '';
     const proxy = await startHttpFaultProxy(scope, () => url);
     const flags = ['--upstream', registry.url, '--alias', pipe.host, '--listen', '127.0.0.1:0'];
     const child = restartable(async () => {
-      const process = home.start(['serve', ...flags, '--public-url', publicUrl(proxy)]);
+      const process = home.start(['serve', ...flags, '--public-url', publicUrl(proxy)], { env });
       [, url = ''] = await process.waitFor(/event=listening url=(http:\S+)/);
       return process;
     });
@@ -63,7 +67,7 @@ export async function openFaultLane(scope: Scope): Promise<FaultLane> {
   };
   // The one who is asked for torrents names the other as the tracker; both have one secret.
   const tracker = await replica((own) => own.url);
-  const service = await replica(() => tracker.proxy.url);
+  const service = await replica(() => tracker.proxy.url, serviceEnv);
   const giver = await quayctlNode(scope);
   const seed = restartable(async () => {
     const flags = ['--torrent-service', service.proxy.url, '--upload-rate', String(RATE / 1000)];
