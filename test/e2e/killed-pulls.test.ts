@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { describe, before, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bytesInStore } from '../helpers/fault-lane.ts';
+import { bytesInStore } from '../helpers/progress.ts';
 import { Random } from '../helpers/fuzz.ts';
 import { randomLayer, type BuiltImage } from '../helpers/images.ts';
 import { skipWithout } from '../helpers/programs.ts';

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { bytesInStore, openFaultLane, watchProgress, type FaultLane } from '../helpers/fault-lane.ts';
+import { openFaultLane, type FaultLane } from '../helpers/fault-lane.ts';
 import type { HttpFault, HttpFaultProxy } from '../helpers/fault-proxy.ts';
 import { skipWithout } from '../helpers/programs.ts';
+import { bytesInStore, ProgressWatch } from '../helpers/progress.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
 import { receiptOf, verifiedBlobs } from '../helpers/stage.ts';
 import { suiteScope } from '../helpers/suite-scope.ts';
@@ -70,7 +71,7 @@ describe('a path that is lost', { skip: skipWithout('docker-registry'), concurre
           const node = await quayctlNode(t);
           const args = ['--json', '--torrent-service', lane.service.proxy.url];
           const pull = node.start(['torrent', 'pull', lane.name, ...args]);
-          const progress = watchProgress(node.store, lane.size);
+          const progress = new ProgressWatch(node.store, lane.size);
           await progress.reached(moment);
           await lose(lane);
           const limit = setTimeout(() => void pull.kill('SIGKILL'), PULL_MS);

@@ -1,6 +1,3 @@
-import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { startHttpFaultProxy, type HttpFaultProxy } from './fault-proxy.ts';
 import { Link } from './faults.ts';
 import { randomLayer, TestLayout, type BuiltImage } from './images.ts';
@@ -110,57 +107,6 @@ function restartable(start: () => Promise<RunningProcess>) {
     ensure: async (): Promise<void> => {
       if (isStopped) await kill();
       running ??= await start();
-    },
-  };
-}
-
-/** Bytes of blobs, whole and partial, that a store has on its disk. */
-export async function bytesInStore(store: string): Promise<number> {
-  const folders = [join(store, 'blobs/sha256'), join(store, 'quayctl/partial')];
-  const names = await Promise.all(
-    folders.map(async (folder) => {
-      const found = await readdir(folder).catch(() => []);
-      return found.filter((each) => !each.endsWith('.spans')).map((each) => join(folder, each));
-    }),
-  );
-  // Sparse while they are partial: stat(2) counts blocks of 512 bytes.
-  const sizes = names.flat().map((path) =>
-    stat(path).then(
-      (entry) => entry.blocks * 512,
-      () => 0,
-    ),
-  );
-  return (await Promise.all(sizes)).reduce((sum, bytes) => sum + bytes, 0);
-}
-
-const LOOK_MS = 20;
-
-/** Watches a pull by what comes into its store. */
-export function watchProgress(store: string, size: number) {
-  let [bytes, longestMs, isOver] = [0, 0, false];
-  let since = performance.now();
-  const watching = (async () => {
-    while (!isOver) {
-      const now = await bytesInStore(store);
-      // Nothing is asked of the time before the first byte, and after the last one.
-      if (now > bytes || now === 0 || now >= size) {
-        bytes = Math.max(bytes, now);
-        since = performance.now();
-      }
-      longestMs = Math.max(longestMs, performance.now() - since);
-      await sleep(LOOK_MS);
-    }
-  })();
-  return {
-    /** Waits until so much of the image is there, 0 to 1, or the pull is over. */
-    reached: async (share: number): Promise<void> => {
-      while (bytes < share * size && !isOver) await sleep(LOOK_MS);
-    },
-    /** @returns the longest stall: no byte in the whole pull, milliseconds */
-    end: async (): Promise<number> => {
-      isOver = true;
-      await watching;
-      return longestMs;
     },
   };
 }
