@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { findByHost, firstOf, parseAuthFile } from '../../src/credentials/auth-file.ts';
+import { parseHelperAnswer } from '../../src/credentials/credential-helper.ts';
 import { canonicalRegistry } from '../../src/credentials/registry-name.ts';
 import { credentialFor, parseRktFile } from '../../src/credentials/rkt-auth.ts';
 import { fuzzParsers, JSON_PIECES } from '../helpers/corpus.ts';
@@ -27,6 +28,12 @@ fuzzParsers({
       const entry = parseRktFile('auth.d/x.json', bytes.toString('utf8'));
       for (const registry of REGISTRIES) credentialFor([entry], registry);
     },
+  },
+  'answers of credential helpers': {
+    corpus: 'helper-answers',
+    pieces: [...JSON_PIECES, '"Secret":', '"Username":', '<token>'],
+    codes: ['credentials'],
+    parse: (bytes) => parseHelperAnswer('docker-credential-x', 'quay.io', bytes.toString('utf8')),
   },
   'names of registries': {
     corpus: 'references',

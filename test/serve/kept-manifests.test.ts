@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
 import { skipWithout } from '../helpers/programs.ts';
@@ -36,6 +38,11 @@ test(
     };
     const before = await ask('1.0');
     assert.equal(before.status, 200);
+    const folder = join(service.data, 'manifests');
+    assert.equal((await stat(folder)).mode & 0o777, 0o700);
+    for (const name of await readdir(folder)) {
+      assert.equal((await stat(join(folder, name))).mode & 0o777, 0o600);
+    }
 
     await t.test('refused connections', async () => {
       await pipe.down();
