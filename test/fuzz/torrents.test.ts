@@ -7,7 +7,6 @@ import {
   type BValue,
 } from '../../src/metainfo/bencode.ts';
 import { decodeTorrent, withoutSecrets } from '../../src/metainfo/metainfo.ts';
-import { decodeClaims, encodeClaims } from '../../src/swarm/claims.ts';
 import { fuzzParsers } from '../helpers/corpus.ts';
 
 const BENCODE_PIECES = [
@@ -42,17 +41,6 @@ fuzzParsers({
       const { infoHash, digest } = decodeTorrent(bytes);
       const kept = decodeTorrent(withoutSecrets(bytes));
       assert.deepEqual([kept.infoHash, kept.digest, kept.urlList], [infoHash, digest, []]);
-    },
-  },
-  'claims of peers': {
-    corpus: 'claims',
-    pieces: ['\0\0\0\0', '\xff\xff\xff\xff', '\x01'],
-    codes: [],
-    parse: (bytes) => {
-      const claims = decodeClaims(bytes, 10);
-      if (claims === undefined) return;
-      assert.ok(claims.pieces.every((index) => index < 10));
-      assert.deepEqual(Buffer.from(encodeClaims(claims)), bytes);
     },
   },
 });

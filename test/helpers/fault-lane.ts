@@ -80,7 +80,8 @@ export async function openFaultLane(
       proxy.link = new Link(Infinity);
     }
     await registry.restart();
-    await tracker.ensure();
+    // A new tracker knows nobody: a seed that has just begun is known at once, the old one in half a minute.
+    if (await tracker.ensure()) await seed.kill();
     await service.ensure();
     await seed.ensure();
     pipe.link = new Link(RATE);
@@ -104,9 +105,12 @@ function restartable(start: () => Promise<RunningProcess>) {
       if (running !== undefined) process.kill(running.pid, 'SIGSTOP');
       isStopped = true;
     },
-    ensure: async (): Promise<void> => {
+    /** @returns whether it had to be started */
+    ensure: async (): Promise<boolean> => {
       if (isStopped) await kill();
-      running ??= await start();
+      if (running !== undefined) return false;
+      running = await start();
+      return true;
     },
   };
 }
