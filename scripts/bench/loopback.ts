@@ -135,7 +135,7 @@ function aria2(directory: string): string[] {
 }
 
 function start(scope: Scope, program: string, args: string[]): void {
-  const child = startProcess(program, args, { env: process.env as Record<string, string> });
+  const child = startProcess(program, args, { env: process.env });
   scope.after(async () => void (await child.kill()));
 }
 

@@ -29,13 +29,7 @@ export class RktAuth implements CredentialStore {
 
   async find(registry: string, _: string | undefined, signal: AbortSignal): Promise<Credential | undefined> {
     signal.throwIfAborted();
-    const entries = await this.#entries(signal);
-    const mine = entries.filter((entry) => registriesOf(entry).includes(registry));
-    // `dockerAuth` is meant for what speaks Docker's protocol, as we do. Later entries win.
-    const entry =
-      mine.findLast(({ rktKind }) => rktKind === 'dockerAuth') ??
-      mine.findLast(({ rktKind }) => rktKind === 'auth');
-    return entry === undefined ? undefined : credentialOf(entry);
+    return credentialFor(await this.#entries(signal), registry);
   }
 
   /**
@@ -65,7 +59,7 @@ export class RktAuth implements CredentialStore {
       const here: Entry[] = [];
       for (const path of await authFiles(directory)) {
         const text = await readCredentialFile(path);
-        if (text !== undefined) here.push(checked(parseCredentialFile(path, text), path));
+        if (text !== undefined) here.push(parseRktFile(path, text));
       }
       refuseTwice(here, directory);
       entries.push(...here);
@@ -110,8 +104,12 @@ async function authFiles(directory: string): Promise<string[]> {
   }
 }
 
-/** As strict as rkt: what it refuses, it would refuse at the `rkt fetch` that follows. */
-function checked(entry: Entry, path: string): Entry {
+/**
+ * One file of `auth.d`, as strict as rkt: what it refuses, it would refuse at the `rkt fetch` that follows.
+ * @throws QuayctlError `credentials` that names the file and never its content
+ */
+export function parseRktFile(path: string, text: string): Entry {
+  const entry = parseCredentialFile(path, text);
   const { rktKind, rktVersion } = entry;
   if ((rktKind !== 'auth' && rktKind !== 'dockerAuth') || rktVersion !== 'v1') {
     throw new QuayctlError('credentials', `${path} is no rkt auth configuration of version v1`);
@@ -145,6 +143,15 @@ function includes(names: unknown, name: string): boolean {
 
 function namesOf({ rktKind, registries, domains }: Entry): unknown {
   return rktKind === 'dockerAuth' ? registries : domains;
+}
+
+/** `dockerAuth` is meant for what speaks Docker's protocol, as we do. Later entries win. @throws QuayctlError `credentials` */
+export function credentialFor(entries: readonly Entry[], registry: string): Credential | undefined {
+  const mine = entries.filter((entry) => registriesOf(entry).includes(registry));
+  const entry =
+    mine.findLast(({ rktKind }) => rktKind === 'dockerAuth') ??
+    mine.findLast(({ rktKind }) => rktKind === 'auth');
+  return entry === undefined ? undefined : credentialOf(entry);
 }
 
 function registriesOf(entry: Entry): (string | undefined)[] {

@@ -54,6 +54,7 @@ export class SquashedSource {
       torrents: {
         torrent: (_, waitSeconds, signal) => torrents.squashed(this.#manifest, waitSeconds, signal),
         squashed: (manifest, waitSeconds, signal) => torrents.squashed(manifest, waitSeconds, signal),
+        manifest: (selector, signal) => torrents.manifest(selector, signal),
       },
     };
   }

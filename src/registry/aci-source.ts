@@ -92,7 +92,7 @@ export function aciAtService(name: AppcName, options: ServiceAskerOptions & { se
   const asker = new ServiceAsker(options);
   const get: Get = async (url, request) => {
     const { answer, authorization } = await asker.ask(url, { headers: {}, ...request });
-    if (answer.statusCode !== 401 && answer.statusCode !== 403) return { answer, url };
+    if (answer.statusCode !== 401 && answer.statusCode !== 403) return { answer, url, remoteOnly: false };
     await dumpBody(answer);
     throw asker.refusal(url, request.what, authorization);
   };

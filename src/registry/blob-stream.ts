@@ -12,7 +12,7 @@ const STORAGE_URL_MS = 60_000;
 export class BlobStream {
   readonly #requester: Requester;
   readonly #repository: string;
-  readonly #storage = new Map<string, { readonly url: URL; readonly until: number }>();
+  readonly #storage = new Map<string, Omit<Located, 'answer'> & { readonly until: number }>();
 
   constructor(requester: Requester, repository: string) {
     this.#requester = requester;
@@ -59,8 +59,9 @@ export class BlobStream {
     if (kept === undefined) return undefined;
     if (kept.until > Date.now()) {
       try {
-        const answer = await this.#requester.once(kept.url, request);
-        if (answer.statusCode === 200 || answer.statusCode === 206) return { answer, url: kept.url };
+        const { url, remoteOnly } = kept;
+        const answer = await this.#requester.once(url, { ...request, remoteOnly });
+        if (answer.statusCode === 200 || answer.statusCode === 206) return { answer, url, remoteOnly };
         dropBody(answer);
       } catch (error) {
         if (!isQuayctlError(error, 'unreachable')) throw error;
@@ -92,9 +93,9 @@ export class BlobStream {
     throw new QuayctlError('not-found', `the registry has no ${request.what}${foreign}`, { cause: last });
   }
 
-  async #keep(blob: Descriptor, { answer, url }: Located, signal: AbortSignal): Promise<void> {
+  async #keep(blob: Descriptor, { answer, url, remoteOnly }: Located, signal: AbortSignal): Promise<void> {
     const { origin } = await this.#requester.base(signal);
     if (url.origin === origin || (answer.statusCode !== 200 && answer.statusCode !== 206)) return;
-    this.#storage.set(blob.digest, { url, until: Date.now() + STORAGE_URL_MS });
+    this.#storage.set(blob.digest, { url, remoteOnly, until: Date.now() + STORAGE_URL_MS });
   }
 }

@@ -1,5 +1,10 @@
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
+import type { ManifestDocument } from '../image/manifest.ts';
+import { MANIFEST_TYPES } from '../image/media-types.ts';
+import { dumpBody, isLoopback } from '../base/http.ts';
+import { QuayctlError } from '../base/errors.ts';
+import { manifestName, readManifestDocument } from './manifest-document.ts';
 import type { TorrentAnswer, TorrentService } from './repository.ts';
 import { ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
@@ -79,11 +84,31 @@ class HttpTorrentService implements TorrentService {
     }
   }
 
+  async manifest(selector: string | Digest, signal: AbortSignal): Promise<ManifestDocument> {
+    const { service, registry, name, insecure } = this.#options;
+    const wanted = { repository: `${registry}/${name}`, selector };
+    const none = new QuayctlError('not-found', `no torrent service has ${manifestName(wanted)}`);
+    if (service === undefined) throw none;
+    // What a tag means is believed of it, so whoever is on the way must not be able to answer in its place.
+    if (service.protocol === 'http:' && !isLoopback(service.hostname) && !insecure) throw none;
+    const url = new URL(`${pathOf(service)}/v2/${name}/manifests/${selector}`, service);
+    const question = { headers: { accept: MANIFEST_TYPES.join(', ') }, signal };
+    const { answer, authorization } = await this.#asker.ask(url, question);
+    if (answer.statusCode === 200) return readManifestDocument(answer, url, wanted, signal);
+    await dumpBody(answer);
+    if (answer.statusCode !== 401 && answer.statusCode !== 403) throw none;
+    throw this.#asker.refusal(url, `the manifest of ${manifestName(wanted)}`, authorization);
+  }
+
   #torrentUrl(base: URL, { path }: Wanted, waitSeconds: number): URL {
-    const prefix = base.pathname.replace(/\/+$/, '');
-    const url = new URL(`${prefix}/c1/${path}`, base);
+    const url = new URL(`${pathOf(base)}/c1/${path}`, base);
     url.searchParams.set('ns', this.#options.registry);
     if (waitSeconds > 0) url.searchParams.set('wait', String(waitSeconds));
     return url;
   }
+}
+
+/** Of a service that does not stand at the root of its host. */
+function pathOf(base: URL): string {
+  return base.pathname.replace(/\/+$/, '');
 }

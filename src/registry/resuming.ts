@@ -2,6 +2,7 @@ import { QuayctlError } from '../base/errors.ts';
 import { dropBody } from '../base/http.ts';
 import { isPassing, networkError } from '../base/network-error.ts';
 import { delay } from '../base/retry.ts';
+import { inGoodTime } from '../base/slow-body.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { bodyOf, type BlobBody } from './blob-body.ts';
 import type { Located, RegistryRequest } from './requester.ts';
@@ -87,7 +88,7 @@ async function* range(
 async function* useful(body: BlobBody, url: URL, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   let { skip, length: left } = body;
   try {
-    for await (const chunk of body.answer.body as AsyncIterable<Buffer>) {
+    for await (const chunk of inGoodTime(body.answer.body, url)) {
       if (left === 0) throw new QuayctlError('protocol', `${url.host} sends more than was asked for`);
       const part = chunk.subarray(skip, skip + left);
       const surplus = chunk.length - skip - part.length;

@@ -13,6 +13,7 @@ import {
 } from './options.ts';
 import { namesOf } from './names.ts';
 import type { ServeListener } from './events.ts';
+import { KeptManifests } from './manifests/kept-manifests.ts';
 import { Metrics } from './metrics.ts';
 import { Permission } from './permission.ts';
 import { AciSigner } from './aci/signer.ts';
@@ -87,6 +88,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const graceMs = options.permissionGraceMs;
   const permission = new Permission({ upstream, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs, refusalsMs: OWN_REFUSALS_MS });
+  const kept = new KeptManifests(options.dataDirectory);
   const hashing = new Hashing({ upstream, own, store, listener });
   const resolver = new SourceResolver(upstream, permission);
   // rkt shows its password and nothing else, whatever the registry wants.
@@ -109,7 +111,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
     });
     const routes: [string, Route][] = [
-      ['v2', registryRoute(upstream)],
+      ['v2', registryRoute(upstream, upstream instanceof LayoutUpstream ? undefined : { kept, permission })],
       ['c1', c1],
       ['ws', webSeedRoute({ own, permission: ownPermission, secret, store, derived })],
       ['.well-known', keySetRoute(tokens)],

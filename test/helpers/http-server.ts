@@ -6,7 +6,7 @@ import type { TestCertificate } from './certificate.ts';
 import type { Scope } from './processes.ts';
 
 export interface TestServer {
-  /** `127.0.0.1:PORT` */
+  /** `ADDRESS:PORT` */
   readonly host: string;
   readonly url: string;
   /** As they came, headers and all. */

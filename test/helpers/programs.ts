@@ -14,6 +14,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   dockerd: 'docker.io',
   gpg: 'gnupg',
   gpgconf: 'gnupg',
+  faketime: 'faketime',
   'gnome-keyring-daemon': 'gnome-keyring',
   htpasswd: 'apache2-utils',
   ip: 'iproute2',

@@ -1,0 +1,18 @@
+import assert from 'node:assert/strict';
+import { decodeClaims, encodeClaims } from '../../src/swarm/claim-messages.ts';
+import { fuzzParsers } from '../helpers/corpus.ts';
+
+/** Of the torrent that the claims are of. */
+const PIECES = 10;
+
+fuzzParsers({
+  'claims of peers': {
+    corpus: 'claims',
+    pieces: ['\0\0\0\0', '\xff\xff\xff\xff', '\x01', '\x03'],
+    codes: [],
+    parse: (bytes) => {
+      const claims = decodeClaims(bytes, PIECES);
+      if (claims !== undefined) assert.deepEqual(Buffer.from(encodeClaims(claims)), bytes);
+    },
+  },
+});
