@@ -1,5 +1,5 @@
 import { build, type Metafile, type Plugin } from 'esbuild';
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -74,6 +74,15 @@ const lazyNode: Plugin = {
   },
 };
 
+/** Under the LGPL: a file of its own beside the bundle, as its authors made it, which anybody may put another in place of. */
+const OPENPGP = 'openpgp/dist/node/openpgp.mjs';
+const apartOpenpgp: Plugin = {
+  name: 'apart-openpgp',
+  setup(context) {
+    context.onResolve({ filter: /^openpgp$/ }, () => ({ path: '../openpgp.mjs', external: true }));
+  },
+};
+
 await rm(OUT, { recursive: true, force: true });
 const { metafile } = await build({
   absWorkingDir: ROOT,
@@ -87,7 +96,7 @@ const { metafile } = await build({
   platform: 'node',
   target: 'node22.19',
   external: EXTERNAL,
-  plugins: [leaveOut, slimUndici, lazyNode],
+  plugins: [leaveOut, slimUndici, lazyNode, apartOpenpgp],
   legalComments: 'none',
   metafile: true,
   minifySyntax: true,
@@ -95,6 +104,7 @@ const { metafile } = await build({
   define: { 'import.meta.url': 'quayctlUrl' },
   banner: { js: "const quayctlUrl = require('node:url').pathToFileURL(__filename).href;" },
 });
+await copyFile(join(ROOT, 'node_modules', OPENPGP), join(OUT, 'openpgp.mjs'));
 await writeFile(join(OUT, 'LICENSES.txt'), await licenses(metafile));
 
 const outputs = Object.values(metafile.outputs);
@@ -103,9 +113,8 @@ process.stdout.write(`dist: ${outputs.length} files, ${megabytes.toFixed(1)} MB\
 
 /** The bundle contains these libraries, so their notices travel with it. */
 async function licenses(bundle: Metafile): Promise<string> {
-  const folders = Object.keys(bundle.inputs).flatMap(
-    (path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? [],
-  );
+  const inputs = [...Object.keys(bundle.inputs), join('node_modules', OPENPGP)];
+  const folders = inputs.flatMap((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []);
   const notices: string[] = [];
   for (const folder of [...new Set(folders)].toSorted()) {
     const manifest = JSON.parse(await readFile(join(ROOT, folder, 'package.json'), 'utf8')) as {
