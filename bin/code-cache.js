@@ -18,7 +18,6 @@ exports.loadCached = (file, directory, name) => {
   const cachedData = readQuietly(path);
   const script = new vm.Script(wrap(source), {
     filename: file,
-    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
     ...(cachedData === undefined ? {} : { cachedData }),
   });
   if (cachedData === undefined || script.cachedDataRejected === true) {

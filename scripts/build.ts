@@ -75,11 +75,15 @@ const lazyNode: Plugin = {
 };
 
 /** Under the LGPL: a file of its own beside the bundle, as its authors made it, which anybody may put another in place of. */
-const OPENPGP = 'openpgp/dist/node/openpgp.mjs';
+const OPENPGP = 'openpgp/dist/node/openpgp.cjs';
 const apartOpenpgp: Plugin = {
   name: 'apart-openpgp',
   setup(context) {
-    context.onResolve({ filter: /^openpgp$/ }, () => ({ path: '../openpgp.mjs', external: true }));
+    context.onResolve({ filter: /^openpgp$/ }, () => ({ path: 'openpgp', namespace: 'apart' }));
+    context.onResolve({ filter: /^\.\.\/openpgp\.cjs$/ }, ({ path }) => ({ path, external: true }));
+    context.onLoad({ filter: /^/, namespace: 'apart' }, () => ({
+      contents: "module.exports = require('../openpgp.cjs');",
+    }));
   },
 };
 
@@ -104,7 +108,7 @@ const { metafile } = await build({
   define: { 'import.meta.url': 'quayctlUrl' },
   banner: { js: "const quayctlUrl = require('node:url').pathToFileURL(__filename).href;" },
 });
-await copyFile(join(ROOT, 'node_modules', OPENPGP), join(OUT, 'openpgp.mjs'));
+await copyFile(join(ROOT, 'node_modules', OPENPGP), join(OUT, 'openpgp.cjs'));
 await writeFile(join(OUT, 'LICENSES.txt'), await licenses(metafile));
 
 const outputs = Object.values(metafile.outputs);
