@@ -1,13 +1,14 @@
 import type { PieceGeometry } from '../metainfo/metainfo.ts';
 import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
-import type { ClaimsHandlers, ClaimsLink } from './claims-extension.ts';
+import type { ClaimsLink } from './claims-extension.ts';
 import { ClaimBook, type Patience } from './claims.ts';
-import { isFetcher, hasStrangers, type Standing } from './fetchers.ts';
-import { Hearsay } from './hearsay.ts';
+import { Neighbours, type NeighbourOptions } from './neighbours.ts';
 import { PieceTimes } from './piece-times.ts';
-import { pairWeight, peerTag, rendezvousOrder } from './rendezvous.ts';
+import { peerTag, rendezvousOrder } from './rendezvous.ts';
 import { decideShares, type OpenPiece, type ShareDecision } from './share-policy.ts';
 import { SlowPeers } from './slow-peers.ts';
+import { Spread } from './spread.ts';
+import { Standstill } from './standstill.ts';
 
 /** Between a claim and its request: two claims of one moment meet before bytes are asked for. Milliseconds. */
 const SETTLE_MS = 30;
@@ -18,14 +19,6 @@ const EARLY_FIRST_MS = 150;
 const EARLY_SPREAD_MS = 350;
 /** Weight of the newest half second in a rate. */
 const RATE_WEIGHT = 0.4;
-/** So many peers are told what a node has heard: enough to reach everybody, few enough to cost nothing. */
-const RELAYS = 12;
-/** Without a new piece for so long, while nothing else is known, more nodes fetch. */
-const STALL_MS = 5000;
-/** More doublings reach any swarm. */
-const MAX_STALLS = 12;
-/** A piece that one peer alone has for so long, or twice what a late claim takes, does not spread. */
-const STUCK_MS = 3000;
 /** A claim is believed at least so long before the end (4 s were far too short: measured). */
 const ABANDONED_MS = 15_000;
 /** How often an idle node looks for claims that it could take over. */
@@ -46,30 +39,18 @@ export interface RegistryPieces {
 }
 
 /** `Peer`: one connection, whatever it is. */
-export interface SharesOptions<Peer> {
+export interface SharesOptions<Peer> extends Omit<
+  NeighbourOptions<Peer>,
+  'selfTag' | 'pieceCount' | 'onReady' | 'onMessage'
+> {
   readonly selfId: string;
-  readonly infoHash: string;
   readonly geometry: PieceGeometry;
   /** Connected peers that are not stalled, and how many of them have a piece. */
   readonly availability: { readonly wires: ReadonlySet<Peer>; of(index: number): number };
   readonly has: (index: number) => boolean;
-  readonly peerIdOf: (peer: Peer) => string;
-  /** How many pieces it has. */
-  readonly countOf: (peer: Peer) => number;
-  readonly link: (peer: Peer, handlers: ClaimsHandlers) => ClaimsLink;
   readonly registry: RegistryPieces | undefined;
-  /** Nodes that miss pieces, this one included, as a tracker counts them; undefined: not known. */
-  readonly swarmSize: () => number | undefined;
   /** Milliseconds; performance.now() by default. */
   readonly now?: () => number;
-  /** For the simulator's experiments. */
-  readonly fetchers?: number;
-}
-
-interface Linked {
-  readonly link: ClaimsLink;
-  readonly tag: number;
-  ready: boolean;
 }
 
 /** Carries out the SharePolicy: hears claims, decides, opens pieces at the registry, tells the others. */
@@ -78,25 +59,20 @@ export class Shares<Peer> {
   readonly #now: () => number;
   readonly #tag: number;
   readonly #book = new ClaimBook();
-  readonly #hearsay = new Hearsay();
   readonly #times = new PieceTimes();
-  readonly #links = new Map<Peer, Linked>();
+  readonly #neighbours: Neighbours<Peer>;
   /** Own claims that others know of -> when they were made. */
   readonly #claimed = new Map<number, number>();
   #order: readonly number[];
   /** Pieces that were opened without peers. */
   readonly #hasty = new Set<number>();
-  /** Piece -> since when somebody has it. */
-  readonly #heldSince = new Map<number, number>();
+  readonly #spread = new Spread();
+  readonly #standstill: Standstill;
   #settled = false;
   #early = false;
   #expectingUntil = -Infinity;
   #seeds = false;
-  #fetcher = true;
-  #stalls = 0;
-  #newsAt: number;
   #lookedAt = -Infinity;
-  #relays: readonly Linked[] = [];
   #receivedBefore = 0;
   #registrySpeed = 0;
   readonly #slowPeers = new SlowPeers();
@@ -106,7 +82,19 @@ export class Shares<Peer> {
     this.#now = options.now ?? (() => performance.now());
     this.#tag = peerTag(options.selfId, options.infoHash);
     this.#order = rendezvousOrder(options.geometry.pieceCount, this.#tag);
-    this.#newsAt = this.#now();
+    this.#standstill = new Standstill(this.#now());
+    this.#neighbours = new Neighbours({
+      ...options,
+      selfTag: this.#tag,
+      pieceCount: options.geometry.pieceCount,
+      onReady: (link) => {
+        this.#place();
+        // No longer alone: first let go of what was too much, then tell of the rest.
+        this.decide();
+        this.#introduce(link);
+      },
+      onMessage: (from, message) => this.#heard(from, message),
+    });
   }
 
   /** What the registry brings now, bytes per second. */
@@ -141,40 +129,24 @@ export class Shares<Peer> {
   }
 
   joined(peer: Peer): void {
-    const { peerIdOf, infoHash, registry, link: connect } = this.#options;
     // Who does not fetch need not be told, and is not counted on.
-    if (registry === undefined) return;
-    const tag = peerTag(peerIdOf(peer), infoHash);
-    const link = connect(peer, {
-      onReady: () => {
-        linked.ready = true;
-        this.#place();
-        // No longer alone: first let go of what was too much, then tell of the rest.
-        this.decide();
-        this.#introduce(link);
-      },
-      onMessage: (message) => this.#heard(tag, message),
-    });
-    const linked: Linked = { link, tag, ready: false };
-    this.#links.set(peer, linked);
+    if (this.#options.registry !== undefined) this.#neighbours.joined(peer);
   }
 
   left(peer: Peer, gone: string | undefined): void {
-    this.#links.delete(peer);
+    this.#neighbours.left(peer);
     this.#place();
     if (gone === undefined) return;
-    const tag = peerTag(gone, this.#options.infoHash);
-    const news = this.#book.forget(tag);
-    if (news !== undefined && this.#relays.length > 0) this.#hearsay.note(news);
+    this.#neighbours.note(this.#book.forget(peerTag(gone, this.#options.infoHash)));
   }
 
   hasPiece(peer: Peer, index: number): void {
     const { availability } = this.#options;
     if (availability.of(index) <= 1) {
-      this.#newsAt = this.#now();
-      this.#heldSince.set(index, this.#newsAt);
+      this.#standstill.news(this.#now());
+      this.#spread.begins(index, this.#now());
     }
-    const tag = this.#book.isAbout(index) ? this.#links.get(peer)?.tag : undefined;
+    const tag = this.#book.isAbout(index) ? this.#neighbours.tagOf(peer) : undefined;
     if (tag === undefined) return;
     const took = this.#book.fulfilled(tag, index, this.#now());
     if (took !== undefined) this.#times.observe(took);
@@ -182,7 +154,7 @@ export class Shares<Peer> {
 
   /** Pieces came back from the registry without their bytes. */
   closed(pieces: readonly number[]): void {
-    if (pieces.length > 0) this.#tell({ kind: 'drop', pieces });
+    if (pieces.length > 0) this.#neighbours.tell({ kind: 'drop', pieces });
   }
 
   /** @param peerBytes received from peers since the last call; @param seconds since then */
@@ -202,14 +174,14 @@ export class Shares<Peer> {
       fromPeers: peerBytes,
       fromRegistry: bytes,
       backlog,
-      fetcher: this.#fetcher,
+      fetcher: this.#neighbours.isFetcher,
     });
     this.#place();
   }
 
   decide(): void {
     const { registry } = this.#options;
-    this.#passOn();
+    this.#neighbours.passOn(this.#now());
     if (registry === undefined || registry.lost !== undefined) return;
     this.#learn(registry);
     let decision = this.#decision(registry);
@@ -217,17 +189,17 @@ export class Shares<Peer> {
     const { open, release } = decision;
     if (release.length > 0) {
       registry.release(release);
-      this.#tell({ kind: 'drop', pieces: release });
+      this.#neighbours.tell({ kind: 'drop', pieces: release });
     }
     if (open.length === 0) return;
     const now = this.#now();
-    const among = this.#links.size > 0 || now < this.#expectingUntil;
+    const among = this.#neighbours.size > 0 || now < this.#expectingUntil;
     for (const index of open) {
-      if (this.#links.size > 0) this.#claimed.set(index, now);
+      if (this.#neighbours.size > 0) this.#claimed.set(index, now);
       else this.#hasty.add(index);
     }
     registry.fetch(open, among ? SETTLE_MS : 0);
-    this.#tell({ kind: 'claim', pieces: open });
+    this.#neighbours.tell({ kind: 'claim', pieces: open });
   }
 
   #decision(registry: RegistryPieces): ShareDecision {
@@ -250,19 +222,20 @@ export class Shares<Peer> {
       // Peers that came first are as good as the tracker's word.
       settled: this.#settled || peers > 0,
       early: this.#early,
-      fetcher: this.#fetcher,
+      fetcher: this.#neighbours.isFetcher,
       slowPeers: this.#slowPeers.areSlow,
       knowsRegistry: !this.#slowPeers.isTrying,
       pieceMs: this.#times.pace,
     });
   }
 
-  /** One alone that has it for long and gives it to nobody has a slow link: as if it had it not. */
   #isHeld(index: number): boolean {
-    const holders = this.#options.availability.of(index);
-    if (holders !== 1) return holders > 0;
-    const since = this.#heldSince.get(index);
-    return since === undefined || this.#now() - since < Math.max(STUCK_MS, 2 * this.#times.patience);
+    return this.#spread.isHeld(
+      index,
+      this.#options.availability.of(index),
+      this.#now(),
+      this.#times.patience,
+    );
   }
 
   /** What has come of own claims. */
@@ -274,14 +247,14 @@ export class Shares<Peer> {
       const now = this.#now();
       this.#times.observe(now - since);
       this.#book.kept(since);
-      this.#newsAt = now;
+      this.#standstill.news(now);
     }
   }
 
   /** At the end, with nothing left to do but what others are slow with. */
   #takesOver(registry: RegistryPieces): boolean {
     const now = this.#now();
-    const idle = this.#fetcher && registry.open.size === 0 && this.#times.mean !== undefined;
+    const idle = this.#neighbours.isFetcher && registry.open.size === 0 && this.#times.mean !== undefined;
     if (!idle || now - this.#lookedAt < TAKE_OVER_MS) return false;
     this.#lookedAt = now;
     const patience = this.#patience();
@@ -306,41 +279,14 @@ export class Shares<Peer> {
       if (availability.of(index) > 0) backlog += geometry.pieceLength;
       else isWork ||= this.#book.claimers(index).length === 0;
     }
-    if (!isWork || this.#fetcher) this.#newsAt = now;
-    const patience = this.#times.mean === undefined ? STALL_MS * 2 ** this.#stalls : this.#times.patience;
-    if (now - this.#newsAt >= patience && this.#stalls < MAX_STALLS) {
-      this.#stalls++;
-      this.#newsAt = now;
-    }
+    if (!isWork || this.#neighbours.isFetcher) this.#standstill.news(now);
+    this.#standstill.look(now, this.#times.mean === undefined ? undefined : this.#times.patience);
     return backlog;
   }
 
-  /** This node's place in the swarm, and whom it tells what it hears. */
+  /** What this node's place in the swarm depends on has changed. */
   #place(): void {
-    const standing = this.#standing();
-    this.#fetcher = isFetcher(standing, this.#options.fetchers);
-    this.#relays = hasStrangers(standing)
-      ? [...this.#links.values()]
-          .filter(({ ready }) => ready)
-          .sort((a, b) => pairWeight(this.#tag, b.tag) - pairWeight(this.#tag, a.tag))
-          .slice(0, RELAYS)
-      : [];
-  }
-
-  #standing(): Standing {
-    const { geometry, countOf, swarmSize } = this.#options;
-    const others = [...this.#links]
-      .filter(([, { ready }]) => ready)
-      .map(([peer, { tag }]) => ({ tag, count: countOf(peer) }))
-      .filter(({ count }) => count < geometry.pieceCount);
-    const count = geometry.pieceCount - this.#order.length;
-    return {
-      self: { tag: this.#tag, count },
-      others,
-      swarmSize: swarmSize(),
-      pieceCount: geometry.pieceCount,
-      stalls: this.#stalls,
-    };
+    this.#neighbours.place(this.#order.length, this.#standstill.count);
   }
 
   /** A new peer is told what is open here, and what is known of others. */
@@ -355,22 +301,12 @@ export class Shares<Peer> {
   #heard(from: number, message: ClaimMessage): void {
     const others = 'claims' in message ? this.#ofOthers(message) : message;
     const news = this.#book.hear(from, others, this.#now());
-    if (news !== undefined && this.#relays.length > 0) this.#hearsay.note(news);
+    this.#neighbours.note(news);
     this.decide();
-  }
-
-  /** In a swarm that it knows only in part. */
-  #passOn(): void {
-    for (const message of this.#hearsay.take(this.#now()))
-      for (const { link } of this.#relays) link.send(message);
   }
 
   /** This node's own claims come back to it. */
   #ofOthers({ kind, claims }: RelayedMessage): RelayedMessage {
     return { kind, claims: claims.filter(({ tag }) => tag !== this.#tag) };
-  }
-
-  #tell(message: ClaimMessage): void {
-    for (const { link } of this.#links.values()) link.send(message);
   }
 }
