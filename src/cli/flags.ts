@@ -105,7 +105,10 @@ export function declareTorrentFlags(
     )
     .option('--insecure', 'plain HTTP to the registry and the service (loopback may be HTTP without it)')
     .option('--send-credentials', "give the registry's password to a torrent service on another host")
-    .option('--offline-ok', 'use a manifest and torrent of the store when the registry does not answer')
+    .option(
+      '--offline-ok',
+      'when the registry does not answer: manifest and torrent of the store, else of the service',
+    )
     .option('--platform <os/arch>', "OS/ARCH[/VARIANT] (default: the engine's, else this machine's)")
     .option('--lower-port <port>', 'lowest port on which peers are accepted', DEFAULT_LOWER_PORT)
     .option('--upper-port <port>', 'highest port on which peers are accepted', DEFAULT_UPPER_PORT)

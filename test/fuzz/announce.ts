@@ -15,9 +15,9 @@ const INFO_HASH = parseInfoHash('123456789abcdef123456789abcdef123456789a');
 
 /**
  * A tracker whose route takes queries without a network between. In them `TOKEN` becomes a token that is good for the
- * swarm of the corpus, so that mutants come as far as the peers.
+ * swarm of the corpus, so that mutants come as far as the peers. Gives true for those that do.
  */
-export async function announceInto(): Promise<(query: Buffer) => Promise<void>> {
+export async function announceInto(): Promise<(query: Buffer) => Promise<boolean>> {
   const issuer = 'http://127.0.0.1:1';
   const tokens = new AnnounceTokens({
     keys: new KeyRing('/nonexistent', [await makeSigningKey(Date.now())]),
@@ -36,6 +36,7 @@ export async function announceInto(): Promise<(query: Buffer) => Promise<void>> 
     assert.ok(isDictionary(answer));
     const keys = [...answer.entries.keys()];
     assert.ok(keys.includes('failure reason') || keys.includes('peers'), keys.join());
+    return keys.includes('peers');
   };
 }
 

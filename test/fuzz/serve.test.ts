@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { test } from 'node:test';
 import type { IncomingMessage } from 'node:http';
 import { clientAddresses } from '../../src/serve/http/client-address.ts';
 import { blobName, pathComponents, resource } from '../../src/serve/http/path.ts';
@@ -16,6 +17,7 @@ const { clientOf } = clientAddresses(['127.0.0.0/8', '192.0.2.0/24', 'fe80::/10'
 const SECRET = new Secret(Buffer.alloc(32, 7));
 const BLOB = { repository: 'team/app', digest: digestFromHex('ab'.repeat(32)) };
 const announce = await announceInto();
+let announced = 0;
 
 fuzzParsers({
   Range: {
@@ -84,6 +86,12 @@ fuzzParsers({
       'compact=0',
     ],
     codes: [],
-    parse: announce,
+    parse: async (bytes) => {
+      if (await announce(bytes)) announced++;
+    },
   },
+});
+
+test('mutants of announces come as far as the peers', () => {
+  assert.ok(announced > 100, `${announced} did`);
 });
