@@ -148,7 +148,10 @@ function moreTelling(before: QuayctlError | undefined, error: QuayctlError): Qua
 function notFound(name: AppcName, cause: QuayctlError | undefined): QuayctlError {
   const what = `no place to get ${formatAppcName(name)} from`;
   if (isQuayctlError(cause, 'unauthorized', 'protocol', 'unreachable')) {
-    return new QuayctlError(cause.code, what, { cause, hint: cause.hint });
+    return new QuayctlError(cause.code, `${what}: ${cause.message}`, {
+      cause: cause.cause,
+      hint: cause.hint,
+    });
   }
   return new QuayctlError('not-found', `${what}: ${splitAppcName(name).host} has no appc discovery for it`, {
     cause,

@@ -33,7 +33,7 @@ export class AciSigner {
     const { createMessage, sign } = await import('openpgp');
     const message = await createMessage({ binary: Readable.toWeb(content) as ReadableStream<Uint8Array> });
     readOnce(message.packets[0]);
-    const signature = await sign({
+    const signature: unknown = await sign({
       message,
       signingKeys: await this.#load(),
       detached: true,
@@ -41,7 +41,7 @@ export class AciSigner {
       config: CONFIG,
     });
     let armored = '';
-    for await (const part of signature as unknown as AsyncIterable<string>) armored += part;
+    for await (const part of signature as AsyncIterable<string>) armored += part;
     return armored;
   }
 
@@ -66,8 +66,14 @@ function readOnce(literal: unknown): void {
 async function load(secretFile: string): Promise<PrivateKey> {
   const { generateKey, readPrivateKey } = await import('openpgp');
   const armoredKey = await loadOpenPgpKey(secretFile, async () => {
-    const options = { type: 'rsa', rsaBits: RSA_BITS, userIDs: [USER], subkeys: [], config: CONFIG } as const;
-    const { privateKey } = await generateKey({ ...options, subkeys: [], userIDs: [USER], format: 'armored' });
+    const { privateKey } = await generateKey({
+      type: 'rsa',
+      rsaBits: RSA_BITS,
+      userIDs: [USER],
+      subkeys: [],
+      format: 'armored',
+      config: CONFIG,
+    });
     return privateKey;
   });
   try {
