@@ -1,9 +1,12 @@
+import type { LookupFunction } from 'node:net';
 import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import { hostCertificates } from './certificates.ts';
 import { QuayctlError } from './errors.ts';
+import { leadsHere, lookupBySystem, refuseLocal, remoteOnly, type Lookup } from './local-address.ts';
 import { networkError } from './network-error.ts';
 import { proxyFor } from './proxy.ts';
 import { redact } from './redact.ts';
+import { inGoodTime } from './slow-body.ts';
 
 export { isLoopback } from './proxy.ts';
 
@@ -24,6 +27,8 @@ export interface HttpOptions {
   readonly certsDirectory: string;
   /** Milliseconds without a byte after which a body is given up; 10 s where nothing is said. */
   readonly stallTimeoutMs?: number;
+  /** How names become addresses; the system's way by default. */
+  readonly lookup?: Lookup;
   /** The protocol log: one line for each answer or failure, without secrets. */
   readonly onExchange?: (line: string) => void;
 }
@@ -34,6 +39,8 @@ export interface HttpRequest {
   readonly body?: string;
   /** Milliseconds until the answer begins; 30 s where nothing is said. */
   readonly headersTimeoutMs?: number;
+  /** Another host has named this place: it must not be on this machine. */
+  readonly remoteOnly?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -49,9 +56,17 @@ export class Http {
     this.#options = options;
   }
 
-  /** @throws QuayctlError `unreachable` naming host and reason; `limit` for endless headers; the signal's reason */
+  /** Whether a host is this machine, as far as its name can be looked up. */
+  leadsHere(hostname: string): Promise<boolean> {
+    return leadsHere(hostname, this.#options.lookup ?? lookupBySystem);
+  }
+
+  /**
+   * @throws QuayctlError `unreachable` naming host and reason; `limit` for endless headers; `protocol` where it is on
+   *   this machine and must not be; the signal's reason
+   */
   async request(url: URL, options: HttpRequest): Promise<HttpAnswer> {
-    const dispatcher = await this.#dispatcher(url);
+    const dispatcher = await this.#dispatcher(url, options.remoteOnly ?? false);
     const { method = 'GET' } = options;
     const startedAt = performance.now();
     const log = (outcome: string): void => {
@@ -84,11 +99,13 @@ export class Http {
    * The connections to one origin, made once.
    * @throws QuayctlError `credentials` for unreadable certificates, `usage` for a proxy that is no URL
    */
-  #dispatcher(url: URL): Promise<Dispatcher> {
-    let dispatcher = this.#dispatchers.get(url.origin);
+  async #dispatcher(url: URL, isRemote: boolean): Promise<Dispatcher> {
+    if (isRemote) refuseLocal(url);
+    const key = `${url.origin}${isRemote ? ' remote' : ''}`;
+    let dispatcher = this.#dispatchers.get(key);
     if (dispatcher === undefined) {
-      dispatcher = openDispatcher(url, this.#options);
-      this.#dispatchers.set(url.origin, dispatcher);
+      dispatcher = openDispatcher(url, this.#options, isRemote);
+      this.#dispatchers.set(key, dispatcher);
     }
     return dispatcher;
   }
@@ -116,13 +133,17 @@ async function orAborted<Result>(work: Promise<Result>, signal: AbortSignal): Pr
   }
 }
 
-async function openDispatcher(url: URL, { env, certsDirectory }: HttpOptions): Promise<Dispatcher> {
+async function openDispatcher(
+  url: URL,
+  { env, certsDirectory, lookup }: HttpOptions,
+  isRemote: boolean,
+): Promise<Dispatcher> {
   const tls = url.protocol === 'https:' ? await hostCertificates(certsDirectory, url.host) : {};
   const proxy = proxyFor(url, env);
   const options = {
     // Ranges in flight share one window and one parser in HTTP/2; several connections carry more at less work.
     allowH2: false,
-    connect: { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls },
+    connect: { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls, ...resolving(lookup, isRemote) },
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxHeaderSize: MAX_HEADER_BYTES,
   };
@@ -133,6 +154,26 @@ async function openDispatcher(url: URL, { env, certsDirectory }: HttpOptions): P
     proxyTls: { timeout: CONNECT_TIMEOUT_MS },
     requestTls: { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls },
   });
+}
+
+/** Nothing where the system's own way will do. */
+function resolving(lookup: Lookup | undefined, isRemote: boolean): { lookup?: LookupFunction } {
+  if (lookup === undefined && !isRemote) return {};
+  const given = lookup ?? lookupBySystem;
+  const resolve = isRemote ? remoteOnly(given) : given;
+  return {
+    lookup: (hostname, { all = false }, done) => {
+      resolve(hostname).then(
+        (found) => {
+          const [first] = found;
+          if (all) done(null, [...found]);
+          else
+            done(first === undefined ? new Error('no address') : null, first?.address ?? '', first?.family);
+        },
+        (error: Error) => done(error, ''),
+      );
+    },
+  };
 }
 
 export interface BodyBound {
@@ -146,7 +187,7 @@ export interface BodyBound {
 
 /**
  * A whole body in memory, bounded: JSON that never ends is cut off.
- * @throws QuayctlError `limit` past `maxBytes`, `unreachable` when it breaks off; the signal's reason
+ * @throws QuayctlError `limit` past `maxBytes`, `unreachable` when it breaks off or comes too slowly; the signal's reason
  */
 export async function readBody(
   answer: HttpAnswer,
@@ -155,7 +196,7 @@ export async function readBody(
   const chunks: Buffer[] = [];
   let length = 0;
   try {
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+    for await (const chunk of inGoodTime(answer.body, url)) {
       length += chunk.length;
       if (length > maxBytes) break;
       chunks.push(chunk);

@@ -27,6 +27,9 @@ const PASSING = new Set([
 /** Whoever met one of these has waited long enough already. */
 const TIMEOUTS = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT']);
 
+/** A certificate that is dead, or not born yet, where the clock is right. */
+const CLOCK_CODES = new Set(['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID']);
+
 /** What people say instead of the system's codes. */
 const REASONS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'its certificate has expired',
@@ -98,6 +101,7 @@ function hintFor(url: URL, code: string, error: unknown): string | undefined {
   if (/ALERT_(?:CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA)$/.test(code)) {
     return `it may want a client certificate: /etc/docker/certs.d/${url.host}/client.cert and client.key`;
   }
+  if (CLOCK_CODES.has(code)) return `this machine's clock says ${new Date().toISOString()}: is it right?`;
   if (code === 'ENOTFOUND') return 'check the name; behind a proxy, set HTTPS_PROXY';
   if (proxyStatus(error) !== undefined) return 'check HTTPS_PROXY, HTTP_PROXY and NO_PROXY';
   return undefined;

@@ -23,7 +23,11 @@ const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 /** @throws QuayctlError `credentials` that names the file and never its content */
 export async function readAuthFile(path: string): Promise<AuthFile | undefined> {
   const text = await readCredentialFile(path);
-  if (text === undefined) return undefined;
+  return text === undefined ? undefined : parseAuthFile(path, text);
+}
+
+/** @throws QuayctlError `credentials` that names the file and never its content */
+export function parseAuthFile(path: string, text: string): AuthFile {
   const { auths = {}, credHelpers = {}, credsStore } = parseCredentialFile(path, text);
   const helpers = entriesOf(path, 'credHelpers', credHelpers);
   const wrong = helpers.some(([, helper]) => typeof helper !== 'string');

@@ -36,12 +36,13 @@ export async function askHelper(
   if (path === undefined) throw new QuayctlError('credentials', `${name} is not in PATH`);
   const input = helperServer(registry);
   const answer = await askProgram({ name, path, args: ['get'], input, env, timeLimitMs }, signal);
-  if (answer.exitCode === 0) return parseAnswer(name, registry, answer.stdout);
+  if (answer.exitCode === 0) return parseHelperAnswer(name, registry, answer.stdout);
   if (answer.stdout.trim() === NOT_FOUND) return undefined;
   throw new QuayctlError('credentials', `${name} fails for ${registry}${complaint(answer)}`);
 }
 
-function parseAnswer(name: string, registry: string, stdout: string): Credential | undefined {
+/** @throws QuayctlError `credentials` that names the helper and never what it said */
+export function parseHelperAnswer(name: string, registry: string, stdout: string): Credential | undefined {
   let json: unknown;
   try {
     json = JSON.parse(stdout);

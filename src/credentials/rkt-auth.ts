@@ -31,12 +31,7 @@ export class RktAuth implements CredentialStore {
     signal.throwIfAborted();
     const rkt = await findProgram('rkt', this.#env);
     const entries = rkt === undefined ? await this.#files() : await askRkt(rkt, this.#env, signal);
-    const mine = entries.filter((entry) => registriesOf(entry).includes(registry));
-    // `dockerAuth` is meant for what speaks Docker's protocol, as we do. Later entries win.
-    const entry =
-      mine.findLast(({ rktKind }) => rktKind === 'dockerAuth') ??
-      mine.findLast(({ rktKind }) => rktKind === 'auth');
-    return entry === undefined ? undefined : credentialOf(entry);
+    return credentialFor(entries, registry);
   }
 
   async #files(): Promise<Entry[]> {
@@ -44,7 +39,7 @@ export class RktAuth implements CredentialStore {
     for (const directory of this.#directories) {
       for (const path of await authFiles(directory)) {
         const text = await readCredentialFile(path);
-        if (text !== undefined) entries.push(checked(parseCredentialFile(path, text), path));
+        if (text !== undefined) entries.push(parseRktFile(path, text));
       }
     }
     return entries;
@@ -87,10 +82,21 @@ async function authFiles(directory: string): Promise<string[]> {
   }
 }
 
-function checked(entry: Entry, path: string): Entry {
+/** One file of `auth.d`. @throws QuayctlError `credentials` that names the file and never its content */
+export function parseRktFile(path: string, text: string): Entry {
+  const entry = parseCredentialFile(path, text);
   const { rktKind, rktVersion } = entry;
   if ((rktKind === 'auth' || rktKind === 'dockerAuth') && rktVersion === 'v1') return entry;
   throw new QuayctlError('credentials', `${path} is no rkt auth configuration of version v1`);
+}
+
+/** `dockerAuth` is meant for what speaks Docker's protocol, as we do. Later entries win. @throws QuayctlError `credentials` */
+export function credentialFor(entries: readonly Entry[], registry: string): Credential | undefined {
+  const mine = entries.filter((entry) => registriesOf(entry).includes(registry));
+  const entry =
+    mine.findLast(({ rktKind }) => rktKind === 'dockerAuth') ??
+    mine.findLast(({ rktKind }) => rktKind === 'auth');
+  return entry === undefined ? undefined : credentialOf(entry);
 }
 
 function registriesOf({ rktKind, domains, registries }: Entry): (string | undefined)[] {

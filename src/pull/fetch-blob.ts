@@ -13,6 +13,8 @@ import type { FetchRules, World } from './world.ts';
 /** Under this a swarm costs more than it saves: the registry first (the contract's number). */
 export const SMALL_BLOB_BYTES = 1024 * 1024;
 const PROGRESS_MS = 200;
+/** A small blob is here in less, and a registry that hangs must not hold up the pull: then peers are asked, too. */
+const SMALL_BLOB_MS = 4_000;
 
 /** What the downloads of one run share. */
 export interface BlobTools {
@@ -102,17 +104,23 @@ async function laterOrNever(
   return plan.kind === 'later' ? plan.metainfo(signal) : undefined;
 }
 
-/** Small blobs: a swarm only when the registry fails. */
+/** Small blobs: a swarm only when the registry fails, or hangs. */
 async function registryFirst(download: Download): Promise<void> {
   const { blob, tools, signal } = download;
+  const patience = AbortSignal.timeout(SMALL_BLOB_MS);
   try {
-    await registryAlone(download, signal);
+    await registryAlone(download, AbortSignal.any([signal, patience]));
   } catch (error) {
-    if (!isQuayctlError(error, 'unreachable', 'rate-limited', 'protocol')) throw error;
+    signal.throwIfAborted();
+    const isSlow = error === patience.reason;
+    if (!isSlow && !isQuayctlError(error, 'unreachable', 'rate-limited', 'protocol')) throw error;
     const plan = await tools.finder.find(blob, 0, signal);
-    if (plan.kind !== 'torrent') throw error;
-    say(download, 'debug', `${error.message}; trying peers`);
-    await join(download, plan.metainfo);
+    if (plan.kind === 'torrent') {
+      say(download, 'debug', `${isSlow ? 'the registry is slow' : String(error)}; trying peers`);
+      return isSlow ? swarmThenRegistry(download, plan.metainfo) : join(download, plan.metainfo);
+    }
+    if (!isSlow) throw error;
+    await registryAlone(download, signal);
   }
 }
 

@@ -30,6 +30,7 @@ export class Authorizer {
   /** The last one handed out. */
   #token: string | undefined;
   #scheme: Scheme | undefined;
+  #skewMs: number | undefined;
   #warned = false;
 
   constructor(options: AuthorizerOptions) {
@@ -43,6 +44,11 @@ export class Authorizer {
   /** What the registry asked for so far; undefined while it asked for nothing. */
   get scheme(): 'basic' | 'bearer' | undefined {
     return this.#scheme?.kind;
+  }
+
+  /** By how much the token server's clock is ahead of ours, milliseconds, as far as it was asked and says. */
+  get tokenServerSkewMs(): number | undefined {
+    return this.#skewMs;
   }
 
   /** The value of Authorization for a request to `url`, if any. @throws what fetching a token throws */
@@ -77,12 +83,13 @@ export class Authorizer {
   async #bearer(challenge: Challenge, signal: AbortSignal): Promise<string> {
     const { credential } = this.#options;
     if (credential?.kind === 'registry-token') return credential.token;
-    const { value } = await this.#tokens.get(
+    const { value, skewMs } = await this.#tokens.get(
       (first) => fetchToken(challenge, { ...this.#options, warn: () => this.#warn() }, first),
       signal,
       ({ expiresAt, lifeMs }) => expiresAt - Math.min(EXPIRY_MARGIN_MS, lifeMs / 10) > Date.now(),
     );
     this.#token = value;
+    this.#skewMs = skewMs;
     return value;
   }
 

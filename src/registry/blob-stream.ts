@@ -2,6 +2,7 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { dropBody, dumpBody } from '../base/http.ts';
 import { isPassing, networkError } from '../base/network-error.ts';
 import { delay } from '../base/retry.ts';
+import { inGoodTime } from '../base/slow-body.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
 import { bodyOf, type BlobBody } from './blob-body.ts';
@@ -24,7 +25,7 @@ const STORAGE_URL_MS = 60_000;
 export class BlobStream {
   readonly #requester: Requester;
   readonly #repository: string;
-  readonly #storage = new Map<string, { readonly url: URL; readonly until: number }>();
+  readonly #storage = new Map<string, Omit<Located, 'answer'> & { readonly until: number }>();
 
   constructor(requester: Requester, repository: string) {
     this.#requester = requester;
@@ -99,8 +100,9 @@ export class BlobStream {
     if (kept === undefined) return undefined;
     if (kept.until > Date.now()) {
       try {
-        const answer = await this.#requester.once(kept.url, request);
-        if (answer.statusCode === 200 || answer.statusCode === 206) return { answer, url: kept.url };
+        const { url, remoteOnly } = kept;
+        const answer = await this.#requester.once(url, { ...request, remoteOnly });
+        if (answer.statusCode === 200 || answer.statusCode === 206) return { answer, url, remoteOnly };
         dropBody(answer);
       } catch (error) {
         if (!isQuayctlError(error, 'unreachable')) throw error;
@@ -132,10 +134,10 @@ export class BlobStream {
     throw new QuayctlError('not-found', `the registry has no ${request.what}${foreign}`, { cause: last });
   }
 
-  async #keep(blob: Descriptor, { answer, url }: Located, signal: AbortSignal): Promise<void> {
+  async #keep(blob: Descriptor, { answer, url, remoteOnly }: Located, signal: AbortSignal): Promise<void> {
     const { origin } = await this.#requester.base(signal);
     if (url.origin === origin || (answer.statusCode !== 200 && answer.statusCode !== 206)) return;
-    this.#storage.set(blob.digest, { url, until: Date.now() + STORAGE_URL_MS });
+    this.#storage.set(blob.digest, { url, remoteOnly, until: Date.now() + STORAGE_URL_MS });
   }
 }
 
@@ -143,7 +145,7 @@ export class BlobStream {
 async function* useful(body: BlobBody, url: URL, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   let { skip, length: left } = body;
   try {
-    for await (const chunk of body.answer.body as AsyncIterable<Buffer>) {
+    for await (const chunk of inGoodTime(body.answer.body, url)) {
       if (left === 0) throw new QuayctlError('protocol', `${url.host} sends more than was asked for`);
       const part = chunk.subarray(skip, skip + left);
       const surplus = chunk.length - skip - part.length;

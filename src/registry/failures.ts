@@ -16,42 +16,58 @@ export interface Refusal {
   readonly message: string;
 }
 
+const NO_REASON: Refusal = { code: '', message: '' };
+
 /** Reads the body of an answer that is no success. Whatever it is, it is a Refusal. @throws the signal's reason */
 export async function readRefusal(answer: HttpAnswer, url: URL, signal: AbortSignal): Promise<Refusal> {
   const timer = setTimeout(() => dropBody(answer), MAX_ERROR_MS);
   try {
     const bytes = await readBody(answer, { maxBytes: MAX_ERROR_BYTES, url, what: 'its error', signal });
-    const { errors } = Object(JSON.parse(bytes.toString('utf8'))) as { errors?: unknown };
-    const first: unknown = Array.isArray(errors) ? errors[0] : undefined;
-    const { code, message } = Object(first) as { code?: unknown; message?: unknown };
-    return {
-      code: typeof code === 'string' ? code : '',
-      message: typeof message === 'string' ? presentable(message) : '',
-    };
+    return parseRefusal(bytes);
   } catch (error) {
     signal.throwIfAborted();
-    if (error instanceof SyntaxError || isQuayctlError(error)) return { code: '', message: '' };
+    if (isQuayctlError(error)) return NO_REASON;
     throw error;
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** 401 and 403, with what to do. */
+/** Never throws: what is no such JSON has no reason in it. */
+export function parseRefusal(bytes: Buffer): Refusal {
+  let json: unknown;
+  try {
+    json = JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return NO_REASON;
+  }
+  const { errors } = Object(json) as { errors?: unknown };
+  const first: unknown = Array.isArray(errors) ? errors[0] : undefined;
+  const { code, message } = Object(first) as { code?: unknown; message?: unknown };
+  return {
+    code: typeof code === 'string' ? code : '',
+    message: typeof message === 'string' ? presentable(message) : '',
+  };
+}
+
+/** 401 and 403, with what to do. @param clocks what is said of them where they may be why */
 export function unauthorized(
   registry: string,
   what: string,
   hasCredential: boolean,
-  { message }: Refusal = { code: '', message: '' },
+  { message }: Refusal = NO_REASON,
+  clocks?: string,
 ): QuayctlError {
   const where = what.startsWith(`${registry}/`) ? '' : `${registry}: `;
   return new QuayctlError(
     'unauthorized',
     `${where}not authorised for ${what}${message === '' ? '' : ` (${message})`}`,
     {
-      hint: hasCredential
-        ? `the credential for ${registry} is wrong, expired, or has no right to it; \`quayctl login ${registry}\` replaces it`
-        : `log in with \`quayctl login ${registry}\`; a name that does not exist is answered like this, too`,
+      hint:
+        clocks ??
+        (hasCredential
+          ? `the credential for ${registry} is wrong, expired, or has no right to it; \`quayctl login ${registry}\` replaces it`
+          : `log in with \`quayctl login ${registry}\`; a name that does not exist is answered like this, too`),
     },
   );
 }

@@ -1,15 +1,16 @@
 import { QuayctlError } from '../base/errors.ts';
-import { dumpBody, headerOf, readBody, type Http, type HttpAnswer } from '../base/http.ts';
+import { dumpBody, type Http, type HttpAnswer } from '../base/http.ts';
 import { isPassing } from '../base/network-error.ts';
 import { retry } from '../base/retry.ts';
+import { TooSlow } from '../base/slow-body.ts';
 import type { Credential } from '../credentials/credential.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { digestOf, isDigest, shortDigest, type Digest } from '../image/digest.ts';
-import { MAX_MANIFEST_BYTES, type ManifestDocument } from '../image/manifest.ts';
+import type { ManifestDocument } from '../image/manifest.ts';
 import { MANIFEST_TYPES } from '../image/media-types.ts';
 import { Authorizer } from './authorizer.ts';
 import { BlobStream } from './blob-stream.ts';
 import { readRefusal } from './failures.ts';
+import { manifestName, readManifestDocument, type WantedManifest } from './manifest-document.ts';
 import type { Repository } from './repository.ts';
 import { Requester } from './requester.ts';
 
@@ -38,7 +39,10 @@ export function openRepository(access: RegistryAccess, repository: string): Open
   return {
     authorizer,
     requester,
-    manifest: (selector, signal) => manifest(requester, access.registry, repository, selector, signal),
+    manifest: (selector, signal) => {
+      const wanted = { repository: `${access.registry}/${repository}`, selector };
+      return manifest(requester, wanted, `/v2/${repository}/manifests/${selector}`, signal);
+    },
     blob: (descriptor: Descriptor, start: number, end: number, signal: AbortSignal) =>
       blobs.read(descriptor, start, end, signal),
   };
@@ -50,33 +54,19 @@ const MANIFEST_DELAY_MS = 300;
 
 async function manifest(
   requester: Requester,
-  registry: string,
-  repository: string,
-  selector: string | Digest,
+  wanted: WantedManifest,
+  path: string,
   signal: AbortSignal,
 ): Promise<ManifestDocument> {
-  const isByDigest = isDigest(selector);
-  const name = `${registry}/${repository}${isByDigest ? `@${shortDigest(selector)}` : `:${selector}`}`;
-  const { bytes, headers } = await retry(
-    () => readManifest(requester, `/v2/${repository}/manifests/${selector}`, name, signal),
-    {
-      attempts: MANIFEST_ATTEMPTS,
-      firstDelayMs: MANIFEST_DELAY_MS,
-      maxDelayMs: MANIFEST_DELAY_MS,
-      verdict: (error) => (error instanceof BrokenOff ? undefined : 'stop'),
-      signal,
-    },
-  ).catch((error: unknown) => {
+  return retry(() => readManifest(requester, wanted, path, signal), {
+    attempts: MANIFEST_ATTEMPTS,
+    firstDelayMs: MANIFEST_DELAY_MS,
+    maxDelayMs: MANIFEST_DELAY_MS,
+    verdict: (error) => (error instanceof BrokenOff ? undefined : 'stop'),
+    signal,
+  }).catch((error: unknown) => {
     throw error instanceof BrokenOff ? error.cause : error;
   });
-  const digest = digestOf(bytes);
-  const expected = isByDigest ? selector : headers.digest;
-  if (expected !== undefined && expected !== digest && expected.startsWith('sha256:')) {
-    const shown = isDigest(expected) ? expected : 'something else';
-    throw new QuayctlError('verification', `the manifest of ${name} hashes to ${digest}, not to ${shown}`);
-  }
-  const mediaType = headers.type.split(';')[0]?.trim() ?? '';
-  return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
 }
 
 /** The requester has been patient already; what breaks off in the body has not been tried again yet. */
@@ -86,27 +76,20 @@ class BrokenOff extends Error {
   }
 }
 
-interface ManifestAnswer {
-  readonly bytes: Buffer;
-  readonly headers: { readonly type: string; readonly digest: string | undefined };
-}
-
 async function readManifest(
   requester: Requester,
+  wanted: WantedManifest,
   path: string,
-  name: string,
   signal: AbortSignal,
-): Promise<ManifestAnswer> {
+): Promise<ManifestDocument> {
+  const name = manifestName(wanted);
   const headers = { accept: MANIFEST_TYPES.join(', ') };
   const { answer, url } = await requester.get(path, { headers, what: name, signal });
   if (answer.statusCode !== 200) throw await refused(answer, url, name, signal);
-  const type = headerOf(answer, 'content-type') ?? '';
-  const digest = headerOf(answer, 'docker-content-digest');
-  const bound = { maxBytes: MAX_MANIFEST_BYTES, url, what: `the manifest of ${name}`, signal };
   try {
-    return { bytes: await readBody(answer, bound), headers: { type, digest } };
+    return await readManifestDocument(answer, url, wanted, signal);
   } catch (error) {
-    throw isPassing(error) ? new BrokenOff(error) : error;
+    throw isPassing(error) && !(error instanceof TooSlow) ? new BrokenOff(error) : error;
   }
 }
 

@@ -1,8 +1,11 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { dumpBody, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { shortDigest } from '../image/digest.ts';
+import { shortDigest, type Digest } from '../image/digest.ts';
+import type { ManifestDocument } from '../image/manifest.ts';
+import { MANIFEST_TYPES } from '../image/media-types.ts';
 import { unauthorized } from './failures.ts';
+import { manifestName, readManifestDocument } from './manifest-document.ts';
 import type { OpenRepository } from './open-repository.ts';
 import { withPatience } from './patience.ts';
 import type { TorrentAnswer, TorrentService } from './repository.ts';
@@ -55,11 +58,12 @@ class HttpTorrentService implements TorrentService {
     if (this.#silent) return none;
     const wait = Math.max(0, Math.min(LONGEST_WAIT_SECONDS, Math.ceil(waitSeconds)));
     const url = this.#torrentUrl(base, blob, wait);
-    const { answer, authorization } = await this.#ask(base, url, wait, signal);
+    const question = { accept: TORRENT_TYPE, headersTimeoutMs: wait * 1000 + ANSWER_MARGIN_MS };
+    const { answer, authorization } = await this.#ask(base, url, question, signal);
     const read = await readTorrentAnswer(answer, url, signal);
     switch (read.kind) {
       case 'refused':
-        throw this.#refusal(url, blob, authorization);
+        throw this.#refusal(url, `the torrent of ${shortDigest(blob.digest)}`, authorization);
       case 'no-service':
         if (!read.isPassing) {
           this.#silent = true;
@@ -71,9 +75,24 @@ class HttpTorrentService implements TorrentService {
     }
   }
 
+  async manifest(selector: string | Digest, signal: AbortSignal): Promise<ManifestDocument> {
+    const { service, registry, name, insecure } = this.#options;
+    const wanted = { repository: `${registry}/${name}`, selector };
+    const none = new QuayctlError('not-found', `no torrent service has ${manifestName(wanted)}`);
+    if (service === undefined) throw none;
+    // What a tag means is believed of it, so whoever is on the way must not be able to answer in its place.
+    if (service.protocol === 'http:' && !isLoopback(service.hostname) && !insecure) throw none;
+    const url = new URL(`${pathOf(service)}/v2/${name}/manifests/${selector}`, service);
+    const question = { accept: MANIFEST_TYPES.join(', '), headersTimeoutMs: ANSWER_MARGIN_MS };
+    const { answer, authorization } = await this.#ask(service, url, question, signal);
+    if (answer.statusCode === 200) return readManifestDocument(answer, url, wanted, signal);
+    await dumpBody(answer);
+    if (answer.statusCode !== 401 && answer.statusCode !== 403) throw none;
+    throw this.#refusal(url, `the manifest of ${manifestName(wanted)}`, authorization);
+  }
+
   #torrentUrl(base: URL, blob: Descriptor, waitSeconds: number): URL {
-    const prefix = base.pathname.replace(/\/+$/, '');
-    const url = new URL(`${prefix}/c1/torrent/${this.#options.name}/blobs/${blob.digest}`, base);
+    const url = new URL(`${pathOf(base)}/c1/torrent/${this.#options.name}/blobs/${blob.digest}`, base);
     url.searchParams.set('ns', this.#options.registry);
     if (waitSeconds > 0) url.searchParams.set('wait', String(waitSeconds));
     return url;
@@ -82,14 +101,13 @@ class HttpTorrentService implements TorrentService {
   async #ask(
     base: URL,
     url: URL,
-    waitSeconds: number,
+    { accept, headersTimeoutMs }: { readonly accept: string; readonly headersTimeoutMs: number },
     signal: AbortSignal,
   ): Promise<{ answer: HttpAnswer; authorization: string | undefined }> {
     const { http, service } = this.#options;
     for (let attempt = 0; ; attempt++) {
       const authorization = await this.#authorization(base, signal);
-      const headers = { accept: TORRENT_TYPE, ...(authorization === undefined ? {} : { authorization }) };
-      const headersTimeoutMs = waitSeconds * 1000 + ANSWER_MARGIN_MS;
+      const headers = { accept, ...(authorization === undefined ? {} : { authorization }) };
       const send = (): Promise<HttpAnswer> => http.request(url, { headers, headersTimeoutMs, signal });
       // A registry that is asked on the off-chance is not insisted upon.
       const answer = await (service === undefined ? send() : withPatience(url, signal, send));
@@ -144,10 +162,9 @@ class HttpTorrentService implements TorrentService {
     }
   }
 
-  #refusal(url: URL, blob: Descriptor, authorization: string | undefined): QuayctlError {
+  #refusal(url: URL, what: string, authorization: string | undefined): QuayctlError {
     const { registry, repository, service, insecure } = this.#options;
     const { credential, scheme } = repository.authorizer;
-    const what = `the torrent of ${shortDigest(blob.digest)}`;
     if (
       service === undefined ||
       authorization !== undefined ||
@@ -162,4 +179,9 @@ class HttpTorrentService implements TorrentService {
         : `--send-credentials gives it the password for ${registry}`,
     });
   }
+}
+
+/** Of a service that does not stand at the root of its host. */
+function pathOf(base: URL): string {
+  return base.pathname.replace(/\/+$/, '');
 }

@@ -38,4 +38,10 @@ export interface TorrentService {
    * @throws QuayctlError `unauthorized` (401, 403), `unreachable`, `protocol`
    */
   torrent(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
+  /**
+   * A manifest or index that the service has kept, for `--offline-ok`; by digest it is checked, for what a tag means
+   * the service is believed.
+   * @throws QuayctlError `not-found` where it has none or is the registry itself, `unauthorized`, `unreachable`, ...
+   */
+  manifest(selector: string | Digest, signal: AbortSignal): Promise<ManifestDocument>;
 }

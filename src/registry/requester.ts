@@ -2,6 +2,7 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
 import { isPassing, isPlainHttpAnswer } from '../base/network-error.ts';
 import type { Authorizer } from './authorizer.ts';
+import { clockHint, skewOf } from './clocks.ts';
 import { readRefusal, unauthorized } from './failures.ts';
 import { withPatience } from './patience.ts';
 import { isRedirect, redirectTarget } from './redirect.ts';
@@ -26,6 +27,8 @@ export interface RegistryRequest {
   readonly what: string;
   /** Milliseconds until the answer begins. */
   readonly headersTimeoutMs?: number;
+  /** As of HttpRequest. */
+  readonly remoteOnly?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -34,6 +37,8 @@ export interface Located {
   readonly answer: HttpAnswer;
   /** May be signed: never shown but for its host. */
   readonly url: URL;
+  /** Whether it must not be on this machine. */
+  readonly remoteOnly: boolean;
 }
 
 /** Requests to one registry: scheme, authorisation, patience, redirects. */
@@ -55,15 +60,19 @@ export class Requester {
 
   /** Any URL, and where it redirects to. Authorization goes to the registry's own scheme, host and port alone. */
   async follow(start: URL, request: RegistryRequest): Promise<Located> {
-    const { origin } = await this.base(request.signal);
+    const { http } = this.#options;
+    const { origin, hostname } = await this.base(request.signal);
     let url = start;
+    // Only a host on this machine may lead to one on it; a manifest's own places are the registry's word, too.
+    let remoteOnly = start.origin !== origin && !(await http.leadsHere(hostname));
     for (let hops = 0; ; hops++) {
       const answer = await (url.origin === origin
         ? this.#authorized(url, request)
-        : this.#plain(url, request));
-      if (!isRedirect(answer.statusCode)) return { answer, url };
+        : this.#plain(url, { ...request, remoteOnly }));
+      if (!isRedirect(answer.statusCode)) return { answer, url, remoteOnly };
       await dumpBody(answer);
       if (hops === MAX_REDIRECTS) throw new QuayctlError('protocol', `${start.host} redirects without end`);
+      remoteOnly ||= !(await http.leadsHere(url.hostname));
       url = redirectTarget(url, headerOf(answer, 'location'), this.#options.insecure);
     }
   }
@@ -139,7 +148,9 @@ export class Requester {
         continue;
       }
       const refusal = await readRefusal(answer, url, signal);
-      throw unauthorized(registry, what, authorizer.credential !== undefined, refusal);
+      const skews = { [registry]: skewOf(answer), 'its token server': authorizer.tokenServerSkewMs };
+      const clocks = authorizer.scheme === 'bearer' ? clockHint(skews) : undefined;
+      throw unauthorized(registry, what, authorizer.credential !== undefined, refusal, clocks);
     }
   }
 

@@ -2,6 +2,7 @@ import { QuayctlError } from '../base/errors.ts';
 import { dumpBody, isLoopback, readBody, type Http, type HttpRequest } from '../base/http.ts';
 import type { Credential } from '../credentials/credential.ts';
 import type { Challenge } from './challenge.ts';
+import { skewOf } from './clocks.ts';
 import { readRefusal, unauthorized } from './failures.ts';
 import { withPatience } from './patience.ts';
 
@@ -10,6 +11,8 @@ export interface Token {
   /** Milliseconds since the epoch. */
   readonly expiresAt: number;
   readonly lifeMs: number;
+  /** By how much the token server's clock is ahead of ours, milliseconds. */
+  readonly skewMs?: number | undefined;
 }
 
 export interface TokenRequest {
@@ -28,6 +31,8 @@ const MAX_ANSWER_BYTES = 256 * 1024;
 const MAX_TOKEN = 32 * 1024;
 /** distribution, token specification: "for compatibility ... defaults to 60 seconds". */
 const DEFAULT_LIFE_SECONDS = 60;
+/** Real ones live for minutes, some for hours. One that says it lives for ever is asked for again each day. */
+const LONGEST_LIFE_SECONDS = 86_400;
 const CLIENT_ID = 'quayctl';
 
 /**
@@ -57,7 +62,7 @@ export async function fetchToken(
     );
   }
   const bound = { maxBytes: MAX_ANSWER_BYTES, url: realm, what: 'its token answer', signal };
-  return parseToken(await readBody(answer, bound), realm);
+  return { ...parseToken(await readBody(answer, bound), realm), skewMs: skewOf(answer) };
 }
 
 /** RFC 6749, 5.2: an expired refresh token is a 400. */
@@ -123,7 +128,8 @@ export function basicHeader(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }
 
-function parseToken(bytes: Buffer, realm: URL): Token {
+/** A token server's answer. @throws QuayctlError `protocol` */
+export function parseToken(bytes: Buffer, realm: URL): Token {
   let json: unknown;
   try {
     json = JSON.parse(bytes.toString('utf8'));
@@ -136,6 +142,7 @@ function parseToken(bytes: Buffer, realm: URL): Token {
   if (typeof value !== 'string' || value.length > MAX_TOKEN || !/^[\x21-\x7e]+$/.test(value)) {
     throw new QuayctlError('protocol', `the token server ${realm.host} sent no token`);
   }
-  const seconds = typeof life === 'number' && life > 0 ? life : DEFAULT_LIFE_SECONDS;
+  const told = typeof life === 'number' && life > 0 ? life : DEFAULT_LIFE_SECONDS;
+  const seconds = Math.min(told, LONGEST_LIFE_SECONDS);
   return { value, expiresAt: Date.now() + seconds * 1000, lifeMs: seconds * 1000 };
 }

@@ -38,7 +38,7 @@ export async function readTorrentAnswer(
   }
   if (isService && status === 202) {
     const bound = { maxBytes: MAX_PROGRESS_BYTES, url, what: 'its answer', signal };
-    return progress(await readBody(answer, bound), headerOf(answer, 'retry-after'), url);
+    return parseProgress(await readBody(answer, bound), headerOf(answer, 'retry-after'), url);
   }
   await dumpBody(answer);
   if (status === 429) throw new QuayctlError('rate-limited', `${url.host} limits our requests for torrents`);
@@ -60,8 +60,8 @@ function none(url: URL, status: number): TorrentAnswer {
   return { kind: 'none', reason: `${url.host} ${reasons[status] ?? `answers ${status}`}` };
 }
 
-/** 202: {size, hashed, etaSeconds}. */
-function progress(bytes: Buffer, retryAfter: string | undefined, url: URL): TorrentAnswer {
+/** 202: {size, hashed, etaSeconds}. @throws QuayctlError `protocol` */
+export function parseProgress(bytes: Buffer, retryAfter: string | undefined, url: URL): TorrentAnswer {
   let json: Record<string, unknown>;
   try {
     json = Object(JSON.parse(bytes.toString('utf8'))) as Record<string, unknown>;

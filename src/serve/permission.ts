@@ -13,9 +13,23 @@ import {
 
 /** Whether a caller may have a blob, as the upstream says. */
 export type Verdict =
-  | { readonly kind: 'granted'; /** Bytes. */ readonly size: number }
+  | Granted
   /** To be handed on: 401 with its challenge, 403, 404, 429. */
   | { readonly kind: 'refused'; readonly status: number; readonly headers: AnswerHeaders };
+
+interface Granted {
+  readonly kind: 'granted';
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** Something that a caller was given. */
+export interface Grant {
+  readonly repository: string;
+  /** What of the repository: a digest, or a name that no digest has. */
+  readonly object: string;
+  readonly authorization: string | undefined;
+}
 
 /** Statuses that are the caller's business; any other failure is the upstream's. */
 const HANDED_ON = new Set([401, 403, 404, 429]);
@@ -23,6 +37,8 @@ const HANDED_ON_HEADERS = ['www-authenticate', 'retry-after'];
 
 /** What was granted is granted again for so long without a question: one pull asks for a blob several times. */
 const FRESH_MS = 60_000;
+/** Who was granted it lately waits no longer for an upstream that hangs: as long as a pull may stall. */
+const PATIENCE_MS = 5_000;
 const DEFAULT_GRACE_MS = 10 * 60_000;
 /** Some 150 bytes each. */
 const MAX_ANSWERS = 50_000;
@@ -66,26 +82,56 @@ export class Permission {
 
   /** @throws QuayctlError `unreachable` where the upstream fails or does not answer, and nothing was granted lately */
   async mayRead(blob: BlobName, authorization: string | undefined, signal: AbortSignal): Promise<Verdict> {
-    const caller = this.#keyed(blob.repository, authorization ?? '');
-    const name = this.#keyed(blob.digest, caller);
+    const { caller, name } = this.#namesOf({ ...blob, object: blob.digest, authorization });
     const known = this.#answers.get(name);
     const age = performance.now() - (known?.at ?? -Infinity);
-    const fresh = known?.verdict.kind === 'granted' ? FRESH_MS : this.#refusalsMs;
-    if (known !== undefined && age < fresh) return known.verdict;
+    const isGranted = known?.verdict.kind === 'granted';
+    if (known !== undefined && age < (isGranted ? FRESH_MS : this.#refusalsMs)) return known.verdict;
+    const patience = AbortSignal.timeout(PATIENCE_MS);
+    const hasGrace = isGranted && age < this.#graceMs;
     try {
-      const verdict = await ask(this.#upstream, blob, authorization, signal);
+      const either = hasGrace ? AbortSignal.any([signal, patience]) : signal;
+      const verdict = await ask(this.#upstream, blob, authorization, either);
       remember(this.#answers, name, { verdict, at: performance.now() });
-      if (isDenial(verdict)) remember(this.#deniedAt, caller, performance.now());
+      if (verdict.kind === 'refused' && isDenied(verdict.status))
+        remember(this.#deniedAt, caller, performance.now());
       return verdict;
     } catch (error) {
       signal.throwIfAborted();
       // Another question may have been answered meanwhile.
-      const { verdict, at } = this.#answers.get(name) ?? NEVER;
-      const mayStand = isQuayctlError(error, 'unreachable') && age < this.#graceMs;
-      const isDenied = at <= (this.#deniedAt.get(caller) ?? -Infinity);
-      if (mayStand && !isDenied && verdict?.kind === 'granted') return verdict;
+      const isGone = patience.aborted || isQuayctlError(error, 'unreachable');
+      const standing = isGone ? this.#standing(caller, name) : undefined;
+      if (standing !== undefined) return standing;
       throw error;
     }
+  }
+
+  /** The upstream has just given a caller something else than a blob. */
+  grant(grant: Grant): void {
+    remember(this.#answers, this.#namesOf(grant).name, { verdict: SIZELESS, at: performance.now() });
+  }
+
+  /** The upstream has just answered a caller with 401 or 403. */
+  deny(grant: Omit<Grant, 'object'>): void {
+    remember(this.#deniedAt, this.#namesOf({ ...grant, object: '' }).caller, performance.now());
+  }
+
+  /** Whether what was granted serves while the upstream does not answer. */
+  stands(grant: Grant): boolean {
+    const { caller, name } = this.#namesOf(grant);
+    return this.#standing(caller, name) !== undefined;
+  }
+
+  #standing(caller: string, name: string): Granted | undefined {
+    const { verdict, at } = this.#answers.get(name) ?? NEVER;
+    const isOld = performance.now() - at >= this.#graceMs;
+    const isRevoked = at <= (this.#deniedAt.get(caller) ?? -Infinity);
+    return verdict?.kind === 'granted' && !isOld && !isRevoked ? verdict : undefined;
+  }
+
+  #namesOf({ repository, object, authorization }: Grant): { readonly caller: string; readonly name: string } {
+    const caller = this.#keyed(repository, authorization ?? '');
+    return { caller, name: this.#keyed(object, caller) };
   }
 
   /** Without the key nobody can tell from memory, or from a dump of it, who asked. */
@@ -94,10 +140,11 @@ export class Permission {
   }
 }
 
+const SIZELESS: Granted = { kind: 'granted', size: 0 };
 const NEVER = { verdict: undefined, at: -Infinity };
 
-function isDenial(verdict: Verdict): boolean {
-  return verdict.kind === 'refused' && (verdict.status === 401 || verdict.status === 403);
+export function isDenied(status: number): boolean {
+  return status === 401 || status === 403;
 }
 
 function remember<T>(answers: Map<string, T>, name: string, answer: T): void {

@@ -13,6 +13,7 @@ import {
 } from './options.ts';
 import { namesOf } from './names.ts';
 import type { ServeListener } from './events.ts';
+import { KeptManifests } from './manifests/kept-manifests.ts';
 import { Metrics } from './metrics.ts';
 import { Permission } from './permission.ts';
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
@@ -78,6 +79,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const graceMs = options.permissionGraceMs;
   const permission = new Permission({ upstream, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs, refusalsMs: OWN_REFUSALS_MS });
+  const kept = new KeptManifests(options.dataDirectory);
   const hashing = new Hashing({ upstream, own, store, listener });
   const { tls, connectionsPerAddress } = options;
   const server = await listen({ ...options.listen, tls, isProxy, connectionsPerAddress }, (url) => {
@@ -88,7 +90,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const webSeed = (blob: BlobName): string => webSeedUrl(seeds, blob, Date.now());
     const isUpstream = namesOf(upstream, options.aliases ?? [], [url, base]);
     const routes: [string, Route][] = [
-      ['v2', registryRoute(upstream)],
+      ['v2', registryRoute(upstream, upstream instanceof LayoutUpstream ? undefined : { kept, permission })],
       ['c1', torrentRoute({ permission, own: ownPermission, hashing, secret, tokens, webSeed, isUpstream })],
       ['ws', webSeedRoute({ own, permission: ownPermission, secret, store })],
       ['.well-known', keySetRoute(tokens)],

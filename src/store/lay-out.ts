@@ -27,7 +27,9 @@ export async function layOut(paths: StorePaths): Promise<void> {
   await unlessThere(paths, paths.index, formatEntries([]));
   await unlessThere(paths, paths.layout, layoutFile());
   if (version === '') {
-    await writeAtomically(paths.own('tmp'), paths.version, Buffer.from(`${VERSION}\n`));
+    // A power cut may leave zeros where a file was not written out, and those are no version.
+    const bytes = Buffer.from(`${VERSION}\n`);
+    await writeAtomically(paths.own('tmp'), paths.version, bytes, { durable: true });
   }
   await keepReserve(paths);
 }

@@ -180,8 +180,8 @@ export class Leases {
   }
 }
 
-/** A torn last line is ignored, as is all that is no line of ours. */
-function parseLease(bytes: Buffer | undefined): Set<Digest> {
+/** A torn last line is ignored, as is all that is no line of ours. Exported for the tests of hostile files. */
+export function parseLease(bytes: Buffer | undefined): Set<Digest> {
   const held = new Set<Digest>();
   const lines = (bytes ?? Buffer.alloc(0)).toString('latin1').split('\n');
   for (const line of lines.slice(1, -1)) {

@@ -43,7 +43,7 @@ export class Records {
   async serviceOf(reference: ImageReference): Promise<URL | undefined> {
     const bytes = await this.#read(this.#servicePath(reference), MAX_RECORD_BYTES);
     if (bytes === undefined) return undefined;
-    return tolerant(() => parseService(parseJsonObject(bytes, 'service', MAX_RECORD_BYTES)['service']));
+    return tolerant(() => parseServiceRecord(bytes));
   }
 
   /** Hosts that serve no torrents. */
@@ -86,8 +86,10 @@ function bare(service: URL): URL {
   return url;
 }
 
-function parseService(value: unknown): URL | undefined {
-  const url = URL.parse(optionalText(value, 'service', MAX_URL) ?? '');
+/** Exported for the tests of hostile records. @throws QuayctlError `protocol`, `limit` */
+export function parseServiceRecord(bytes: Uint8Array): URL | undefined {
+  const { service } = parseJsonObject(bytes, 'service', MAX_RECORD_BYTES);
+  const url = URL.parse(optionalText(service, 'service', MAX_URL) ?? '');
   return url !== null && /^https?:$/.test(url.protocol) ? url : undefined;
 }
 

@@ -37,13 +37,12 @@ test('secrets go, the rest stays', () => {
   for (const [text, shown] of rows) assert.equal(redact(text), shown);
 });
 
-test('once redacted, nothing more is found; long texts take no time', (t) => {
+test('once redacted, nothing more is found; long texts take no time', async (t) => {
   const pieces = ['://', '@', '?', '=', 'Basic ', 'eyJ', '.', 'https://a:b@c/d?e=f'].map((text) =>
     Buffer.from(text),
   );
-  neverBreaks(
+  await neverBreaks(
     t,
-    1000,
     (random) => random.mutate(Buffer.from(`https://u:p@h/x?sig=y Bearer ${JWT}`), pieces),
     (bytes) => {
       const once = redact(Buffer.from(bytes).toString('latin1'));

@@ -14,24 +14,11 @@ import { pushManifest } from '../helpers/push.ts';
 import { quayctlNode, type QuayctlNode } from '../helpers/quayctl.ts';
 import { suiteScope } from '../helpers/suite-scope.ts';
 import { registryBlobPath } from '../helpers/registry.ts';
-import { openStage, receiptOf, verifiedBlobs, type FailureJson, type Stage } from '../helpers/stage.ts';
+import { assertFails, openStage, receiptOf, verifiedBlobs, type Stage } from '../helpers/stage.ts';
 
 const IMAGE = 'team/app:1.0';
 const LAYER_BYTES = 3_000_000;
 const PASSWORD = 'correct-horse-battery';
-
-/** The failure of `--json`, with the exit code that the process really had. */
-function failureOf(output: Output): FailureJson {
-  const failure = JSON.parse(output.stdout) as FailureJson;
-  assert.equal(failure.exitCode, output.code, output.stderr);
-  assert.match(output.stderr, /^quayctl: /m, 'the failure is told in words too');
-  return failure;
-}
-
-function assertFails(output: Output, exitCode: number, code: string): void {
-  const failure = failureOf(output);
-  assert.deepEqual([output.code, failure.error.code], [exitCode, code], output.stderr);
-}
 
 describe('bad input, with a registry for everybody', { skip: skipWithout('docker-registry') }, () => {
   const scope = suiteScope();

@@ -97,8 +97,14 @@ export async function startTcpFaultProxy(
   return proxy;
 }
 
-/** In front of an HTTP server; keeps the Host header, so that absolute Locations lead back through the proxy. */
-export async function startHttpFaultProxy(scope: Scope, target: string): Promise<HttpFaultProxy> {
+/**
+ * In front of an HTTP server; keeps the Host header, so that absolute Locations lead back through the proxy.
+ * @param target its URL, or what gives it for each request: a server that must know the proxy's URL starts later
+ */
+export async function startHttpFaultProxy(
+  scope: Scope,
+  target: string | (() => string),
+): Promise<HttpFaultProxy> {
   const traffic: Traffic = { toServer: 0, toClient: 0 };
   const faults: HttpFault[] = [];
   const requests: string[] = [];
@@ -126,7 +132,7 @@ export async function startHttpFaultProxy(scope: Scope, target: string): Promise
       outgoing.writeHead(fault.status, fault.headers).end();
       return void incoming.resume();
     }
-    forward(target, incoming, outgoing, async (answer) => {
+    forward(typeof target === 'string' ? target : target(), incoming, outgoing, async (answer) => {
       requests.push(`${line} ${answer.statusCode}`);
       if (fault.delayMs !== undefined) await sleep(fault.delayMs);
       outgoing.writeHead(answer.statusCode ?? 502, answer.rawHeaders);

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import type { TestContext } from 'node:test';
-import { QuayctlError } from '../../src/base/errors.ts';
+import { QuayctlError, type ErrorCode } from '../../src/base/errors.ts';
 
 /** No input of a fuzz test may take longer, on a loaded machine either; milliseconds. */
 const SLOW_MS = 1000;
+/** All inputs of one parser together may not raise the peak of this process's memory by more. */
+const MAX_GROWTH_BYTES = 256 * 1024 * 1024;
+/** `scripts/fuzz` sets another count; the contract of CI is 20,000. */
+const ROUNDS = Number(process.env['FUZZ_ROUNDS'] ?? 20_000);
 
 /** Numbers that come again with the same seed. */
 export class Random {
@@ -26,50 +30,70 @@ export class Random {
     return items[this.below(items.length)] as Item;
   }
 
-  /** A copy with one to four changes: bytes set, runs cut out, doubled, or put in from `pieces`. */
+  /**
+   * A copy with one to four changes: bytes set, runs cut out or doubled, now and then a hundred times over, or put in
+   * from `pieces`.
+   */
   mutate(bytes: Uint8Array, pieces: readonly Uint8Array[] = []): Uint8Array {
     let mutant = Buffer.from(bytes);
     for (let change = 1 + this.below(4); change > 0; change--) {
       const at = this.below(mutant.length + 1);
       const rest = mutant.subarray(at);
       const run = this.below(Math.min(16, rest.length) + 1);
+      const times = this.below(50) === 0 ? 100 : 1;
       const insert = this.pick([
         Buffer.from([this.below(256)]),
         rest.subarray(0, run),
         pieces.length > 0 ? this.pick(pieces) : Buffer.alloc(0),
       ]);
-      mutant = Buffer.concat([mutant.subarray(0, at), insert, rest.subarray(this.pick([0, 1, run]))]);
+      const inserts = Array.from({ length: times }, () => insert);
+      mutant = Buffer.concat([mutant.subarray(0, at), ...inserts, rest.subarray(this.pick([0, 1, run]))]);
     }
     return mutant;
   }
 }
 
+export interface FuzzOptions {
+  readonly rounds?: number;
+  /** The codes with which foreign input may be refused; default: any. */
+  readonly codes?: readonly ErrorCode[];
+}
+
 /**
- * Runs `parse` on what `input` makes, `rounds` times: it may return, or throw a QuayctlError, in good time. The
- * seed stands in the test's output; FUZZ_SEED runs the same inputs again.
+ * Runs `parse` on what `input` makes: it may return, or throw a QuayctlError of one of `codes`, in good time and
+ * without eating memory. The seed stands in the test's output; FUZZ_SEED runs the same inputs again.
  */
-export function neverBreaks<Input>(
+export async function neverBreaks<Input>(
   t: TestContext,
-  rounds: number,
   input: (random: Random) => Input,
-  parse: (input: Input) => void,
-): void {
+  parse: (input: Input) => unknown,
+  { rounds = ROUNDS, codes = [] }: FuzzOptions = {},
+): Promise<void> {
   const seed = Number(process.env['FUZZ_SEED'] ?? randomInt(2 ** 32 - 1));
   t.diagnostic(`seed ${seed}`);
   const random = new Random(seed);
+  const before = peakMemory();
   for (let round = 0; round < rounds; round++) {
     const tried = input(random);
+    const where = (): string => `FUZZ_SEED=${seed} round ${round}: ${shown(tried)}`;
     const started = performance.now();
     try {
-      parse(tried);
+      const outcome = parse(tried);
+      if (outcome instanceof Promise) await outcome;
     } catch (error) {
-      if (!(error instanceof QuayctlError)) {
-        assert.fail(`FUZZ_SEED=${seed} round ${round}: ${shown(tried)}: ${String(error)}`);
-      }
+      const isFair = error instanceof QuayctlError && (codes.length === 0 || codes.includes(error.code));
+      if (!isFair) assert.fail(`${where()}: ${error instanceof Error ? error.stack : String(error)}`);
     }
     const took = performance.now() - started;
-    assert.ok(took < SLOW_MS, `FUZZ_SEED=${seed} round ${round}: ${shown(tried)} took ${took.toFixed(0)} ms`);
+    assert.ok(took < SLOW_MS, `${where()} took ${took.toFixed(0)} ms`);
   }
+  const growth = peakMemory() - before;
+  assert.ok(growth < MAX_GROWTH_BYTES, `FUZZ_SEED=${seed}: memory grew by ${growth} bytes`);
+}
+
+/** Bytes; the most that this process ever had. */
+function peakMemory(): number {
+  return process.resourceUsage().maxRSS * 1024;
 }
 
 function shown(input: unknown): string {

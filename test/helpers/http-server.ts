@@ -6,18 +6,19 @@ import type { TestCertificate } from './certificate.ts';
 import type { Scope } from './processes.ts';
 
 export interface TestServer {
-  /** `127.0.0.1:PORT` */
+  /** `ADDRESS:PORT` */
   readonly host: string;
   readonly url: string;
   /** As they came, headers and all. */
   readonly requests: readonly IncomingMessage[];
 }
 
-/** A server that answers whatever a test wants, wrong things too; loopback, the kernel's port. */
+/** A server that answers whatever a test wants, wrong things too; loopback where nothing is said, the kernel's port. */
 export async function startServer(
   scope: Scope,
   handler: (request: IncomingMessage, response: ServerResponse) => void,
   tls?: TestCertificate,
+  address = '127.0.0.1',
 ): Promise<TestServer> {
   const requests: IncomingMessage[] = [];
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
@@ -28,12 +29,12 @@ export async function startServer(
     tls === undefined
       ? createServer(listener)
       : createTlsServer({ cert: tls.certificatePem, key: tls.keyPem }, listener);
-  server.listen(0, '127.0.0.1');
+  server.listen(0, address);
   await once(server, 'listening');
   scope.after(() => {
     server.closeAllConnections();
     server.close();
   });
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const host = `${address}:${(server.address() as AddressInfo).port}`;
   return { host, url: `${tls === undefined ? 'http' : 'https'}://${host}`, requests };
 }

@@ -12,6 +12,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   docker: 'docker.io',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
+  faketime: 'faketime',
   'gnome-keyring-daemon': 'gnome-keyring',
   htpasswd: 'apache2-utils',
   ip: 'iproute2',

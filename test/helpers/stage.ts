@@ -77,6 +77,19 @@ export interface FailureJson {
   readonly exitCode: number;
 }
 
+/** The failure of `--json`, with the exit code that the process really had. */
+function failureOf(output: Output): FailureJson {
+  const failure = JSON.parse(output.stdout) as FailureJson;
+  assert.equal(failure.exitCode, output.code, output.stderr);
+  assert.match(output.stderr, /^quayctl: /m, 'the failure is told in words too');
+  return failure;
+}
+
+export function assertFails(output: Output, exitCode: number, code: string): void {
+  const failure = failureOf(output);
+  assert.deepEqual([output.code, failure.error.code], [exitCode, code], output.stderr);
+}
+
 /** The receipt of a pull that went well; its sums are checked. */
 export function receiptOf(output: Pick<Output, 'code' | 'stdout' | 'stderr'>): ReceiptJson {
   assert.equal(output.code, 0, output.stderr);

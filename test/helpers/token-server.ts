@@ -24,6 +24,8 @@ export interface TokenServer {
   readonly auth: RegistryAuth & { readonly kind: 'token' };
   /** Seconds that tokens made from now on are good for, as told and as signed. */
   life: { told: number | undefined; signed: number };
+  /** Milliseconds that its clock is ahead. */
+  clockAheadMs: number;
   /** `GET scope user`, `POST scope`, in order. */
   readonly requests: string[];
   /** Authorization for tests that push. */
@@ -61,7 +63,9 @@ export async function startTokenServer(scope: Scope, options: TokenServerOptions
       response.end('{"errors":[{"code":"UNAUTHORIZED","message":"incorrect username or password"}]}');
       return;
     }
-    const token = sign(certificate, wanted, tokenServer.life.signed);
+    const now = Date.now() + tokenServer.clockAheadMs;
+    response.setHeader('date', new Date(now).toUTCString());
+    const token = sign(certificate, wanted, tokenServer.life.signed, now);
     const told = tokenServer.life.told === undefined ? {} : { expires_in: tokenServer.life.told };
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(
@@ -79,6 +83,7 @@ export async function startTokenServer(scope: Scope, options: TokenServerOptions
       rootCertBundle: certificate.certificate,
     },
     life: { told: 300, signed: 300 },
+    clockAheadMs: 0,
     requests,
     authorization: (wanted) => `Bearer ${sign(certificate, wanted, 300)}`,
   };
@@ -115,8 +120,13 @@ function accessOf(scopes: string): object[] {
     });
 }
 
-function sign({ certificatePem, keyPem }: TestCertificate, scopes: string, seconds: number): string {
-  const now = Math.floor(Date.now() / 1000);
+function sign(
+  { certificatePem, keyPem }: TestCertificate,
+  scopes: string,
+  seconds: number,
+  nowMs = Date.now(),
+): string {
+  const now = Math.floor(nowMs / 1000);
   const x5c = [certificatePem.replace(/-----[A-Z ]+-----|\s/g, '')];
   const claims = {
     iss: ISSUER,

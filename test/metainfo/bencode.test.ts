@@ -8,7 +8,6 @@ import {
   type BInput,
   type BValue,
 } from '../../src/metainfo/bencode.ts';
-import { neverBreaks } from '../helpers/fuzz.ts';
 
 /** Decoded values as plain ones, byte strings as latin-1. */
 function plain(value: BValue): unknown {
@@ -118,26 +117,3 @@ describe('what is not canonical bencode is refused', () => {
     });
   }
 });
-
-test('any bytes decode or are refused; what decodes is encoded to the same bytes', (t) => {
-  const seed = Buffer.from('d8:announce14:http://a.b/cde4:infod6:lengthi7e4:name1:xee');
-  const pieces = ['i', 'e', 'l', 'd', '1:', 'i1e', '0:', '-', '00', 'le', 'de', '\xff'].map((piece) =>
-    Buffer.from(piece, 'latin1'),
-  );
-  neverBreaks(
-    t,
-    20_000,
-    (random) => random.mutate(seed, pieces),
-    (mutant) => {
-      const value = decodeBencode(mutant);
-      assert.deepEqual(Buffer.from(encodeBencode(again(value))), Buffer.from(mutant));
-    },
-  );
-});
-
-function again(value: BValue): BInput {
-  if (typeof value === 'number' || value instanceof Uint8Array) return value;
-  if (isDictionary(value))
-    return Object.fromEntries([...value.entries].map(([key, item]) => [key, again(item)]));
-  return value.map(again);
-}

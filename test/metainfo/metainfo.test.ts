@@ -9,7 +9,6 @@ import { digestOf } from '../../src/image/digest.ts';
 import { encodeBencode, type BInput } from '../../src/metainfo/bencode.ts';
 import { parseInfoHash } from '../../src/metainfo/info-hash.ts';
 import { buildInfo, decodeTorrent, encodeTorrent, withoutSecrets } from '../../src/metainfo/metainfo.ts';
-import { neverBreaks } from '../helpers/fuzz.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 
@@ -200,22 +199,6 @@ test('an info hash is 40 hexadecimal digits', () => {
       (error) => isQuayctlError(error, 'protocol'),
     );
   }
-});
-
-test('any bytes decode or are refused', (t) => {
-  const seeds = [ours(), torrent({ ...INFO, files: [] }), withoutSecrets(ours())];
-  const pieces = ['i0e', 'i-1e', 'le', 'de', '0:', '1:x', '5:files', 'e', 'd', 'l', '\xff\xfe'].map((piece) =>
-    Buffer.from(piece, 'latin1'),
-  );
-  neverBreaks(
-    t,
-    10_000,
-    (random) => random.mutate(random.pick(seeds), pieces),
-    (mutant) => {
-      decodeTorrent(mutant);
-      decodeTorrent(withoutSecrets(mutant));
-    },
-  );
 });
 
 describe('independent tools read the same in a torrent of ours', () => {

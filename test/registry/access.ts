@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { QuayctlError } from '../../src/base/errors.ts';
 import { Http } from '../../src/base/http.ts';
+import type { Lookup } from '../../src/base/local-address.ts';
 import type { Credential } from '../../src/credentials/credential.ts';
 import type { RegistryAccess } from '../../src/registry/open-repository.ts';
 import type { Scope } from '../helpers/processes.ts';
@@ -15,13 +16,14 @@ export interface AccessOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly certsDirectory?: string;
   readonly stallTimeoutMs?: number;
+  readonly lookup?: Lookup;
 }
 
 /** What a repository is opened with; no proxies, no certificates of this machine. */
 export function accessTo(scope: Scope, registry: string, options: AccessOptions = {}): TestAccess {
-  const { env = {}, certsDirectory = '/nonexistent', stallTimeoutMs } = options;
+  const { env = {}, certsDirectory = '/nonexistent', stallTimeoutMs, lookup } = options;
   const stall = stallTimeoutMs === undefined ? {} : { stallTimeoutMs };
-  const http = new Http({ env, certsDirectory, ...stall });
+  const http = new Http({ env, certsDirectory, ...stall, ...(lookup === undefined ? {} : { lookup }) });
   scope.after(() => http.close());
   const warnings: string[] = [];
   return {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { encodeClaims } from '../../src/swarm/claims.ts';
+import { encodeClaims } from '../../src/swarm/claim-messages.ts';
 import { countedSource, emptyStorage, node, sample, startTracker } from './kit.ts';
 import { rawPeer, type Behaviour } from './raw-peer.ts';
 

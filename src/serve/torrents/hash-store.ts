@@ -36,7 +36,7 @@ export class HashStore {
     try {
       const path = this.#path(digest);
       if ((await stat(path)).size > MAX_FILE_BYTES) return undefined;
-      return parse(digest, await readFile(path));
+      return parsePieceHashes(digest, await readFile(path));
     } catch {
       return undefined;
     }
@@ -63,7 +63,8 @@ function format({ digest, length, pieces, made }: PieceHashes): Uint8Array {
   return Buffer.concat([checksum(content), content]);
 }
 
-function parse(digest: Digest, bytes: Uint8Array): PieceHashes | undefined {
+/** Undefined for what is no such file, or of another blob. @throws QuayctlError `protocol`, `limit` */
+export function parsePieceHashes(digest: Digest, bytes: Uint8Array): PieceHashes | undefined {
   const content = bytes.subarray(CHECKSUM_BYTES);
   if (!checksum(content).equals(bytes.subarray(0, CHECKSUM_BYTES))) return undefined;
   const decoded = decodeBencode(content);

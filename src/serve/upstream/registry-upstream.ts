@@ -52,11 +52,14 @@ export class RegistryUpstream implements Upstream {
 
   async ask(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer> {
     let url = new URL(this.#origin + pathOf(request));
-    let answer = await this.#send(url, request, request.authorization, signal);
+    let answer = await this.#send(url, request, { authorization: request.authorization }, signal);
+    let remoteOnly = false;
     for (let hops = 0; request.follow === true && isRedirect(answer.status); hops++) {
+      // Only a host on this machine may lead to one on it.
+      remoteOnly ||= !(await this.#http.leadsHere(url.hostname));
       url = this.#redirect(url, answer, hops);
       // The storage URL is signed; the registry's credential is none of storage's business.
-      answer = await this.#send(url, request, undefined, signal);
+      answer = await this.#send(url, request, { remoteOnly }, signal);
     }
     return answer;
   }
@@ -64,11 +67,11 @@ export class RegistryUpstream implements Upstream {
   async #send(
     url: URL,
     { method, accept, range, ifNoneMatch }: UpstreamRequest,
-    authorization: string | undefined,
+    { authorization, remoteOnly = false }: { authorization?: string | undefined; remoteOnly?: boolean },
     signal: AbortSignal,
   ): Promise<UpstreamAnswer> {
     const headers = present({ authorization, accept, range, 'if-none-match': ifNoneMatch });
-    const answer = await this.#http.request(url, { method, headers, signal });
+    const answer = await this.#http.request(url, { method, headers, remoteOnly, signal });
     const { statusCode: status, body } = answer;
     const passed = pick(answer.headers);
     const location = answer.headers['location'];

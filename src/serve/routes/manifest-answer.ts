@@ -1,0 +1,101 @@
+import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import { digestOf, isDigest } from '../../image/digest.ts';
+import { MAX_MANIFEST_BYTES } from '../../image/manifest.ts';
+import { passThrough, send, type Exchange } from '../http/exchange.ts';
+import type { KeptManifests } from '../manifests/kept-manifests.ts';
+import { isDenied, type Permission } from '../permission.ts';
+import {
+  discard,
+  headerOf,
+  type Resource,
+  type Upstream,
+  type UpstreamAnswer,
+  type UpstreamRequest,
+} from '../upstream/upstream.ts';
+
+/** Who could have the kept one waits no longer for the upstream than a pull may stall. */
+const PATIENCE_MS = 5_000;
+
+export interface ManifestAnswerOptions {
+  readonly upstream: Upstream;
+  readonly kept: KeptManifests;
+  /** What callers may read; remembers who was given which manifest. */
+  readonly permission: Permission;
+}
+
+type ManifestName = Extract<Resource, { readonly kind: 'manifest' }>;
+
+/**
+ * A manifest from the upstream; while that does not answer, the one that was served before, to whom it was served
+ * within the grace of permissions.
+ */
+export async function answerManifest(
+  { upstream, kept, permission }: ManifestAnswerOptions,
+  exchange: Exchange,
+  request: UpstreamRequest & { readonly resource: ManifestName },
+): Promise<void> {
+  const { repository, selector } = request.resource;
+  const grant = { repository, object: `manifest ${selector}`, authorization: request.authorization };
+  const mayHave = permission.stands(grant) ? await kept.find(repository, selector) : undefined;
+  const patience = AbortSignal.timeout(PATIENCE_MS);
+  const signal = mayHave === undefined ? exchange.signal : AbortSignal.any([exchange.signal, patience]);
+  let answer: UpstreamAnswer;
+  try {
+    answer = await upstream.ask(request, signal);
+  } catch (error) {
+    exchange.signal.throwIfAborted();
+    const isGone = patience.aborted || isQuayctlError(error, 'unreachable');
+    // Another question may have been answered with 403 meanwhile.
+    if (mayHave === undefined || !isGone || !permission.stands(grant)) throw error;
+    return sendKept(exchange, mayHave);
+  }
+  if (isDenied(answer.status)) permission.deny(grant);
+  if (answer.status >= 500 && mayHave !== undefined && permission.stands(grant)) {
+    discard(answer);
+    return sendKept(exchange, mayHave);
+  }
+  if (answer.status !== 200) return passThrough(exchange, answer);
+  permission.grant(grant);
+  const size = Number(headerOf(answer, 'content-length'));
+  const isPlain = headerOf(answer, 'content-encoding') === undefined;
+  if (request.method === 'HEAD' || !isPlain || !(size <= MAX_MANIFEST_BYTES)) {
+    return passThrough(exchange, answer);
+  }
+  const bytes = await bodyOf(answer, size);
+  // What cannot be kept is served all the same.
+  const mediaType = headerOf(answer, 'content-type') ?? '';
+  if (!isDigest(selector) || digestOf(bytes) === selector) {
+    await kept.keep(repository, selector, { mediaType, bytes }).catch(() => undefined);
+  }
+  send(exchange, 200, answer.headers, bytes);
+}
+
+function sendKept(
+  exchange: Exchange,
+  { mediaType, bytes }: { readonly mediaType: string; readonly bytes: Uint8Array },
+): void {
+  const headers = {
+    'content-type': mediaType,
+    'docker-content-digest': digestOf(bytes),
+    'docker-distribution-api-version': 'registry/2.0',
+    // RFC 9111 section 4.2.4: what is served is stale.
+    warning: '110 - "the upstream does not answer"',
+  };
+  send(exchange, 200, headers, bytes);
+}
+
+async function bodyOf({ body }: UpstreamAnswer, size: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length > size) break;
+    }
+  } catch (error) {
+    throw new QuayctlError('unreachable', 'the upstream broke off a manifest', { cause: error });
+  }
+  if (length !== size) throw new QuayctlError('unreachable', 'the upstream broke off a manifest');
+  return Buffer.concat(chunks, length);
+}
