@@ -11,6 +11,10 @@ export interface LanHost {
   readonly inside: (program: string, args: readonly string[]) => [string, string[]];
   /** Kills everything that runs in it, children of children too. */
   readonly silence: () => Promise<void>;
+  /** Its link carries no more than this either way. */
+  readonly shape: (rate: string) => Promise<void>;
+  /** Bytes that came to it, by the interface's own counter, headers included. */
+  readonly received: () => Promise<number>;
 }
 
 /** Hosts on one switch, and a gateway whose link to them is thin. */
@@ -52,35 +56,33 @@ export async function openLan(scope: Scope, count: number, rate: string): Promis
       address,
       inside: (program, args) => ['ip', ['netns', 'exec', name, program, ...args]],
       silence: () => killAll(name),
+      shape: async (to) => {
+        await exec('tc', ['-n', name, ...shaping('eth0', to)]);
+        await exec('tc', ['-n', hub, ...shaping(`v${at}`, to)]);
+      },
+      // What the switch sends into its cable.
+      received: () => counted(hub, `v${at}`, 'tx'),
     });
   }
   const [gateway, ...nodes] = hosts;
   const [gatewayName] = names;
   if (gateway === undefined || gatewayName === undefined) throw new Error('no hosts');
-  const shape = [
-    'qdisc',
-    'add',
-    'dev',
-    'eth0',
-    'root',
-    'tbf',
-    'rate',
-    rate,
-    'burst',
-    '128k',
-    'latency',
-    '50ms',
-  ];
-  await exec('tc', ['-n', gatewayName, ...shape]);
+  await exec('tc', ['-n', gatewayName, ...shaping('eth0', rate)]);
   return {
     gateway,
     nodes,
-    throughGateway: async () => {
-      const { stdout } = await exec('ip', ['-n', hub, '-j', '-s', 'link', 'show', 'v0']);
-      const [link] = JSON.parse(stdout) as [{ stats64: { rx: { bytes: number } } }];
-      return link.stats64.rx.bytes;
-    },
+    throughGateway: () => counted(hub, 'v0', 'rx'),
   };
+}
+
+function shaping(device: string, rate: string): string[] {
+  return ['qdisc', 'add', 'dev', device, 'root', 'tbf', 'rate', rate, 'burst', '128k', 'latency', '50ms'];
+}
+
+async function counted(space: string, device: string, way: 'rx' | 'tx'): Promise<number> {
+  const { stdout } = await exec('ip', ['-n', space, '-j', '-s', 'link', 'show', device]);
+  const [link] = JSON.parse(stdout) as [{ stats64: Record<'rx' | 'tx', { bytes: number }> }];
+  return link.stats64[way].bytes;
 }
 
 async function killAll(name: string): Promise<void> {

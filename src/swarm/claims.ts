@@ -1,4 +1,4 @@
-import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
+import type { ClaimMessage, HeardClaim, RelayedMessage } from './claim-messages.ts';
 
 /** Somebody says that it is fetching a piece. Peers are known by their tags (peerTag). */
 export interface Claim {
@@ -7,6 +7,7 @@ export interface Claim {
   readonly from: number;
   /** When it was heard, milliseconds. */
   readonly since: number;
+  /** Its bytes are known to be on their way. */
   readonly fetching: boolean;
 }
 
@@ -16,6 +17,8 @@ export interface Patience {
   readonly overtaken: number;
   /** A claim that is older is late, whatever the others do. */
   readonly abandoned: number;
+  /** A claim that is older, and overtaken, speaks against its claimer. */
+  readonly doubted: number;
 }
 
 /** What one peer may hold back from the others at a time: more than a fair node has open. */
@@ -24,8 +27,8 @@ const MAX_CLAIMS = 16;
 const MAX_RELAYED = 64;
 /** A claim that was let go may be made again, within reason: nobody holds a piece back for ever. */
 const MAX_TIMES = 4;
-/** A peer that let so many claims run out without having the piece is no longer believed. */
-const MAX_BROKEN = 4;
+/** Who lacks so many more pieces that it claimed and others overtook than it ever brought is not believed. */
+const MAX_LATE = 4;
 /** Of one piece, by all peers: more are not listened to. */
 const MAX_CLAIMERS = 8;
 /** So many later claims must have come before one is overtaken. */
@@ -36,7 +39,10 @@ const NOBODY: readonly Claim[] = [];
 interface Teller {
   claims: number;
   relayed: number;
-  broken: number;
+  /** Claims that came. */
+  kept: number;
+  /** Pieces that it claimed, and did not have in time. */
+  readonly late: Set<number>;
   /** Piece -> how often it was believed. */
   readonly times: Map<number, number>;
 }
@@ -47,12 +53,13 @@ export class ClaimBook {
   readonly #tellers = new Map<number, Teller>();
   /** When the latest of those claims were made that have come, latest first. */
   #latestKept: number[] = [];
+  #isAnyLate = false;
 
   /** @returns what is news, to be passed on */
   hear(from: number, message: ClaimMessage, now: number): RelayedMessage | undefined {
     const told = 'claims' in message ? message.claims : message.pieces.map((index) => ({ index, tag: from }));
     const isEnd = message.kind === 'drop' || message.kind === 'withdrawn';
-    const fetching = message.kind !== 'claim';
+    const fetching = message.kind === 'fetching';
     const news = told.filter(({ index, tag }) =>
       isEnd
         ? this.#remove(index, (claim) => claim.tag === tag && (tag === from || claim.from !== tag)).length > 0
@@ -63,10 +70,10 @@ export class ClaimBook {
 
   /** The peer has the piece. @returns how long its claim took; undefined if it had made none */
   fulfilled(tag: number, index: number, now: number): number | undefined {
+    this.#tellers.get(tag)?.late.delete(index);
     const [claim] = this.#remove(index, (claim) => claim.tag === tag);
     if (claim?.from !== tag) return undefined;
-    const teller = this.#tellers.get(tag);
-    if (teller !== undefined) teller.broken = Math.max(0, teller.broken - 1);
+    this.#teller(tag).kept++;
     this.kept(claim.since);
     return now - claim.since;
   }
@@ -76,28 +83,48 @@ export class ClaimBook {
     this.#latestKept = [...this.#latestKept, since].sort((a, b) => b - a).slice(0, LATER_ONES);
   }
 
-  /** The connection ended, and all that it told. */
-  forget(from: number): void {
-    for (const index of this.#claims.keys()) this.#remove(index, (claim) => claim.from === from);
+  /** The connection ended, and all that it told. @returns its own claims, of which others are to be told */
+  forget(from: number): RelayedMessage | undefined {
+    const claims: HeardClaim[] = [];
+    for (const index of this.#claims.keys()) {
+      for (const { tag } of this.#remove(index, (claim) => claim.from === from)) {
+        if (tag === from) claims.push({ index, tag });
+      }
+    }
     this.#tellers.delete(from);
+    return claims.length === 0 ? undefined : { kind: 'withdrawn', claims };
   }
 
   /** Ends what is late; the claimers are believed less. @returns whether there was any */
   expire(now: number, patience: Patience): boolean {
     const overtakenBy = this.#latestKept[LATER_ONES - 1] ?? -Infinity;
-    const isLate = ({ tag, from, since }: Claim): boolean =>
-      now - since > (since < overtakenBy || tag !== from ? patience.overtaken : patience.abandoned);
+    this.#doubt(now - patience.doubted, overtakenBy);
+    const isLate = ({ from, since }: Claim): boolean =>
+      now - since > (since < overtakenBy ? patience.overtaken : patience.abandoned) ||
+      isDoubted(this.#teller(from));
     let any = false;
     for (const index of this.#claims.keys()) {
-      for (const { tag, from, since } of this.#remove(index, isLate)) {
+      for (const { from } of this.#remove(index, isLate)) {
         any = true;
-        const teller = this.#tellers.get(from);
-        if (teller === undefined || tag !== from) continue;
-        if (now - since > patience.abandoned) teller.broken++;
-        teller.times.set(index, MAX_TIMES);
+        this.#teller(from).times.set(index, MAX_TIMES);
       }
     }
     return any;
+  }
+
+  #doubt(before: number, overtakenBy: number): void {
+    for (const [index, claims] of this.#claims) {
+      for (const { tag, from, since } of claims) {
+        if (tag !== from || since > before || since > overtakenBy) continue;
+        this.#teller(from).late.add(index);
+        this.#isAnyLate = true;
+      }
+    }
+  }
+
+  /** Whether it matters who has the piece. */
+  isAbout(index: number): boolean {
+    return this.#claims.has(index) || this.#isAnyLate;
   }
 
   /** Who says that it fetches the piece. */
@@ -113,7 +140,7 @@ export class ClaimBook {
     if (known === undefined && claims.length >= MAX_CLAIMERS) return false;
     const teller = this.#teller(claim.from);
     const times = teller.times.get(index) ?? 0;
-    if (times >= MAX_TIMES || teller.broken >= MAX_BROKEN) return false;
+    if (times >= MAX_TIMES || isDoubted(teller)) return false;
     if (direct ? teller.claims >= MAX_CLAIMS : teller.relayed >= MAX_RELAYED) return false;
     // The claimer's own word takes the place of what others said.
     if (known !== undefined) this.#remove(index, ({ tag }) => tag === claim.tag);
@@ -149,9 +176,13 @@ export class ClaimBook {
   #teller(from: number): Teller {
     let teller = this.#tellers.get(from);
     if (teller === undefined) {
-      teller = { claims: 0, relayed: 0, broken: 0, times: new Map() };
+      teller = { claims: 0, relayed: 0, kept: 0, late: new Set(), times: new Map() };
       this.#tellers.set(from, teller);
     }
     return teller;
   }
+}
+
+function isDoubted({ late, kept }: Teller): boolean {
+  return late.size >= MAX_LATE + kept;
 }

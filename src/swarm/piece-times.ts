@@ -7,6 +7,8 @@ const UNKNOWN_MS = 15_000;
 /** Pieces come in bursts, and news of them takes a while. Milliseconds. */
 const SHORTEST_MS = 1500;
 const LONGEST_MS = 120_000;
+/** The first pieces come through an empty pipe. */
+const TELLING_COUNT = 16;
 
 /**
  * How long a piece takes from its claim to its last byte, as seen on claims of all peers and on this node's own: the
@@ -15,9 +17,15 @@ const LONGEST_MS = 120_000;
 export class PieceTimes {
   #mean: number | undefined;
   #deviation = 0;
+  #count = 0;
 
   get mean(): number | undefined {
     return this.#mean;
+  }
+
+  /** The mean, when it has seen enough to tell how busy the registry is. */
+  get pace(): number | undefined {
+    return this.#count < TELLING_COUNT ? undefined : this.#mean;
   }
 
   /** A claim that takes longer is late. */
@@ -27,6 +35,7 @@ export class PieceTimes {
   }
 
   observe(ms: number): void {
+    this.#count++;
     if (this.#mean === undefined) {
       this.#mean = ms;
       this.#deviation = ms / 2;

@@ -10,6 +10,11 @@ import type { RangeSource } from './swarm-client.ts';
 const MAX_FAILURES = 4;
 /** ... or when a run failed after so long without a byte: its source has tried again and again inside. */
 const FRUITLESS_MS = 10_000;
+/**
+ * A range that brings nothing for so long is asked for anew, and its pieces of peers meanwhile; twice as long after each
+ * failure, since a registry may be slow to answer.
+ */
+const SILENCE_MS = 3000;
 const REST_FIRST_MS = 500;
 /** Wrong bytes may be a broken transfer once; then the torrent and the registry mean different content. */
 const MAX_BAD_PIECES = 2;
@@ -148,6 +153,11 @@ export class RegistrySeed {
     this.#mark(first);
     let startedAt = performance.now();
     let heardAt = startedAt;
+    const silence = SILENCE_MS * 2 ** this.#failures;
+    const watch = setInterval(() => {
+      if (performance.now() - heardAt > silence)
+        stop.abort(new QuayctlError('unreachable', 'the registry does not answer'));
+    }, silence / 4);
     try {
       for await (const chunk of source(start, end, signal)) {
         await this.#options.limiter.take(chunk.length, signal);
@@ -160,6 +170,8 @@ export class RegistrySeed {
           run.next = index + 1;
           this.#handOver(index, bytes);
           await this.#options.ready(signal);
+          // What waits for the disk is no silence.
+          heardAt = performance.now();
           startedAt = performance.now();
           if (index < last) this.#mark(index + 1);
         }
@@ -176,13 +188,11 @@ export class RegistrySeed {
       if (assembly.next <= last) throw new QuayctlError('protocol', 'the registry sent less than a piece');
     } catch (error) {
       this.#runs.delete(run);
-      if (!signal.aborted)
-        this.#failed(
-          pieces.filter((index) => index >= assembly.next),
-          error,
-          performance.now() - heardAt,
-        );
+      if (this.#end.signal.aborted) return;
+      const missing = pieces.filter((index) => index >= assembly.next);
+      this.#failed(missing, stop.signal.aborted ? stop.signal.reason : error, performance.now() - heardAt);
     } finally {
+      clearInterval(watch);
       this.#runs.delete(run);
       // Also where the run ended early: the rest of the range is not wanted.
       stop.abort();

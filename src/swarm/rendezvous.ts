@@ -17,30 +17,24 @@ export function goesBefore(index: number, a: number, b: number): boolean {
   return ofA === ofB ? a > b : ofA > ofB;
 }
 
-/**
- * How far a node may prefer a piece that suits it to one that lies before it. A blob is fetched about from its beginning
- * to its end, since its digest can only be taken in that order: what lies in disorder at the end is hashed when all wait
- * for it. Fewer pieces, and nodes meet at the same one.
- */
-const LEAD_PIECES = 128;
+/** A blob is gone through in so many windows, none of fewer pieces than that. */
+const WINDOWS = 4;
+const LEAST_WINDOW = 64;
 
 /**
- * All pieces, best first: from the first to the last, but each node passes over what suits others better. The very first
- * lies anywhere, since nodes that begin in the same moment have not heard of each other.
+ * All pieces, best first: one part of the blob after the other, so that what is here can be hashed from its beginning
+ * while the rest arrives; in each every node begins in another place. Larger parts: more is left to be hashed at the
+ * end. Smaller ones: more nodes meet at what is left of each. The very first piece lies anywhere, since nodes that
+ * begin in the same moment have not heard of each other.
  */
 export function rendezvousOrder(pieceCount: number, tag: number): number[] {
-  const places = Float64Array.from(
-    { length: pieceCount },
-    (_, index) => index + LEAD_PIECES * disinclination(index, tag),
-  );
-  const order = [...places.keys()].sort((a, b) => (places[a] ?? 0) - (places[b] ?? 0));
+  const window = Math.max(LEAST_WINDOW, Math.ceil(pieceCount / WINDOWS));
+  const weights = Array.from({ length: pieceCount }, (_, index) => weight(index, tag));
   const first = mixed(tag) % pieceCount;
-  return [first, ...order.filter((index) => index !== first)];
-}
-
-/** 0 to 1, against the weight. */
-function disinclination(index: number, tag: number): number {
-  return 1 - weight(index, tag) / 2 ** 32;
+  const windowOf = (index: number): number => (index === first ? -1 : Math.floor(index / window));
+  return [...weights.keys()].sort(
+    (a, b) => windowOf(a) - windowOf(b) || (weights[b] ?? 0) - (weights[a] ?? 0),
+  );
 }
 
 /** Different for every pair, the same for nobody else: whom of its peers a node tells what it has heard. */

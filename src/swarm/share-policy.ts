@@ -40,7 +40,7 @@ export interface ShareView {
   readonly slowPeers: boolean;
   /** What the registry brings is known. */
   readonly knowsRegistry: boolean;
-  /** How long one piece took from its request to its end; undefined: not known yet. */
+  /** How long one piece takes now from its claim to its end, whoever fetches it; undefined: not known yet. */
   readonly pieceMs: number | undefined;
 }
 
@@ -141,10 +141,7 @@ function isOthers(view: ShareView, index: number, { requested, received = Infini
   if (!view.fetcher) return !requested || received < view.pieceLength * HARDLY_BEGUN;
   return view
     .claimers(index)
-    .some(
-      ({ tag, fetching }) =>
-        (fetching && !requested) || (fetching === requested && goesBefore(index, tag, view.selfTag)),
-    );
+    .some(({ tag, fetching }) => (fetching && !requested) || goesBefore(index, tag, view.selfTag));
 }
 
 /** Neighbours of what this node already fetches go first: fewer requests; then its own order. */

@@ -1,7 +1,7 @@
 import type { PieceGeometry } from '../metainfo/metainfo.ts';
 import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
 import type { ClaimsHandlers, ClaimsLink } from './claims-extension.ts';
-import { ClaimBook } from './claims.ts';
+import { ClaimBook, type Patience } from './claims.ts';
 import { isFetcher, hasStrangers, type Standing } from './fetchers.ts';
 import { PieceTimes } from './piece-times.ts';
 import { pairWeight, peerTag, rendezvousOrder } from './rendezvous.ts';
@@ -23,7 +23,9 @@ const RELAYS = 12;
 const STALL_MS = 5000;
 /** More doublings reach any swarm. */
 const MAX_STALLS = 12;
-/** A claim is believed at least so long (4 s were far too short: measured). */
+/** A piece that one peer alone has for so long, or twice what a late claim takes, does not spread. */
+const STUCK_MS = 3000;
+/** A claim is believed at least so long before the end (4 s were far too short: measured). */
 const ABANDONED_MS = 15_000;
 /** How often an idle node looks for claims that it could take over. */
 const TAKE_OVER_MS = 100;
@@ -35,7 +37,6 @@ export interface RegistryPieces {
   readonly open: ReadonlyMap<number, OpenPiece>;
   /** Bytes. */
   readonly received: number;
-  readonly pieceMs: number | undefined;
   readonly lost: unknown;
   isResting(index: number): boolean;
   fetch(indexes: readonly number[], delayMs: number): void;
@@ -81,6 +82,8 @@ export class Shares<Peer> {
   /** Own claims that others know of -> when they were made. */
   readonly #claimed = new Map<number, number>();
   #order: readonly number[];
+  /** Piece -> since when somebody has it. */
+  readonly #heldSince = new Map<number, number>();
   #settled = false;
   #early = false;
   #expectingUntil = -Infinity;
@@ -155,14 +158,18 @@ export class Shares<Peer> {
   left(peer: Peer, gone: string | undefined): void {
     this.#links.delete(peer);
     this.#place();
-    if (gone !== undefined) this.#book.forget(peerTag(gone, this.#options.infoHash));
+    if (gone === undefined) return;
+    const tag = peerTag(gone, this.#options.infoHash);
+    this.#passOn(tag, this.#book.forget(tag));
   }
 
   hasPiece(peer: Peer, index: number): void {
     const { availability } = this.#options;
-    if (availability.of(index) <= 1) this.#newsAt = this.#now();
-    if (this.#book.claimers(index).length === 0) return;
-    const tag = this.#links.get(peer)?.tag;
+    if (availability.of(index) <= 1) {
+      this.#newsAt = this.#now();
+      this.#heldSince.set(index, this.#newsAt);
+    }
+    const tag = this.#book.isAbout(index) ? this.#links.get(peer)?.tag : undefined;
     if (tag === undefined) return;
     const took = this.#book.fulfilled(tag, index, this.#now());
     if (took !== undefined) this.#times.observe(took);
@@ -184,7 +191,13 @@ export class Shares<Peer> {
     this.#registrySpeed += RATE_WEIGHT * (bytes / seconds - this.#registrySpeed);
     this.#book.expire(now, this.#patience());
     const backlog = this.#look(now);
-    this.#slowPeers.observe({ ms: seconds * 1000, fromPeers: peerBytes, fromRegistry: bytes, backlog });
+    this.#slowPeers.observe({
+      ms: seconds * 1000,
+      fromPeers: peerBytes,
+      fromRegistry: bytes,
+      backlog,
+      fetcher: this.#fetcher,
+    });
     this.#place();
   }
 
@@ -218,7 +231,7 @@ export class Shares<Peer> {
       order: this.#order,
       has,
       open: registry.open,
-      held: (index) => availability.of(index) > 0,
+      held: (index) => this.#isHeld(index),
       claimers: (index) => this.#book.claimers(index),
       resting: (index) => registry.isResting(index),
       peers,
@@ -229,8 +242,16 @@ export class Shares<Peer> {
       fetcher: this.#fetcher,
       slowPeers: this.#slowPeers.areSlow,
       knowsRegistry: !this.#slowPeers.isTrying,
-      pieceMs: registry.pieceMs,
+      pieceMs: this.#times.pace,
     });
+  }
+
+  /** One alone that has it for long and gives it to nobody has a slow link: as if it had it not. */
+  #isHeld(index: number): boolean {
+    const holders = this.#options.availability.of(index);
+    if (holders !== 1) return holders > 0;
+    const since = this.#heldSince.get(index);
+    return since === undefined || this.#now() - since < Math.max(STUCK_MS, 2 * this.#times.patience);
   }
 
   /** What has come of own claims. */
@@ -252,16 +273,16 @@ export class Shares<Peer> {
     const idle = this.#fetcher && registry.open.size === 0 && this.#times.mean !== undefined;
     if (!idle || now - this.#lookedAt < TAKE_OVER_MS) return false;
     this.#lookedAt = now;
-    const { abandoned } = this.#patience();
+    const patience = this.#patience();
     const soon = Math.max(this.#times.patience, END_PATIENCE * this.#times.mean);
-    return this.#book.expire(now, { overtaken: soon, abandoned });
+    return this.#book.expire(now, { ...patience, overtaken: soon });
   }
 
-  #patience(): { readonly overtaken: number; readonly abandoned: number } {
+  #patience(): Patience {
     const { patience, mean } = this.#times;
     const abandoned = Math.max(ABANDONED_MS, mean === undefined ? patience : 4 * patience);
     // Before the end nobody waits for one piece: there are others to fetch.
-    return { overtaken: abandoned, abandoned };
+    return { overtaken: abandoned, abandoned, doubted: patience };
   }
 
   /** Once in a while, for it costs a look at all pieces. @returns bytes that peers have and this node lacks */
@@ -322,9 +343,12 @@ export class Shares<Peer> {
 
   #heard(from: number, message: ClaimMessage): void {
     const others = 'claims' in message ? this.#ofOthers(message) : message;
-    const news = this.#book.hear(from, others, this.#now());
-    if (news !== undefined) for (const { link, tag } of this.#relays) if (tag !== from) link.send(news);
+    this.#passOn(from, this.#book.hear(from, others, this.#now()));
     this.decide();
+  }
+
+  #passOn(from: number, news: RelayedMessage | undefined): void {
+    if (news !== undefined) for (const { link, tag } of this.#relays) if (tag !== from) link.send(news);
   }
 
   /** This node's own claims come back to it. */

@@ -4,17 +4,25 @@ export interface Progress {
   readonly fromPeers: number;
   readonly fromRegistry: number;
   readonly backlog: number;
+  /** This node is one of those that fetch. */
+  readonly fetcher: boolean;
 }
 
 /** So long a backlog is left to the peers, whatever the registry could do. */
 const PATIENCE_MS = 20_000;
-/** Peers alone are watched for so long before the registry is tried, and both for so long before the verdict. */
+/**
+ * Peers alone are watched for so long before the registry is tried, longer by the many that do not fetch; and both for
+ * so long before the verdict.
+ */
 const WATCH_MS = 4000;
+const WATCH_LONG_MS = 20_000;
 const TRY_MS = 2000;
 /** Peers are clearly slower when so many times as much comes with the registry. */
 const CLEARLY_FASTER = 2;
 /** After a try that was of no use. */
 const REST_MS = 60_000;
+/** A verdict for the registry holds so long; then peers alone are watched again. */
+const TRUST_MS = 60_000;
 /** Weight of the newest look in a rate. */
 const NEWEST = 0.2;
 
@@ -27,6 +35,8 @@ export class SlowPeers {
   #watchedMs = 0;
   #triedMs = 0;
   #restMs = 0;
+  #failures = 0;
+  #watchMs = WATCH_LONG_MS;
   /** Bytes per millisecond: of peers alone, and of all with the registry. */
   #alone = 0;
   #together = 0;
@@ -38,13 +48,14 @@ export class SlowPeers {
   }
 
   get areSlow(): boolean {
-    if (this.#restMs > 0 || this.#watchedMs < WATCH_MS) return false;
+    if (this.#restMs > 0 || this.#watchedMs < this.#watchMs) return false;
     if (this.#backlog < PATIENCE_MS * this.#alone) return false;
     return this.isTrying || this.#together > CLEARLY_FASTER * this.#alone;
   }
 
-  observe({ ms, fromPeers, fromRegistry, backlog }: Progress): void {
+  observe({ ms, fromPeers, fromRegistry, backlog, fetcher }: Progress): void {
     const wereSlow = this.areSlow;
+    if (!wereSlow) this.#watchMs = fetcher ? WATCH_MS : WATCH_LONG_MS;
     this.#backlog = backlog;
     this.#restMs = Math.max(0, this.#restMs - ms);
     const rate = (fromPeers + fromRegistry) / ms;
@@ -57,8 +68,8 @@ export class SlowPeers {
       this.#together = mean(this.#together, rate, this.#triedMs);
       this.#triedMs += ms;
     }
-    if (!wereSlow || this.areSlow) return;
-    this.#restMs = REST_MS;
+    if (!wereSlow || (this.areSlow && this.#triedMs < TRUST_MS)) return;
+    if (!this.areSlow) this.#restMs = REST_MS * 2 ** this.#failures++;
     this.#watchedMs = 0;
     this.#triedMs = 0;
   }

@@ -1,8 +1,12 @@
+import type { Random } from '../../../test/helpers/fuzz.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
-/** Has left the registry when a request is broken off: what the first round trip of a TCP connection carries. */
-const UNDER_WAY_BYTES = 32 * 1024;
+/** Has left the registry when a request is broken off, in queues and socket buffers (measured: 64 to 160 KB). */
+const UNDER_WAY_BYTES = 96 * 1024;
+/** Flows of TCP through one pipe are unequal: the deviation of the logarithm of what each request gets. */
+const UNEQUAL = 0.7;
 const SMALL = 1e-6;
+const RESOLUTION = 2 ** 20;
 
 /** One response on its way. */
 export interface Flow {
@@ -10,14 +14,17 @@ export interface Flow {
   left: number;
   /** Bytes per millisecond. */
   rate: number;
+  /** Its part, against others'. */
+  readonly weight: number;
   /** What the node's own link takes at most. */
   readonly most: () => number;
   onEnd: () => void;
 }
 
-/** The thin pipe that all share evenly, as TCP does: nobody gets more than its own link takes. */
+/** The thin pipe that all share, as unevenly as with TCP: nobody gets more than its own link takes. */
 export class Gateway {
   readonly #clock: VirtualClock;
+  readonly #random: Random;
   readonly #rate: number;
   readonly #flows = new Set<Flow>();
   #at = 0;
@@ -26,14 +33,15 @@ export class Gateway {
   bytes = 0;
 
   /** @param rate bytes per millisecond */
-  constructor(clock: VirtualClock, rate: number) {
+  constructor(clock: VirtualClock, random: Random, rate: number) {
     this.#clock = clock;
+    this.#random = random;
     this.#rate = rate;
   }
 
   start(bytes: number, most: () => number, onEnd: () => void): Flow {
     this.#advance();
-    const flow = { left: bytes, rate: 0, most, onEnd };
+    const flow = { left: bytes, rate: 0, weight: Math.exp(UNEQUAL * normal(this.#random)), most, onEnd };
     this.#flows.add(flow);
     this.#share();
     return flow;
@@ -63,18 +71,19 @@ export class Gateway {
     }
   }
 
-  /** Whoever takes less than an even share leaves the rest to the others. */
+  /** Whoever takes less than its part leaves the rest to the others. */
   #share(): void {
-    const flows = [...this.#flows]
-      .map((flow) => ({ flow, most: flow.most() }))
-      .sort((a, b) => a.most - b.most);
+    const flows = [...this.#flows].map((flow) => ({ flow, most: flow.most() / flow.weight }));
+    flows.sort((a, b) => a.most - b.most);
     let rate = this.#rate;
+    let weights = flows.reduce((sum, { flow }) => sum + flow.weight, 0);
     let soonest = Infinity;
-    flows.forEach(({ flow, most }, at) => {
-      flow.rate = Math.min(most, rate / (flows.length - at));
+    for (const { flow, most } of flows) {
+      flow.rate = flow.weight * Math.min(most, rate / weights);
       rate -= flow.rate;
+      weights -= flow.weight;
       soonest = Math.min(soonest, flow.left / flow.rate);
-    });
+    }
     const version = ++this.#version;
     if (soonest < Infinity) this.#clock.after(soonest, () => version === this.#version && this.#end());
   }
@@ -89,4 +98,10 @@ export class Gateway {
     this.#share();
     for (const { onEnd } of ended) onEnd();
   }
+}
+
+/** Box and Muller, 1958. */
+function normal(random: Random): number {
+  const [angle, radius] = [random.below(RESOLUTION), random.below(RESOLUTION) + 1];
+  return Math.sqrt(-2 * Math.log(radius / RESOLUTION)) * Math.cos((2 * Math.PI * angle) / RESOLUTION);
 }

@@ -9,6 +9,7 @@ const SLOW_CHUNK_MS = 250;
 const FULL_MS = 1000;
 /** A chunk that a peer owes for so long may be asked of another. */
 const OVERDUE_MS = 1500;
+const FAN = Number(process.env['FAN'] ?? 4);
 /** Weight of the newest chunk in a peer's mean. */
 const NEWEST = 0.3;
 
@@ -44,6 +45,13 @@ export class SimDownloads {
 
   get isBusy(): boolean {
     return this.#begun.size > 0;
+  }
+
+  /** Somebody has a piece that nobody has been asked for. */
+  get hasWork(): boolean {
+    let found = false;
+    this.#wanted.forEachCommon(this.#wanted, (index) => (found ||= (this.#node.available[index] ?? 0) > 0));
+    return found;
   }
 
   wants(index: number): boolean {
@@ -86,11 +94,20 @@ export class SimDownloads {
       const key = this.#begun.has(index)
         ? -1
         : (this.#node.available[index] ?? 0) * 4096 + (this.#chance[index] ?? 0);
-      if (key >= least || this.#node.leavesToRegistry(index)) return;
+      if (key >= least || this.#node.leavesToRegistry(index) || !this.#isTurn(index)) return;
       least = key;
       best = index;
     });
     return best;
+  }
+
+  /** Few ask whoever has a piece first, and the others those few: else a hundred wait for one link. */
+  #isTurn(index: number): boolean {
+    if (FAN === 0 || this.#begun.has(index)) return true;
+    const holders = this.#node.available[index] ?? 0;
+    const seekers = this.#node.remotes.size - holders + 1;
+    const age = this.#clock.now - (this.#node.seenAt[index] ?? 0);
+    return (this.#chance[index] ?? 0) / 4096 < (holders * FAN * (1 + age / 250)) / seekers;
   }
 
   /** Nothing else to do: what another peer owes for too long. */

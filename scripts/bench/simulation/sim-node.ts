@@ -79,6 +79,7 @@ export class SimNode {
   readonly announced: PieceSet;
   /** How many peers have each piece. */
   readonly available: Uint16Array;
+  readonly seenAt: Float64Array;
   readonly remotes = new Map<SimNode, Remote>();
   readonly registry: SimRegistry;
   readonly shares: Shares<Remote>;
@@ -102,6 +103,7 @@ export class SimNode {
     const { pieceCount, clock } = world;
     this.has = new PieceSet(pieceCount);
     this.announced = new PieceSet(pieceCount);
+    this.seenAt = new Float64Array(pieceCount);
     this.available = new Uint16Array(pieceCount);
     this.registry = new SimRegistry({
       ...world,
@@ -182,7 +184,9 @@ export class SimNode {
 
   #heardHave(remote: Remote, index: number): void {
     if (remote.gone || this.gone || this.complete) return;
-    this.available[index] = (this.available[index] ?? 0) + 1;
+    const holders = (this.available[index] ?? 0) + 1;
+    this.available[index] = holders;
+    if (holders === 1) this.seenAt[index] = this.world.clock.now;
     this.shares.hasPiece(remote, index);
     if (this.#downloads.wants(index)) this.#downloads.pick(remote);
     this.#round();
@@ -193,7 +197,9 @@ export class SimNode {
     this.#isRoundSet = true;
     this.world.clock.after(ROUND_MS, () => {
       this.#isRoundSet = false;
-      if (!this.gone && !this.complete) this.shares.decide();
+      if (this.gone || this.complete) return;
+      this.shares.decide();
+      if (this.#downloads.hasWork) for (const remote of this.#wires) this.#downloads.pick(remote);
     });
   }
 

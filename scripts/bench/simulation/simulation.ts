@@ -1,8 +1,9 @@
 /**
  * A swarm behind a thin gateway, in virtual time. What decides is the program's own code: Shares with its SharePolicy
  * and ClaimBook. What surrounds it is a model:
- * - The gateway is shared evenly by all responses on their way, none faster than its node's link; each request waits
- *   `delayMs` first; a response that is broken off still brings 32 KiB.
+ * - The gateway is shared by all responses on their way, none faster than its node's link, in parts that are drawn
+ *   anew for each request (log-normal, sigma 0.7: as unequal as flows of TCP are); each request waits `delayMs` first;
+ *   a response that is broken off still brings 96 KiB.
  * - A LAN link sends chunks of 128 KiB (a quarter of a small piece) in the order of their requests, in each direction;
  *   the switch has no limit. A node asks each peer for at most 4 chunks at a time (of a slow one: 1), of begun pieces
  *   first, then of the rarest; what a peer owes for a second may be asked of another.
@@ -68,7 +69,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
   const world: World = {
     clock,
     random,
-    gateway: new Gateway(clock, options.gatewayRate),
+    gateway: new Gateway(clock, random, options.gatewayRate),
     tracker: new SimTracker(clock, random, options.wantedPeers),
     pieceCount: geometry.pieceCount,
     pieceBytes: (index) => {
