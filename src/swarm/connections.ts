@@ -12,6 +12,8 @@ const STALL_REST_MS = 10_000;
 const MAX_UNCHOKES = 2;
 /** Who refuses so many requests on end gives nothing (a peer that is choking may refuse hundreds at once). */
 const MAX_REFUSALS = 64;
+/** What it has, as a whole, a peer says once (BEP 3, BEP 6); aria2 says that it has nothing, and then what it has. */
+const MAX_BITFIELDS = 4;
 const MAX_CONNECTIONS = 200;
 /** Whoever comes by himself leaves room for those whom a tracker names. */
 const MAX_INCOMING = 120;
@@ -154,11 +156,9 @@ export class Connections {
   #listen(peer: Peer): void {
     const { availability, events, pieceCount } = this.#options;
     const { wire, transfer } = peer;
-    let told = false;
+    let told = 0;
     const tells = (): void => {
-      // BEP 3, BEP 6: what it has, as a whole, is said once.
-      if (told) return wire.offend('a second bitfield');
-      told = true;
+      if (++told > MAX_BITFIELDS) return wire.offend('one bitfield after the other');
       availability.changed();
       peer.count = countOf(wire, pieceCount);
       events.onChanged(peer);
