@@ -1,5 +1,6 @@
-import type { default as Wire, Extension } from 'bittorrent-protocol';
+import type { Extension } from 'bittorrent-protocol';
 import { MAX_CLAIMS_PER_MESSAGE, decodeClaims, encodeClaims, type ClaimMessage } from './claim-messages.ts';
+import type { PeerWire } from './peer-wire.ts';
 
 /** The name under which peers announce it in the extended handshake (BEP 10). */
 const NAME = 'quayctl_claims';
@@ -17,7 +18,7 @@ export interface ClaimsHandlers {
   readonly onMessage: (message: ClaimMessage) => void;
 }
 
-export function useClaims(wire: Wire, pieceCount: number, handlers: ClaimsHandlers): ClaimsLink {
+export function useClaims(wire: PeerWire, pieceCount: number, handlers: ClaimsHandlers): ClaimsLink {
   let ready = false;
   class Claims implements Extension {
     onExtendedHandshake(): void {
@@ -26,7 +27,7 @@ export function useClaims(wire: Wire, pieceCount: number, handlers: ClaimsHandle
     }
     onMessage(payload: Uint8Array): void {
       const message = decodeClaims(payload, pieceCount);
-      if (message === undefined) wire.destroy();
+      if (message === undefined) wire.offend('claims that are none');
       else handlers.onMessage(message);
     }
   }

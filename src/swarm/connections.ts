@@ -1,14 +1,24 @@
+import { AddressBook } from './address-book.ts';
 import type { Availability } from './availability.ts';
+import { countOf, hostOf, isBitfieldOf, makePeer, type Peer } from './peer.ts';
 import type { PeerWire } from './peer-wire.ts';
-import { Transfer, type Asked } from './transfer.ts';
+import type { Asked } from './transfer.ts';
 
 /** A peer that owes us something and brings nothing for so long is not counted on. Milliseconds. */
 const STALL_MS = 4000;
 /** It gets another chance after this, then after twice as long, ... */
 const STALL_REST_MS = 10_000;
+/** Choking and unchoking is no sign of life more often than this, without a block between. */
+const MAX_UNCHOKES = 2;
+/** Who refuses so many requests on end gives nothing (a peer that is choking may refuse hundreds at once). */
+const MAX_REFUSALS = 64;
+/** What it has, as a whole, a peer says once (BEP 3, BEP 6); aria2 says that it has nothing, and then what it has. */
+const MAX_BITFIELDS = 4;
 const MAX_CONNECTIONS = 200;
-/** What is remembered of addresses, banned peers: more than a swarm has. */
-const MAX_REMEMBERED = 5000;
+/** Whoever comes by himself leaves room for those whom a tracker names. */
+const MAX_INCOMING = 120;
+/** Two that dial each other do so within this time. Milliseconds. */
+const SIMULTANEOUS_MS = 10_000;
 
 export interface ConnectionEvents {
   /** A peer that is welcome: its handshake is here, ours goes out after this, where it has not. */
@@ -21,19 +31,6 @@ export interface ConnectionEvents {
   /** Requests that will not be answered. */
   readonly onRefused: (peer: Peer, asked: readonly Asked[]) => void;
   readonly onStalled: (peer: Peer) => void;
-}
-
-/** A connected peer. */
-export interface Peer {
-  readonly wire: PeerWire;
-  readonly peerId: string;
-  readonly transfer: Transfer;
-  /** Pieces that it has. */
-  count: number;
-  /** Milliseconds: its last block, or the last time when nothing was owed. */
-  progressAt: number;
-  stalledUntil: number | undefined;
-  stalls: number;
 }
 
 export interface ConnectionOptions {
@@ -49,9 +46,7 @@ export interface ConnectionOptions {
 export class Connections {
   readonly #options: ConnectionOptions;
   readonly #peers = new Map<PeerWire, Peer>();
-  /** Addresses at which peers are reached -> who is there. */
-  readonly #answered = new Map<string, string>();
-  readonly #banned = new Set<string>();
+  readonly #book = new AddressBook();
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -71,46 +66,39 @@ export class Connections {
 
   /** Not to be dialled: ourselves, a liar, or somebody we are connected with. */
   refuses(address: string): boolean {
-    const peerId = this.#answered.get(address);
-    if (peerId === undefined) return false;
-    return peerId === this.#options.selfId || this.#banned.has(peerId) || this.#find(peerId) !== undefined;
+    if (this.#book.isBannedAddress(address)) return true;
+    const peerId = this.#book.peerAt(address);
+    if (peerId === undefined) return this.#isReachedAt(address);
+    return peerId === this.#options.selfId || this.#book.isBanned(peerId) || this.#find(peerId) !== undefined;
   }
 
   /** Its handshake is here. @param address at which it was dialled */
   accept(wire: PeerWire, address?: string): void {
-    const { selfId, encryptedOnly, availability, events } = this.#options;
+    const { encryptedOnly, availability, events } = this.#options;
     const { peerId } = wire;
-    if (peerId === null || (encryptedOnly && !wire.isEncrypted)) return void wire.destroy();
-    if (address !== undefined) this.#remember(address, peerId);
-    const isWelcome = peerId !== selfId && !this.#banned.has(peerId) && this.size < MAX_CONNECTIONS;
-    if (!isWelcome || !this.#endDuplicate(wire, peerId)) return void wire.destroy();
-    const peer: Peer = {
-      wire,
-      peerId,
-      transfer: new Transfer(wire),
-      count: 0,
-      progressAt: performance.now(),
-      stalledUntil: undefined,
-      stalls: 0,
-    };
+    if (wire.destroyed || peerId === null || (encryptedOnly && !wire.isEncrypted)) return void wire.destroy();
+    if (address !== undefined) this.#book.answered(address, peerId);
+    if (!this.#isWelcome(wire, peerId) || !this.#endDuplicate(wire, peerId)) return void wire.destroy();
+    const peer = makePeer(wire, peerId, address);
     this.#peers.set(wire, peer);
     availability.add(wire);
     this.#listen(peer);
     events.onJoined(peer);
   }
 
-  /** Sent bytes that do not verify. */
-  ban(wire: PeerWire): void {
-    const peer = this.#peers.get(wire);
-    if (peer !== undefined && this.#banned.size < MAX_REMEMBERED) this.#banned.add(peer.peerId);
-    wire.destroy();
-  }
-
   /** It brought something. */
   progressed(peer: Peer): void {
     peer.progressAt = performance.now();
+    peer.unchokes = 0;
+    peer.refusals = 0;
     if (peer.stalledUntil !== undefined) this.#revive(peer);
     else peer.stalls = 0;
+  }
+
+  /** It will not bring something. */
+  refused(peer: Peer): void {
+    peer.refusals++;
+    if (peer.refusals > MAX_REFUSALS && peer.stalledUntil === undefined) this.#stall(peer, performance.now());
   }
 
   /** Looks for peers that owe something and bring nothing, and gives rested ones another chance. */
@@ -136,47 +124,67 @@ export class Connections {
     return undefined;
   }
 
-  #remember(address: string, peerId: string): void {
-    if (this.#answered.size < MAX_REMEMBERED) this.#answered.set(address, peerId);
+  #isWelcome(newcomer: PeerWire, peerId: string): boolean {
+    if (peerId === this.#options.selfId || this.#book.isBanned(peerId)) return false;
+    if (this.size >= MAX_CONNECTIONS) return false;
+    if (!newcomer.incoming) return true;
+    let came = 0;
+    for (const { wire } of this.#peers.values()) if (wire.incoming) came++;
+    return came < MAX_INCOMING && !this.#book.isBannedHost(hostOf(newcomer));
+  }
+
+  #isReachedAt(address: string): boolean {
+    for (const peer of this.#peers.values()) if (peer.address === address) return true;
+    return false;
   }
 
   /**
-   * Both ends dial each other. Both keep the connection that the greater peer id dialled, so both end the same.
+   * Both ends dial each other. Both keep the connection that the greater peer id dialled, so both end the same. An old
+   * connection stays: an id is known to many, and whoever comes with it may be somebody else.
    * @returns false when it is the new one that ends
    */
   #endDuplicate(wire: PeerWire, peerId: string): boolean {
     const former = this.#find(peerId);
     if (former === undefined) return true;
     const keepOurs = this.#options.selfId > peerId;
-    if (former.wire.incoming === wire.incoming || wire.incoming === keepOurs) return false;
+    const isOld = performance.now() - former.since > SIMULTANEOUS_MS;
+    if (isOld || former.wire.incoming === wire.incoming || wire.incoming === keepOurs) return false;
     former.wire.destroy();
     return true;
   }
 
   #listen(peer: Peer): void {
-    const { availability, events } = this.#options;
+    const { availability, events, pieceCount } = this.#options;
     const { wire, transfer } = peer;
-    const changed = (): void => {
+    let told = 0;
+    const tells = (): void => {
+      if (++told > MAX_BITFIELDS) return wire.offend('one bitfield after the other');
       availability.changed();
-      peer.count = countOf(wire, this.#options.pieceCount);
+      peer.count = countOf(wire, pieceCount);
       events.onChanged(peer);
     };
-    for (const event of ['bitfield', 'have-all', 'have-none']) wire.on(event, changed);
+    wire.on('have-all', tells);
+    wire.on('have-none', tells);
+    wire.on('bitfield', () => {
+      if (isBitfieldOf(wire, pieceCount)) tells();
+      else wire.offend('a bitfield of another length');
+    });
     wire.on('extended', (name: string) => {
+      if (name !== 'handshake') return;
       // BEP 10: where it is reached. An incoming connection comes from another port.
       const port = wire.peerExtendedHandshake['p'];
-      if (name === 'handshake' && typeof port === 'number')
-        this.#remember(`${hostOf(wire)}:${port}`, peer.peerId);
-      changed();
+      if (wire.incoming && typeof port === 'number') peer.address = `${peer.host}:${port}`;
+      events.onChanged(peer);
     });
     wire.on('have', (index: number) => {
-      if (index < 0 || index >= this.#options.pieceCount) return void wire.destroy();
+      if (index < 0 || index >= pieceCount) return wire.offend('a piece that does not exist');
       peer.count++;
       availability.have(wire, index);
       events.onHave(peer, index);
     });
     wire.on('unchoke', () => {
-      this.progressed(peer);
+      if (++peer.unchokes <= MAX_UNCHOKES) peer.progressAt = performance.now();
+      if (peer.stalledUntil !== undefined && peer.stalledByChoke) this.#revive(peer);
       events.onChanged(peer);
     });
     // BEP 6: with the fast extension each request is refused by name.
@@ -190,6 +198,8 @@ export class Connections {
     const { availability, events } = this.#options;
     peer.stalledUntil = now + STALL_REST_MS * 2 ** peer.stalls;
     peer.stalls++;
+    peer.stalledByChoke = peer.wire.peerChoking;
+    peer.refusals = 0;
     availability.remove(peer.wire);
     events.onRefused(peer, peer.transfer.cancel());
     events.onStalled(peer);
@@ -204,20 +214,10 @@ export class Connections {
 
   #left(peer: Peer): void {
     const { availability, events } = this.#options;
+    if (peer.wire.offence !== undefined) this.#book.ban(peer.peerId, peer);
     this.#peers.delete(peer.wire);
     availability.remove(peer.wire);
     events.onRefused(peer, [...peer.transfer.asked]);
     events.onLeft(peer, this.#find(peer.peerId) === undefined ? peer.peerId : undefined);
   }
-}
-
-function countOf({ peerPieces }: PeerWire, pieceCount: number): number {
-  let count = 0;
-  for (let index = 0; index < pieceCount; index++) if (peerPieces.get(index)) count++;
-  return count;
-}
-
-function hostOf({ remoteAddress = '' }: PeerWire): string {
-  const plain = remoteAddress.replace(/^::ffff:(?=\d+\.)/, '');
-  return plain.includes(':') ? `[${plain}]` : plain;
 }

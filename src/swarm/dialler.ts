@@ -12,6 +12,9 @@ const MAX_ADDRESSES = 1000;
 /** After the first, the second, the third failure; then it waits to be named by a tracker again. Milliseconds. */
 const RETRY_MS = [1000, 5000, 15_000];
 
+/** `encryption` of DiallerOptions. */
+const RC4_ONLY = 2;
+
 interface Place {
   failures: number;
   /** Being dialled, or connected. */
@@ -42,6 +45,8 @@ export class Dialler {
   #queue: string[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
   #outgoing = 0;
+  /** Whose handshake is not here yet. */
+  readonly #pending = new Set<PeerWire>();
   #waiting = false;
   #stopped = false;
 
@@ -66,6 +71,7 @@ export class Dialler {
     this.#queue = [];
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
+    for (const wire of this.#pending) wire.destroy();
   }
 
   #drain(): void {
@@ -102,7 +108,12 @@ export class Dialler {
     this.#outgoing++;
     const socket = connect(end);
     const wire = new PeerWire(socket, 'Outgoing', isPlain ? 0 : encryption, limiter);
-    const shake = (): void => wire.handshake(infoHash, peerId, { fast: true });
+    const shake = (): void => {
+      // Asked for an encrypted payload, it chose another: it is not told what is wanted either.
+      if (encryption === RC4_ONLY && !wire.isEncrypted) wire.destroy();
+      else wire.handshake(infoHash, peerId, { fast: true });
+    };
+    this.#pending.add(wire);
     let connected = false;
     let timer = setTimeout(() => wire.destroy(), CONNECT_TIMEOUT_MS);
     socket.once('connect', () => {
@@ -116,12 +127,14 @@ export class Dialler {
     let shaken = false;
     wire.once('handshake', (theirs: string) => {
       shaken = true;
+      this.#pending.delete(wire);
       clearTimeout(timer);
       if (theirs === infoHash && !this.#stopped) onWire(wire, address);
       else wire.destroy();
     });
     wire.once('close', () => {
       clearTimeout(timer);
+      this.#pending.delete(wire);
       this.#outgoing--;
       place.busy = false;
       place.plaintext = connected && !shaken && !isPlain && encryption === 1;

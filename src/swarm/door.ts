@@ -3,12 +3,13 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { PeerWire } from './peer-wire.ts';
+import { siteOf } from './site.ts';
 
-/** Incoming connections over all torrents, and of one address: a site behind one address has that many nodes. */
+/** Incoming connections over all torrents, and of one site: behind one address are that many nodes. */
 const MAX_INCOMING = 1000;
-const MAX_PER_ADDRESS = 200;
+const MAX_PER_SITE = 200;
 /** Of these, such whose handshake is not here yet. */
-const MAX_STRANGERS_PER_ADDRESS = 50;
+const MAX_STRANGERS_PER_SITE = 50;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 export interface DoorOptions {
@@ -25,7 +26,10 @@ export interface DoorOptions {
 export class Door {
   readonly #options: DoorOptions;
   readonly #server: Server;
+  /** By site. */
   readonly #open = new Map<string, { all: number; strangers: number }>();
+  /** Info hash -> how it is named in an encrypted handshake. */
+  readonly #hidden = new Map<string, string>();
   readonly #sockets = new Set<Socket>();
 
   private constructor(server: Server, options: DoorOptions) {
@@ -66,14 +70,14 @@ export class Door {
   }
 
   #admit(socket: Socket): void {
-    const address = socket.remoteAddress ?? '';
-    const count = this.#open.get(address) ?? { all: 0, strangers: 0 };
-    if (count.all >= MAX_PER_ADDRESS || count.strangers >= MAX_STRANGERS_PER_ADDRESS) {
+    const site = siteOf(socket.remoteAddress ?? '');
+    const count = this.#open.get(site) ?? { all: 0, strangers: 0 };
+    if (count.all >= MAX_PER_SITE || count.strangers >= MAX_STRANGERS_PER_SITE) {
       socket.on('error', () => {});
       socket.destroy();
       return;
     }
-    this.#open.set(address, count);
+    this.#open.set(site, count);
     this.#sockets.add(socket);
     count.all++;
     count.strangers++;
@@ -88,7 +92,7 @@ export class Door {
     wire.once('close', () => {
       known();
       this.#sockets.delete(socket);
-      if (--count.all === 0) this.#open.delete(address);
+      if (--count.all === 0) this.#open.delete(site);
     });
     wire.once('crypto-infohash', (hidden: string) => this.#reveal(wire, hidden));
     wire.once('handshake', (infoHash: string) => {
@@ -97,12 +101,20 @@ export class Door {
     });
   }
 
-  /** Message Stream Encryption names a torrent by a hash of its info hash. */
   #reveal(wire: PeerWire, hidden: string): void {
     for (const infoHash of this.#options.infoHashes()) {
-      const name = createHash('sha1').update('req2').update(Buffer.from(infoHash, 'hex')).digest('hex');
-      if (name === hidden) return wire.setInfoHash(infoHash);
+      if (this.#hiddenNameOf(infoHash) === hidden) return wire.setInfoHash(infoHash);
     }
     wire.destroy();
+  }
+
+  /** Message Stream Encryption names a torrent by a hash of its info hash; a seed of thousands is asked often. */
+  #hiddenNameOf(infoHash: string): string {
+    let name = this.#hidden.get(infoHash);
+    if (name === undefined) {
+      name = createHash('sha1').update('req2').update(Buffer.from(infoHash, 'hex')).digest('hex');
+      this.#hidden.set(infoHash, name);
+    }
+    return name;
   }
 }

@@ -1,7 +1,7 @@
 import { pieceSpan } from '../metainfo/geometry.ts';
 import type { Metainfo } from '../metainfo/metainfo.ts';
 import { Blame } from './blame.ts';
-import type { Peer } from './connections.ts';
+import type { Peer } from './peer.ts';
 import type { Keeper } from './keeper.ts';
 import type { Filling } from './message-reader.ts';
 import { givePieceBuffer } from './piece-buffers.ts';

@@ -20,6 +20,8 @@ export interface KeeperOptions {
 export class Keeper {
   readonly #options: KeeperOptions;
   #unwritten = 0;
+  /** What the storage does not have yet, whatever the cache thinks of it. */
+  readonly #writing = new Map<number, HeldPiece>();
   #onWritten = Promise.withResolvers<void>();
 
   constructor(options: KeeperOptions) {
@@ -45,6 +47,7 @@ export class Keeper {
     const { metainfo, storage, cache, onError, onIdle } = this.#options;
     if (storage.write === undefined) return onError(new Error('read-only'));
     const held = cache.add(metainfo.infoHash, index, bytes).use();
+    this.#writing.set(index, held);
     this.#unwritten += bytes.length;
     storage
       .write(pieceSpan(metainfo.geometry, index).start, bytes)
@@ -53,6 +56,7 @@ export class Keeper {
         if (this.isIdle) onIdle();
       }, onError)
       .finally(() => {
+        this.#writing.delete(index);
         held.release();
         this.#onWritten.resolve();
         this.#onWritten = Promise.withResolvers();
@@ -60,7 +64,7 @@ export class Keeper {
   }
 
   held(index: number): HeldPiece | undefined {
-    return this.#options.cache.find(this.#options.metainfo.infoHash, index);
+    return this.#writing.get(index) ?? this.#options.cache.find(this.#options.metainfo.infoHash, index);
   }
 
   /** Resolves when the disk has caught up. */

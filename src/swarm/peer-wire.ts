@@ -1,16 +1,24 @@
 import type { Socket } from 'node:net';
 import Wire from 'bittorrent-protocol';
 import type { RateLimiter } from '../base/rate-limiter.ts';
-import { decodeBencode } from '../metainfo/bencode.ts';
+import { ExtendedHandshakes } from './extended-handshakes.ts';
 import { KeyExchange } from './key-exchange.ts';
+import { Liveness } from './liveness.ts';
+import { MessageBudget } from './message-budget.ts';
 import { MAX_BLOCK, MessageReader, type Filling } from './message-reader.ts';
 import { BLOCK } from './piece-progress.ts';
 
-const MAX_HANDSHAKE_EXTENSION = 16 * 1024;
+/** What stands behind the first byte of a handshake (BEP 3), bytes. */
+const HANDSHAKE_BYTES = 67;
+/** More than a slow peer has waiting for it (Uploads): whoever reads nothing is told nothing. Bytes. */
+const MAX_UNSENT = 1024 * 1024;
 const EXTENDED_HANDSHAKE = 0;
 const REQUEST = 6;
 const PIECE = 7;
 const CANCEL = 8;
+const REJECT = 16;
+/** Cheap, and as many as there are blocks; how many may wait is bounded elsewhere. */
+const UNCOUNTED: readonly (number | undefined)[] = [REQUEST, CANCEL, REJECT];
 /** `_encryptionMethod` of a connection whose payload is encrypted too. */
 const RC4 = 2;
 /** A number in the extended handshake (BEP 10): the longest block that may be asked for. Clients without it take 16 KiB. */
@@ -42,6 +50,10 @@ export class PeerWire extends Wire {
   #handlers: PeerWireHandlers | undefined;
   #closed = false;
   #corked = false;
+  #offence: string | undefined;
+  readonly #budget = new MessageBudget();
+  readonly #extendedHandshakes = new ExtendedHandshakes();
+  readonly #liveness: Liveness;
 
   /**
    * @param encryption 0: none, 1: encrypted handshake, then plaintext where the other agrees, 2: RC4 or nothing
@@ -51,6 +63,7 @@ export class PeerWire extends Wire {
     super(`tcp${direction}`, encryption);
     this.incoming = direction === 'Incoming';
     this.#socket = socket;
+    this.#liveness = new Liveness(socket);
     if (this._encryptor !== null) this._encryptor._dh = new KeyExchange();
     socket.setNoDelay(true);
     socket.on('data', (chunk) => this.#receive(chunk, limiter));
@@ -65,6 +78,11 @@ export class PeerWire extends Wire {
 
   get remotePort(): number | undefined {
     return this.#socket.remotePort;
+  }
+
+  /** What the peer did that no client does, for people; the connection ended with it. */
+  get offence(): string | undefined {
+    return this.#offence;
   }
 
   /** The payload is encrypted, not the handshake alone. */
@@ -125,6 +143,10 @@ export class PeerWire extends Wire {
 
   override push(bytes: Uint8Array | null): boolean {
     if (bytes === null || this.#closed) return false;
+    if (this.unsent > MAX_UNSENT) {
+      this.destroy();
+      return false;
+    }
     this.#cork();
     return this.#socket.write(bytes);
   }
@@ -139,12 +161,28 @@ export class PeerWire extends Wire {
     this._finished = true;
     this.setKeepAlive(false);
     this.#reader?.end();
+    this._buffer = [];
+    this._bufferSize = 0;
+    this._parse(Number.MAX_SAFE_INTEGER, () => {});
     this.#socket.destroy();
     this.emit('close');
     return this;
   }
 
+  /** It does what no client does. @param what for people */
+  offend(what: string): void {
+    this.#offence ??= what;
+    this.destroy();
+  }
+
+  /** Once in a while (bittorrent-protocol's clock): a moment to look whether the other side is alive, too. */
+  override keepAlive(): void {
+    if (this.#liveness.look()) super.keepAlive();
+    else this.destroy();
+  }
+
   #receive(chunk: Uint8Array, limiter: RateLimiter): void {
+    this.#liveness.heard();
     if (limiter.bytesPerSecond === 0) return this.#read(chunk);
     this.#socket.pause();
     void limiter.take(chunk.length).then(() => {
@@ -155,7 +193,7 @@ export class PeerWire extends Wire {
 
   #read(chunk: Uint8Array): void {
     if (this.#closed) return;
-    if (this.#reader === undefined) this._write(chunk, () => {});
+    if (this.#reader === undefined) this.#guarded(() => this._write(chunk, () => {}));
     else this.#reader.read(this._encryptor?.decrypt(chunk) ?? chunk);
   }
 
@@ -182,14 +220,21 @@ export class PeerWire extends Wire {
   }
 
   override _onHandshakeBuffer(handshake: Uint8Array): void {
-    super._onHandshakeBuffer(handshake);
+    // The library goes on with bytes of a connection that ended; and a second handshake is none.
+    if (this.#closed || this.#reader !== undefined) return;
+    if (handshake.length < HANDSHAKE_BYTES) return this.offend('a handshake that is too short');
+    // Where it came within the encrypted handshake, more may stand behind it.
+    const rest = handshake.subarray(HANDSHAKE_BYTES);
+    if (rest.length > 0) this._buffer = [Buffer.concat([rest, ...this._buffer])];
+    this._bufferSize += rest.length;
+    super._onHandshakeBuffer(handshake.subarray(0, HANDSHAKE_BYTES));
     // What lies behind the handshake is left where it is: `_processBuffer` gives it to the reader.
     this._parse(Number.MAX_SAFE_INTEGER, () => {});
     this.#reader = new MessageReader({
       onBlock: (index, offset, length) => this.#handlers?.onBlock(index, offset, length) ?? DISCARD,
       onFilled: (index, offset, length, filling) => this.#handlers?.onFilled(index, offset, length, filling),
-      onMessage: (message) => this.#guarded(message),
-      onTooLong: () => this.destroy(),
+      onMessage: (message) => this.#message(message),
+      onTooLong: () => this.offend('a message that is too long'),
     });
   }
 
@@ -202,16 +247,30 @@ export class PeerWire extends Wire {
     for (const bytes of rest) this.#reader.read(bytes);
   }
 
-  #guarded(message: Uint8Array): void {
+  #message(message: Uint8Array): void {
+    if (!UNCOUNTED.includes(message[0]) && !this.#budget.spend()) return this.offend('a flood of messages');
+    this.#guarded(() => this._onMessage(message));
+  }
+
+  #guarded(read: () => void): void {
     try {
-      this._onMessage(message);
+      read();
     } catch {
-      this.destroy();
+      this.offend('a message that cannot be read');
     }
   }
 
+  /** Said again it is no news, and would count as a sign of life. */
+  override _onChoke(): void {
+    if (!this.peerChoking) super._onChoke();
+  }
+
+  override _onUnchoke(): void {
+    if (this.peerChoking) super._onUnchoke();
+  }
+
   override _onExtended(id: number, payload: Uint8Array): void {
-    if (id !== EXTENDED_HANDSHAKE || isDecodable(payload)) super._onExtended(id, payload);
+    if (id !== EXTENDED_HANDSHAKE || this.#extendedHandshakes.takes(payload)) super._onExtended(id, payload);
   }
 
   override _onRequest(index: number, offset: number, length: number): void {
@@ -225,15 +284,5 @@ export class PeerWire extends Wire {
 
   override _onReject(index: number, offset: number, length: number): void {
     this.#handlers?.onReject(index, offset, length);
-  }
-}
-
-function isDecodable(payload: Uint8Array): boolean {
-  if (payload.length > MAX_HANDSHAKE_EXTENSION) return false;
-  try {
-    decodeBencode(payload);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -1,12 +1,17 @@
 import { givePieceBuffer } from './piece-buffers.ts';
 
+/** Peers that take slowly keep pieces in memory: over so many times what the cache is for, nothing is given from it. */
+const MOST_IN_USE = 3;
+
 /** A verified piece in memory, for as long as somebody uses it. */
 export class HeldPiece {
   readonly bytes: Uint8Array;
+  readonly #onFree: () => void;
   #uses = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, onFree: () => void) {
     this.bytes = bytes;
+    this.#onFree = onFree;
   }
 
   use(): this {
@@ -16,7 +21,9 @@ export class HeldPiece {
 
   /** Its memory goes to another piece after the last use. */
   readonly release = (): void => {
-    if (--this.#uses === 0) givePieceBuffer(this.bytes);
+    if (--this.#uses > 0) return;
+    givePieceBuffer(this.bytes);
+    this.#onFree();
   };
 }
 
@@ -29,6 +36,8 @@ export class PieceCache {
   /** Oldest use first. */
   readonly #pieces = new Map<string, HeldPiece>();
   #bytes = 0;
+  /** Also what has been dropped and is in use. */
+  #alive = 0;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -36,17 +45,22 @@ export class PieceCache {
 
   /** @param bytes belong to the cache from now on */
   add(torrent: string, index: number, bytes: Uint8Array): HeldPiece {
-    const piece = new HeldPiece(bytes).use();
-    this.#pieces.set(keyOf(torrent, index), piece);
+    const key = keyOf(torrent, index);
+    const former = this.#pieces.get(key);
+    if (former !== undefined) this.#drop(key, former);
+    const piece = new HeldPiece(bytes, () => (this.#alive -= bytes.length)).use();
+    this.#pieces.set(key, piece);
     this.#bytes += bytes.length;
-    for (const [key, oldest] of this.#pieces) {
+    this.#alive += bytes.length;
+    for (const [old, oldest] of this.#pieces) {
       if (this.#bytes <= this.#maxBytes || oldest === piece) break;
-      this.#drop(key, oldest);
+      this.#drop(old, oldest);
     }
     return piece;
   }
 
   find(torrent: string, index: number): HeldPiece | undefined {
+    if (this.#alive > MOST_IN_USE * this.#maxBytes) return undefined;
     const key = keyOf(torrent, index);
     const piece = this.#pieces.get(key);
     if (piece === undefined) return undefined;

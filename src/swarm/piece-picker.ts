@@ -1,5 +1,5 @@
 import type { Availability } from './availability.ts';
-import type { Peer } from './connections.ts';
+import type { Peer } from './peer.ts';
 import type { Pieces } from './pieces.ts';
 
 /** One choice for many blocks (swarm.md: choosing after every block took 60 % of the CPU). Milliseconds. */
@@ -121,7 +121,7 @@ export class PiecePicker {
         if (!peer.wire.peerPieces.get(index) || leaves(index, peer)) continue;
         if (length > peer.wire.longestBlock) continue;
         if (peer.transfer.room <= 0) return;
-        if (!peer.transfer.has(index, offset, length) && pieces.askAgain(index, asked))
+        if (!peer.transfer.hasAt(index, offset) && pieces.askAgain(index, asked))
           peer.transfer.ask(index, asked);
       }
     }

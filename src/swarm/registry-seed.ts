@@ -160,6 +160,8 @@ export class RegistrySeed {
     }, silence / 4);
     try {
       for await (const chunk of source(start, end, signal)) {
+        // What waits for its turn, or for the disk, is no silence.
+        heardAt = Infinity;
         await this.#options.limiter.take(chunk.length, signal);
         heardAt = performance.now();
         this.#received += chunk.length;
@@ -169,8 +171,8 @@ export class RegistrySeed {
           this.#learn(now - startedAt);
           run.next = index + 1;
           this.#handOver(index, bytes);
+          heardAt = Infinity;
           await this.#options.ready(signal);
-          // What waits for the disk is no silence.
           heardAt = performance.now();
           startedAt = performance.now();
           if (index < last) this.#mark(index + 1);

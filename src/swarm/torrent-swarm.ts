@@ -4,12 +4,13 @@ import type { InfoHash } from '../metainfo/metainfo.ts';
 import { Announcer } from './announcer.ts';
 import { Availability } from './availability.ts';
 import { useClaims } from './claims-extension.ts';
-import { Connections, type Peer } from './connections.ts';
+import { Connections } from './connections.ts';
 import { Dialler } from './dialler.ts';
 import { Download } from './download.ts';
 import { introduce } from './introduction.ts';
 import { Keeper } from './keeper.ts';
 import { LastPath, shortName } from './last-path.ts';
+import type { Peer } from './peer.ts';
 import type { PeerWire } from './peer-wire.ts';
 import { PiecePicker } from './piece-picker.ts';
 import { Pieces } from './pieces.ts';
@@ -199,7 +200,9 @@ export class TorrentSwarm implements Swarm {
         },
         onLeft: (peer, gone) => {
           this.#shares.left(peer.wire, gone);
-          onDebug(`peer ${addressOf(peer)} leaves ${shortName(metainfo)}`);
+          const { offence } = peer.wire;
+          const why = offence === undefined ? '' : `, and is banned: ${offence}`;
+          onDebug(`peer ${addressOf(peer)} leaves ${shortName(metainfo)}${why}`);
           this.#withdraw(peer);
         },
         onHave: (peer, index) => {
@@ -227,7 +230,10 @@ export class TorrentSwarm implements Swarm {
     peer.wire.handle({
       onBlock: (index, offset, length) => this.#download.place(peer, index, offset, length),
       onFilled: (index, offset, length, filling) => {
-        if (!this.#download.filled(peer, index, { offset, length }, filling)) return;
+        if (!this.#download.filled(peer, index, { offset, length }, filling)) {
+          if (!peer.transfer.forgives(length)) peer.wire.offend('blocks that nobody asked for');
+          return;
+        }
         peer.transfer.observe(length);
         this.#connections.progressed(peer);
         // Topped up at once; a round is for choosing anew.
@@ -238,6 +244,7 @@ export class TorrentSwarm implements Swarm {
       onReject: (index, offset, length) => {
         if (!peer.transfer.settle(index, offset, length)) return;
         this.#download.refused([{ index, offset, length }]);
+        this.#connections.refused(peer);
         this.#picker.update();
       },
     });
@@ -277,7 +284,7 @@ export class TorrentSwarm implements Swarm {
         this.#lastPath.moved();
         this.#picker.update();
       },
-      onLiar: (wire) => this.#connections.ban(wire),
+      onLiar: (wire) => wire.offend('a piece that does not verify'),
       onFailed: (index) => {
         this.#context.onDebug(`piece ${index} of ${shortName(this.#options.metainfo)} did not verify`);
         this.#picker.update();

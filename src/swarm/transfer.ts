@@ -9,6 +9,9 @@ const LEAST_AHEAD = 256 * 1024;
 const MOST_AHEAD = 8 * 1024 * 1024;
 /** The time over which a rate is taken, milliseconds. */
 const RATE_SPAN_MS = 500;
+/** What may come without having been asked for, besides what was taken back too late; the least that is counted. Bytes. */
+const UNASKED = 1024 * 1024;
+const LEAST_UNASKED = 2 ** 14;
 /** Offsets lie below it (metainfo bounds the length of a piece). */
 const OFFSET_PLACES = 2 ** 24;
 
@@ -24,6 +27,7 @@ export class Transfer {
   readonly #wire: PeerWire;
   readonly #asked = new Map<number, Asked>();
   #bytesAsked = 0;
+  #unasked = UNASKED;
   #rate = 0;
   #spanBegan = performance.now();
   #spanBytes = 0;
@@ -51,6 +55,11 @@ export class Transfer {
     return this.#asked.get(keyOf(index, offset))?.length === length;
   }
 
+  /** Something that begins there has been asked for. */
+  hasAt(index: number, offset: number): boolean {
+    return this.#asked.has(keyOf(index, offset));
+  }
+
   ask(index: number, { offset, length }: BlockRange): void {
     this.#asked.set(keyOf(index, offset), { index, offset, length, at: performance.now() });
     this.#bytesAsked += length;
@@ -70,9 +79,16 @@ export class Transfer {
     const cancelled = [...this.#asked.values()].filter(which);
     for (const { index, offset, length } of cancelled) {
       this.settle(index, offset, length);
+      this.#unasked += length;
       this.#wire.takeBack(index, offset, length);
     }
     return cancelled;
+  }
+
+  /** A block came that was not asked for, or no longer. @returns false: it is more than chance */
+  forgives(length: number): boolean {
+    this.#unasked -= Math.max(length, LEAST_UNASKED);
+    return this.#unasked >= 0;
   }
 
   /** Bytes came. */

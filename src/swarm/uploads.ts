@@ -9,6 +9,8 @@ import type { PieceStorage } from './swarm-client.ts';
 const MAX_UNSENT = 512 * 1024;
 /** More requests under way than any client keeps; who sends more is no client. */
 const MAX_REQUESTS = 4096;
+/** What a node has it has announced: others ask for nothing else. A few may have been on their way. */
+const MAX_REFUSED = 64;
 
 interface Request {
   readonly index: number;
@@ -29,7 +31,9 @@ export interface UploadOptions {
 export class Uploads {
   readonly #wire: PeerWire;
   readonly #options: UploadOptions;
-  #queue: Request[] = [];
+  /** Oldest first. */
+  readonly #queue = new Map<string, Request>();
+  #refused = 0;
   #busy = false;
   /** Read last: peers ask for small blocks one after the other. */
   #window: (Request & { readonly bytes: Uint8Array }) | undefined;
@@ -41,26 +45,27 @@ export class Uploads {
 
   ask(index: number, offset: number, length: number): void {
     const { geometry, has } = this.#options;
-    if (!isBlock(geometry, index, offset, length) || this.#queue.length >= MAX_REQUESTS) {
-      this.#wire.destroy();
-      return;
+    if (!isBlock(geometry, index, offset, length)) return this.#wire.offend('a request for what is no block');
+    if (this.#queue.size >= MAX_REQUESTS) return this.#wire.offend('a flood of requests');
+    const request = { index, offset, length };
+    if (!has(index)) {
+      if (++this.#refused > MAX_REFUSED) return this.#wire.offend('requests for what it was not offered');
+      return this.#refuse(request);
     }
-    if (!has(index)) return this.#refuse({ index, offset, length });
-    this.#queue.push({ index, offset, length });
+    this.#queue.set(keyOf(request), request);
     if (!this.#busy) void this.#serve();
   }
 
   cancel(index: number, offset: number, length: number): void {
-    const cancelled = this.#queue.findIndex(
-      (request) => request.index === index && request.offset === offset && request.length === length,
-    );
-    if (cancelled !== -1) this.#queue.splice(cancelled, 1);
+    this.#queue.delete(keyOf({ index, offset, length }));
   }
 
   async #serve(): Promise<void> {
     const wire = this.#wire;
     this.#busy = true;
-    for (let next = this.#queue.shift(); next !== undefined && !wire.destroyed; next = this.#queue.shift()) {
+    for (const [key, next] of this.#queue) {
+      if (wire.destroyed) break;
+      this.#queue.delete(key);
       if (wire.unsent > MAX_UNSENT) await wire.drained();
       try {
         // Without a pause where nothing has to be waited for: all goes out in one system call.
@@ -71,7 +76,7 @@ export class Uploads {
         this.#refuse(next);
       }
     }
-    this.#queue = [];
+    this.#queue.clear();
     this.#window = undefined;
     this.#busy = false;
   }
@@ -112,6 +117,10 @@ export class Uploads {
   #refuse({ index, offset, length }: Request): void {
     if (this.#wire.hasFast) this.#wire.reject(index, offset, length);
   }
+}
+
+function keyOf({ index, offset, length }: Request): string {
+  return `${index}/${offset}/${length}`;
 }
 
 /** Within its piece, and no longer than what BEP 3 allows. */

@@ -1,81 +1,103 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { randomBytes } from 'node:crypto';
+import { suite, test } from 'node:test';
 import { encodeClaims } from '../../src/swarm/claim-messages.ts';
+import {
+  floods,
+  message,
+  repeat,
+  sends,
+  startLiar,
+  uint32,
+  type Behaviour,
+  type LiarOptions,
+} from '../helpers/liar.ts';
 import { countedSource, emptyStorage, node, sample, startTracker } from './kit.ts';
-import { rawPeer, type Behaviour } from './raw-peer.ts';
 
 const never = new AbortController().signal;
+const PIECES = [0, 1, 2, 3];
 
-type RawWire = Parameters<Behaviour>[0] & { push(bytes: Uint8Array): void };
-
-/** Bytes as they are, after a good handshake. */
-const sends =
-  (...bytes: Uint8Array[]): Behaviour =>
+/** Claims as soon as they are understood. */
+const claiming =
+  (...claims: Uint8Array[]): Behaviour =>
   (wire) => {
-    setTimeout(() => {
-      for (const part of bytes) if (!wire.destroyed) (wire as RawWire).push(part);
-    }, 50);
+    repeat(wire, 20, () => {
+      if (!wire.peerExtendedMapping['quayctl_claims']) return;
+      for (const claim of claims) wire.extended('quayctl_claims', claim);
+    });
   };
 
-function message(id: number, payload: Uint8Array): Buffer {
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(1 + payload.length);
-  return Buffer.concat([length, Buffer.of(id), payload]);
-}
+const manyNames = `\0d1:md${Array.from({ length: 1000 }, (_, at) => `5:${10_000 + at}i1e`).join('')}ee`;
+const strangers = PIECES.flatMap((index) =>
+  Array.from({ length: 16 }, (_, tag) => ({ index, tag: 1000 * index + tag })),
+);
 
-const uint32 = (...values: number[]): Buffer => {
-  const bytes = Buffer.alloc(values.length * 4);
-  values.forEach((value, at) => bytes.writeUInt32BE(value, at * 4));
-  return bytes;
-};
+/** It says itself what it has. */
+const bare = { isBare: true };
 
-const hostile: [string, Behaviour][] = [
-  ['a message of 4 GiB', sends(Buffer.from('fffffffb07', 'hex'), Buffer.alloc(100_000))],
-  ['a message of 2 GiB', sends(Buffer.from('7fffffff07', 'hex'), Buffer.alloc(100_000))],
+const hostile: [name: string, behaviour: Behaviour, offence?: RegExp, options?: LiarOptions][] = [
+  ['a message of 4 GiB', sends(Buffer.from('fffffffb07', 'hex'), Buffer.alloc(100_000)), /too long/],
+  ['a message of 2 GiB', sends(Buffer.from('7fffffff07', 'hex'), Buffer.alloc(100_000)), /too long/],
   ['an extended handshake that keeps a decoder busy', sends(message(20, Buffer.from('\0l-3:')))],
   ['an extended handshake without end', sends(message(20, Buffer.from(`\0${'l'.repeat(10_000)}`)))],
-  ['a piece that does not exist', sends(message(4, uint32(0x7fffffff)))],
-  ['a negative piece', sends(message(4, uint32(0xffffffff)))],
-  ['a request past the end', sends(message(6, uint32(3, 0x7fffffff, 16384)))],
-  ['requests for gigabytes', sends(...Array.from({ length: 5000 }, () => message(6, uint32(0, 0, 2 ** 30))))],
-  ['blocks that nobody asked for', sends(message(7, Buffer.concat([uint32(0, 0), Buffer.alloc(16384)])))],
-  ['a bitfield that is too long', sends(message(5, Buffer.alloc(500_000, 0xff)))],
+  ['extended handshakes of ever more names', floods(message(20, Buffer.from(manyNames)))],
+  ['a flood of messages that mean nothing', floods(Buffer.concat(Array(5000).fill(message(99)))), /flood/],
   [
-    'messages without their numbers',
-    sends(...[4, 6, 7, 8, 9, 13, 16, 17, 20].map((id) => message(id, Buffer.alloc(0)))),
+    'choking and unchoking without end',
+    floods(Buffer.concat(Array(5000).fill(Buffer.concat([message(0), message(1)])))),
+    /flood/,
+  ],
+  ['a piece that does not exist', sends(message(4, uint32(0x7fffffff))), /does not exist/, bare],
+  ['a negative piece', sends(message(4, uint32(0xffffffff))), /does not exist/, bare],
+  ['a request past the end', sends(message(6, uint32(3, 0x7fffffff, 16384))), /no block/],
+  ['requests for gigabytes', sends(...Array(5000).fill(message(6, uint32(0, 0, 2 ** 30)))), /no block/],
+  [
+    'requests for what nobody offered',
+    floods(Buffer.concat(Array(5000).fill(message(6, uint32(0, 0, 1024))))),
   ],
   [
-    'claims of everything, again and again',
-    (wire) => {
-      const claims = encodeClaims({ kind: 'claim', pieces: [0, 1, 2, 3] });
-      const timer = setInterval(() => {
-        if (wire.destroyed) clearInterval(timer);
-        else if (wire.peerExtendedMapping['quayctl_claims']) wire.extended('quayctl_claims', claims);
-      }, 20);
-      timer.unref();
-    },
+    'cancels of what was never asked',
+    floods(Buffer.concat(Array(5000).fill(message(8, uint32(0, 0, 1024))))),
   ],
   [
-    'claims that are none',
-    (wire) => {
-      wire.on('extended', (name: string) => {
-        if (name === 'handshake') wire.extended('quayctl_claims', new Uint8Array(10_000));
-      });
-    },
+    'blocks that nobody asked for',
+    floods(message(7, Buffer.concat([uint32(0, 0), Buffer.alloc(16384)]))),
+    /nobody asked/,
   ],
+  ['blocks of no bytes', floods(Buffer.concat(Array(5000).fill(message(7, uint32(0, 0))))), /nobody asked/],
+  ['a bitfield that is too long', sends(message(5, Buffer.alloc(500_000, 0xff))), /too long/],
+  ['a bitfield of another torrent', sends(message(5, Buffer.alloc(100, 0xff))), /bitfield of another/],
+  ['bits behind the last piece', sends(message(5, Buffer.of(0xff))), /bitfield of another/],
+  [
+    'one bitfield after the other',
+    sends(...Array(100).fill(message(5, Buffer.of(0xf0)))),
+    /one bitfield after/,
+  ],
+  ['messages without their numbers', sends(...[4, 6, 7, 8, 9, 13, 16, 17, 20].map((id) => message(id)))],
+  ['bytes of chance', sends(randomBytes(100_000))],
+  ['claims of everything, again and again', claiming(encodeClaims({ kind: 'claim', pieces: PIECES }))],
+  ['claims of others for everything', claiming(encodeClaims({ kind: 'relayed', claims: strangers }))],
+  ['claims that are none', claiming(new Uint8Array(10_000)), /claims/],
 ];
 
-for (const [name, behaviour] of hostile) {
-  test(`a peer that sends ${name} ends nothing but its connection`, async (t) => {
-    const { url } = await startTracker(t);
-    const { content, metainfo } = sample(2 ** 21, [url]);
-    const peer = await rawPeer(t, url, metainfo, behaviour);
-    const storage = emptyStorage(content.length);
-    const { source } = countedSource(content);
-    const client = node(t, { encryptionMode: 2 });
-    const swarm = await client.join({ metainfo, storage, registry: source, signal: never });
-    await swarm.done;
-    assert.ok(storage.bytes.equals(content));
-    assert.ok(peer.connections() > 0);
-  });
-}
+suite('hostile peers', { concurrency: 6 }, () => {
+  for (const [name, behaviour, offence, options] of hostile) {
+    test(`a peer that sends ${name} ends nothing but its connection`, async (t) => {
+      const { url } = await startTracker(t);
+      const { content, metainfo } = sample(2 ** 21, [url]);
+      const peer = await startLiar(t, url, metainfo, behaviour, options);
+      const storage = emptyStorage(content.length);
+      const { source } = countedSource(content);
+      const log: string[] = [];
+      const client = node(t, { encryptionMode: 2, onDebug: (line) => log.push(line) });
+      const swarm = await client.join({ metainfo, storage, registry: source, signal: never });
+      await swarm.done;
+      assert.ok(storage.bytes.equals(content));
+      assert.ok(peer.connections() > 0);
+      if (offence === undefined) return;
+      const banned = log.filter((line) => line.includes('is banned'));
+      assert.match(banned[0] ?? '', offence, log.join('\n'));
+      assert.ok(banned.every((line) => line.includes(`127.0.0.1:${peer.port}`)));
+    });
+  }
+});

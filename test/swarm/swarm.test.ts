@@ -5,7 +5,7 @@ import { QuayctlError } from '../../src/base/errors.ts';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
 import type { RangeSource, Swarm, SwarmStats } from '../../src/swarm/swarm-client.ts';
 import { countedSource, emptyStorage, fullStorage, node, sample, startTracker } from './kit.ts';
-import { lying, rawPeer, silent } from './raw-peer.ts';
+import { lying, startLiar, silent } from '../helpers/liar.ts';
 
 const MIB = 2 ** 20;
 const never = new AbortController().signal;
@@ -119,7 +119,7 @@ test('what is in the storage is verified, not believed, and not fetched again', 
 test('a lying peer neither corrupts nor hangs, and is thrown out', async (t) => {
   const { url } = await startTracker(t);
   const { content, metainfo } = sample(4 * MIB, [url]);
-  const liar = await rawPeer(t, url, metainfo, lying);
+  const liar = await startLiar(t, url, metainfo, lying);
   const seed = await node(t).join({ metainfo, storage: fullStorage(content), signal: never });
   const storage = emptyStorage(content.length);
   const swarm = await node(t).join({ metainfo, storage, signal: never });
@@ -132,7 +132,7 @@ test('a lying peer neither corrupts nor hangs, and is thrown out', async (t) => 
 test('a peer that has everything and gives nothing does not hang the pull: the registry takes over', async (t) => {
   const { url } = await startTracker(t);
   const { content, metainfo } = sample(4 * MIB, [url]);
-  await rawPeer(t, url, metainfo, silent);
+  await startLiar(t, url, metainfo, silent);
   const storage = emptyStorage(content.length);
   const startedAt = performance.now();
   const { source } = countedSource(content);

@@ -35,7 +35,8 @@ declare module 'bittorrent-protocol' {
     readonly peerInterested: boolean;
     readonly hasFast: boolean;
     readonly peerExtensions: { readonly extended?: boolean; readonly fast?: boolean };
-    readonly peerPieces: { get(index: number): boolean };
+    /** `buffer` is empty where the peer has all. */
+    readonly peerPieces: { readonly buffer: Uint8Array; get(index: number): boolean };
     readonly extendedMapping: Record<string, string>;
     extendedHandshake: Record<string, unknown>;
     readonly peerExtendedHandshake: Record<string, unknown>;
@@ -56,6 +57,7 @@ declare module 'bittorrent-protocol' {
     use(extension: new (wire: Wire) => Extension): void;
     extended(name: string | number, payload: Uint8Array | object): void;
     setKeepAlive(enable: boolean): void;
+    keepAlive(): void;
     push(bytes: Uint8Array | null): boolean;
     end(): this;
     destroy(): this;
@@ -78,6 +80,7 @@ declare module 'bittorrent-protocol' {
     _onCancel(index: number, offset: number, length: number): void;
     _onReject(index: number, offset: number, length: number): void;
     _onChoke(): void;
+    _onUnchoke(): void;
     _onBitField(bits: Uint8Array): void;
   }
 }
