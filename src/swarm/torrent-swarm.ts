@@ -4,15 +4,10 @@ import type { InfoHash } from '../metainfo/metainfo.ts';
 import { Announcer } from './announcer.ts';
 import { Availability } from './availability.ts';
 import { useClaims } from './claims-extension.ts';
-import { Connections } from './connections.ts';
-import { Dialler } from './dialler.ts';
-import { Download } from './download.ts';
-import { introduce } from './introduction.ts';
+import { Exchange } from './exchange.ts';
 import { Keeper } from './keeper.ts';
-import { LastPath, shortName } from './last-path.ts';
-import type { Peer } from './peer.ts';
+import { LastPath } from './last-path.ts';
 import type { PeerWire } from './peer-wire.ts';
-import { PiecePicker } from './piece-picker.ts';
 import { Pieces } from './pieces.ts';
 import { RegistrySeed } from './registry-seed.ts';
 import { Shares } from './shares.ts';
@@ -21,7 +16,6 @@ import type { SwarmContext } from './swarm-context.ts';
 import { Rate, Tally } from './tally.ts';
 import { TrackerTokens } from './tracker-tokens.ts';
 import { isSupportedTracker } from './tracker.ts';
-import { Uploads } from './uploads.ts';
 
 const TICK_MS = 500;
 /** A node without peers opens the registry no later than this after its first announce. */
@@ -40,12 +34,9 @@ export class TorrentSwarm implements Swarm {
   readonly #pieces: Pieces;
   readonly #availability: Availability;
   readonly #keeper: Keeper;
-  readonly #download: Download;
-  readonly #connections: Connections;
-  readonly #picker: PiecePicker;
+  readonly #exchange: Exchange;
   readonly #registry: RegistrySeed | undefined;
   readonly #shares: Shares<PeerWire>;
-  readonly #dialler: Dialler;
   readonly #announcer: Announcer;
   readonly #lastPath: LastPath;
   readonly #onLeft: () => void;
@@ -74,12 +65,9 @@ export class TorrentSwarm implements Swarm {
       onIdle: () => this.#finishIfComplete(),
       onError: (error) => this.#fail(error),
     });
-    this.#connections = this.#makeConnections();
-    this.#download = this.#makeDownload();
+    this.#exchange = this.#makeExchange();
     this.#registry = this.#makeRegistry();
-    this.#picker = this.#makePicker();
     this.#shares = this.#makeShares();
-    this.#dialler = this.#makeDialler();
     this.#announcer = this.#makeAnnouncer();
     this.#lastPath = new LastPath(options, {
       has: (index) => this.#pieces.has(index),
@@ -109,7 +97,7 @@ export class TorrentSwarm implements Swarm {
 
   /** A connection whose handshake is here. @param address at which it was dialled */
   accept(wire: PeerWire, address?: string): void {
-    if (this.#leaving === undefined) this.#connections.accept(wire, address);
+    if (this.#leaving === undefined) this.#exchange.accept(wire, address);
     else wire.destroy();
   }
 
@@ -122,7 +110,7 @@ export class TorrentSwarm implements Swarm {
       fromStorage,
       wasted,
       uploaded,
-      peers: this.#connections.size,
+      peers: this.#exchange.size,
       downloadRate: isOver ? 0 : this.#downloadRate.perSecond + this.#shares.registrySpeed,
       uploadRate: isOver ? 0 : this.#uploadRate.perSecond,
     };
@@ -137,8 +125,7 @@ export class TorrentSwarm implements Swarm {
     // Without effect when it is done, or has failed.
     this.#done.reject(new QuayctlError('interrupted', 'the swarm was left'));
     this.#quiet();
-    this.#dialler.stop();
-    this.#connections.close();
+    this.#exchange.close();
     this.#keeper.close();
     await this.#announcer.stop();
     this.#onLeft();
@@ -159,7 +146,7 @@ export class TorrentSwarm implements Swarm {
   /** Nothing more is to be fetched. */
   #quiet(): void {
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#picker.stop();
+    this.#exchange.quiet();
     this.#registry?.close();
     this.#options.signal.removeEventListener('abort', this.#onAbort);
   }
@@ -168,140 +155,28 @@ export class TorrentSwarm implements Swarm {
     if (this.#complete || !this.#pieces.isComplete || !this.#keeper.isIdle) return;
     this.#complete = true;
     this.#quiet();
-    for (const peer of this.#connections.peers) this.#settleInterest(peer);
+    this.#exchange.completed();
     if (this.#tally.fromStorage < this.#options.metainfo.geometry.length) this.#announcer.completed();
     this.#done.resolve();
   }
 
-  #makeConnections(): Connections {
-    const { metainfo, storage } = this.#options;
-    const { peerId, port, encryption, uploadLimiter, onDebug } = this.#context;
-    return new Connections({
-      selfId: peerId,
-      pieceCount: metainfo.geometry.pieceCount,
-      encryptedOnly: encryption === 2,
-      availability: this.#availability,
-      events: {
-        onJoined: (peer) => {
-          this.#shares.joined(peer.wire);
-          this.#converse(
-            peer,
-            new Uploads(peer.wire, {
-              geometry: metainfo.geometry,
-              storage,
-              has: (index) => this.#pieces.has(index),
-              cached: (index) => this.#keeper.held(index),
-              limiter: uploadLimiter,
-              onGiven: (bytes) => (this.#tally.uploaded += bytes),
-            }),
-          );
-          introduce(peer.wire, { infoHash: this.infoHash, peerId, port }, metainfo.geometry, this.#pieces);
-          onDebug(`peer ${addressOf(peer)} joins ${shortName(metainfo)}`);
-        },
-        onLeft: (peer, gone) => {
-          this.#shares.left(peer.wire, gone);
-          const { offence } = peer.wire;
-          const why = offence === undefined ? '' : `, and is banned: ${offence}`;
-          onDebug(`peer ${addressOf(peer)} leaves ${shortName(metainfo)}${why}`);
-          this.#withdraw(peer);
-        },
-        onHave: (peer, index) => {
-          this.#shares.hasPiece(peer.wire, index);
-          if (this.#pieces.has(index)) return;
-          if (!peer.wire.amInterested) peer.wire.interested();
-          this.#picker.pickPiece(peer, index);
-          this.#picker.update();
-        },
-        onChanged: (peer) => {
-          this.#settleInterest(peer);
-          this.#picker.update();
-        },
-        onRefused: (_peer, asked) => this.#download.refused(asked),
-        onStalled: (peer) => {
-          onDebug(`peer ${addressOf(peer)} stalls`);
-          this.#withdraw(peer);
-        },
-      },
-    });
-  }
-
-  /** What passes on one connection, both ways. */
-  #converse(peer: Peer, uploads: Uploads): void {
-    peer.wire.handle({
-      onBlock: (index, offset, length) => this.#download.place(peer, index, offset, length),
-      onFilled: (index, offset, length, filling) => {
-        if (!this.#download.filled(peer, index, { offset, length }, filling)) {
-          if (!peer.transfer.forgives(length)) peer.wire.offend('blocks that nobody asked for');
-          return;
-        }
-        peer.transfer.observe(length);
-        this.#connections.progressed(peer);
-        // Topped up at once; a round is for choosing anew.
-        this.#picker.pick(peer);
-      },
-      onRequest: (index, offset, length) => uploads.ask(index, offset, length),
-      onCancel: (index, offset, length) => uploads.cancel(index, offset, length),
-      onReject: (index, offset, length) => {
-        if (!peer.transfer.settle(index, offset, length)) return;
-        this.#download.refused([{ index, offset, length }]);
-        this.#connections.refused(peer);
-        this.#picker.update();
-      },
-    });
-  }
-
-  /** Others may bring what was asked of it. */
-  #withdraw(peer: Peer): void {
-    this.#download.disown(peer);
-    this.#picker.update();
-  }
-
-  /** BEP 3: who wants nothing of a peer says so. Two that have everything want nothing of each other. */
-  #settleInterest({ wire, count }: Peer): void {
-    const { pieceCount } = this.#options.metainfo.geometry;
-    if (this.#wantsOf(wire)) wire.interested();
-    else wire.uninterested();
-    if (this.#complete && count === pieceCount) wire.destroy();
-  }
-
-  #wantsOf({ peerPieces }: PeerWire): boolean {
-    const { pieceCount } = this.#options.metainfo.geometry;
-    for (let index = 0; index < pieceCount; index++) {
-      if (peerPieces.get(index) && !this.#pieces.has(index)) return true;
-    }
-    return false;
-  }
-
-  #makeDownload(): Download {
-    return new Download({
-      metainfo: this.#options.metainfo,
+  #makeExchange(): Exchange {
+    return new Exchange({
+      ...this.#options,
+      context: this.#context,
       pieces: this.#pieces,
+      availability: this.#availability,
       keeper: this.#keeper,
       tally: this.#tally,
-      peers: () => this.#connections.peers,
+      onJoined: (wire) => this.#shares.joined(wire),
+      onLeft: (wire, gone) => this.#shares.left(wire, gone),
+      onHave: (wire, index) => this.#shares.hasPiece(wire, index),
       onVerified: (index) => {
         this.#registry?.release([index]);
         this.#lastPath.moved();
-        this.#picker.update();
       },
-      onLiar: (wire) => wire.offend('a piece that does not verify'),
-      onFailed: (index) => {
-        this.#context.onDebug(`piece ${index} of ${shortName(this.#options.metainfo)} did not verify`);
-        this.#picker.update();
-      },
-    });
-  }
-
-  #makePicker(): PiecePicker {
-    return new PiecePicker({
-      ...this.#options.metainfo.geometry,
-      pieces: this.#pieces,
-      availability: this.#availability,
-      peers: () => this.#connections.peers,
-      leaves: (index, peer) =>
-        this.#registry?.open.has(index) === true || this.#download.isForAnother(index, peer),
-      isFull: () => this.#keeper.isFull,
       onRound: () => this.#shares.decide(),
+      isTaken: (index) => this.#registry?.open.has(index) === true,
     });
   }
 
@@ -313,8 +188,8 @@ export class TorrentSwarm implements Swarm {
       geometry,
       availability: this.#availability,
       has: (index) => this.#pieces.has(index),
-      peerIdOf: (wire) => this.#connections.peerOf(wire)?.peerId ?? '',
-      countOf: (wire) => this.#connections.peerOf(wire)?.count ?? 0,
+      peerIdOf: (wire) => this.#exchange.peerOf(wire)?.peerId ?? '',
+      countOf: (wire) => this.#exchange.peerOf(wire)?.count ?? 0,
       link: (wire, handlers) => useClaims(wire, geometry.pieceCount, handlers),
       registry: this.#registry,
       swarmSize: () => this.#announcer.missing,
@@ -328,13 +203,13 @@ export class TorrentSwarm implements Swarm {
       source: registry,
       geometry: metainfo.geometry,
       limiter: this.#context.downloadLimiter,
-      onPiece: (index, bytes) => this.#download.fromRegistry(index, bytes),
+      onPiece: (index, bytes) => this.#exchange.fromRegistry(index, bytes),
       ready: (signal) => this.#keeper.ready(signal),
       onWasted: (bytes) => (this.#tally.wasted += bytes),
       onClosed: (indexes) => {
         this.#shares.closed(indexes);
         if (this.#registry?.lost !== undefined) this.#registryLost(this.#registry.lost);
-        this.#picker.update();
+        this.#exchange.update();
       },
     });
   }
@@ -344,16 +219,6 @@ export class TorrentSwarm implements Swarm {
     this.#context.onWarning(`the registry is no longer asked: ${reason}`);
     this.#lastPath.moved();
     this.#announcer.hurry();
-  }
-
-  #makeDialler(): Dialler {
-    return new Dialler({
-      ...this.#context,
-      infoHash: this.infoHash,
-      limiter: this.#context.downloadLimiter,
-      refuses: (address) => this.#connections.refuses(address),
-      onWire: (wire, address) => this.accept(wire, address),
-    });
   }
 
   #makeAnnouncer(): Announcer {
@@ -374,8 +239,8 @@ export class TorrentSwarm implements Swarm {
         downloaded: this.#tally.fromPeers + this.#tally.fromRegistry,
         left: metainfo.geometry.length - this.#tally.bytes,
       }),
-      connected: () => this.#connections.size,
-      onPeer: (address) => this.#dialler.add(address),
+      connected: () => this.#exchange.size,
+      onPeer: (address) => this.#exchange.dial(address),
       onWarning,
       gate,
       http,
@@ -384,10 +249,9 @@ export class TorrentSwarm implements Swarm {
 
   #tick(): void {
     const now = performance.now();
-    this.#connections.tick(now);
+    this.#exchange.tick(now);
     this.#shares.tick(this.#tally.receivedFromPeers - this.#ticked, TICK_MS / 1000);
     this.#ticked = this.#tally.receivedFromPeers;
-    this.#picker.update();
     const { missing, error } = this.#lastPath.look(now);
     if (missing > 0) this.#announcer.hurry();
     if (error !== undefined) this.#fail(error);
@@ -397,8 +261,4 @@ export class TorrentSwarm implements Swarm {
     const { start, end } = pieceSpan(this.#options.metainfo.geometry, index);
     return end - start;
   }
-}
-
-function addressOf({ wire }: Peer): string {
-  return wire.remoteAddress === undefined ? '?' : `${wire.remoteAddress}:${wire.remotePort}`;
 }
