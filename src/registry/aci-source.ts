@@ -1,5 +1,6 @@
 import { QuayctlError } from '../base/errors.ts';
 import { dumpBody, readBody, type HttpAnswer } from '../base/http.ts';
+import { delay } from '../base/retry.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { formatAppcName, splitAppcName, type AppcName } from '../image/appc-name.ts';
 import type { Descriptor } from '../image/descriptor.ts';
@@ -17,6 +18,9 @@ import { readTorrentAnswer } from './torrent-answer.ts';
 const TORRENT_TYPE = 'application/x-bittorrent';
 /** Detached signatures have about a kilobyte, those of several signers some. */
 const MAX_SIGNATURE_BYTES = 256 * 1024;
+/** For one that is not there yet; an ACI of some GB is made by then. */
+const SIGNATURE_MS = 10 * 60_000;
+const SIGNATURE_RETRY_MS = 1000;
 /** protocol.md of the project: the longest that an answer may be held back. */
 const LONGEST_WAIT_SECONDS = 60;
 
@@ -140,13 +144,24 @@ class PlacedAci implements AciSource {
 
   async signature(signal: AbortSignal): Promise<Uint8Array> {
     const what = `the signature of ${this.#name}`;
-    const { answer, url } = await this.#get(this.#place.signature, { what, signal });
-    if (answer.statusCode === 200) {
-      return readBody(answer, { maxBytes: MAX_SIGNATURE_BYTES, url, what, signal });
+    const deadline = performance.now() + SIGNATURE_MS;
+    for (;;) {
+      const { answer, url } = await this.#get(this.#place.signature, { what, signal });
+      if (answer.statusCode === 200) {
+        return readBody(answer, { maxBytes: MAX_SIGNATURE_BYTES, url, what, signal });
+      }
+      await dumpBody(answer);
+      if (answer.statusCode === 404) {
+        throw new QuayctlError('not-found', `${url.host} has no signature of ${this.#name}`, {
+          hint: '--insecure-options=image has rkt take an image without one',
+        });
+      }
+      // 202: the service has lost the image since it gave its torrent, and makes it again.
+      if (answer.statusCode !== 202 || performance.now() > deadline) {
+        throw new QuayctlError('protocol', `${url.host} answers ${answer.statusCode} for ${what}`);
+      }
+      await delay(SIGNATURE_RETRY_MS, signal);
     }
-    await dumpBody(answer);
-    const code = answer.statusCode === 404 ? 'not-found' : 'protocol';
-    throw new QuayctlError(code, `${url.host} answers ${answer.statusCode} for ${what}`);
   }
 
   async #absent(answer: HttpAnswer, url: URL, signal: AbortSignal): Promise<QuayctlError> {
