@@ -51,6 +51,7 @@ async function comeIn(scope: Scope, port: number, count: number, say?: Buffer): 
           socket.on('error', () => {}).resume();
           socket.once('connect', () => {
             if (say !== undefined) socket.write(say);
+            if (say !== undefined) setTimeout(() => socket.writable && socket.write(say), 100);
             setTimeout(resolve, 500);
           });
           socket.once('close', () => resolve());
