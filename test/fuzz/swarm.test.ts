@@ -64,42 +64,41 @@ function talk(random: Random): Buffer[] {
   return [bytes.subarray(0, cut), bytes.subarray(cut)];
 }
 
-for (const encryption of [0, 1]) {
-  const name = encryption === 0 ? 'of the wire protocol' : 'where an encrypted handshake may come';
-  test(`fuzz bytes ${name}: a connection goes on or ends, and what is told is in range`, async (t) => {
-    await neverBreaks(t, talk, async (chunks) => {
-      const socket = new TestSocket();
-      const wire = new PeerWire(socket as unknown as Socket, 'Incoming', encryption, unlimited);
-      let after = 0;
-      wire.handle({
-        onBlock: (_index, _offset, length) => ({ target: new Uint8Array(length) }),
-        onFilled: (_index, _offset, length, { target }) => assert.equal(target?.length, length),
-        onRequest: () => after++,
-        onCancel: () => after++,
-        onReject: () => after++,
-      });
-      wire.on('handshake', (infoHash: string, peerId: string) => {
-        assert.equal(infoHash.length + peerId.length, 80);
-        useClaims(wire, PIECES, {
-          onReady: () => after++,
-          onMessage: (heard) => {
-            const told = 'claims' in heard ? heard.claims.map(({ index }) => index) : heard.pieces;
-            assert.ok(told.every((index) => index < PIECES));
-          },
-        });
-        wire.handshake(INFO_HASH, '34'.repeat(20), { fast: true });
-        wire.unchoke();
-      });
-      wire.on('crypto-infohash', () => wire.destroy());
-      for (const chunk of chunks) socket.emit('data', chunk);
-      const before = after;
-      wire.destroy();
-      for (const chunk of chunks) socket.emit('data', chunk);
-      assert.equal(after, before, 'nothing is told of a connection that has ended');
-      await new Promise((resolve) => setImmediate(resolve));
+test('fuzz the wire protocol, encrypted or not: a connection goes on or ends, and what is told is in range', async (t) => {
+  let rounds = 0;
+  await neverBreaks(t, talk, async (chunks) => {
+    const socket = new TestSocket();
+    const wire = new PeerWire(socket as unknown as Socket, 'Incoming', rounds % 2, unlimited);
+    let after = 0;
+    wire.handle({
+      onBlock: (_index, _offset, length) => ({ target: new Uint8Array(length) }),
+      onFilled: (_index, _offset, length, { target }) => assert.equal(target?.length, length),
+      onRequest: () => after++,
+      onCancel: () => after++,
+      onReject: () => after++,
     });
+    wire.on('handshake', (infoHash: string, peerId: string) => {
+      assert.equal(infoHash.length + peerId.length, 80);
+      useClaims(wire, PIECES, {
+        onReady: () => after++,
+        onMessage: (heard) => {
+          const told = 'claims' in heard ? heard.claims.map(({ index }) => index) : heard.pieces;
+          assert.ok(told.every((index) => index < PIECES));
+        },
+      });
+      wire.handshake(INFO_HASH, '34'.repeat(20), { fast: true });
+      wire.unchoke();
+    });
+    wire.on('crypto-infohash', () => wire.destroy());
+    for (const chunk of chunks) socket.emit('data', chunk);
+    const before = after;
+    wire.destroy();
+    for (const chunk of chunks) socket.emit('data', chunk);
+    assert.equal(after, before, 'nothing is told of a connection that has ended');
+    // Sockets end in a later turn of the event loop.
+    if (++rounds % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
   });
-}
+});
 
 const announce = {
   infoHash: INFO_HASH,
