@@ -78,7 +78,11 @@ export const busy: Behaviour = (wire) => repeat(wire, 200, () => wire.push(messa
 
 /** Refuses whatever it is asked for (BEP 6). */
 export const refusing: Behaviour = (wire) => {
-  wire.on('request', (_index, _offset, _length, answer) => answer(new Error('refused'), null));
+  wire.on(
+    'request',
+    (_index: number, _offset: number, _length: number, answer: (error: Error, bytes: null) => void) =>
+      answer(new Error('refused'), null),
+  );
 };
 
 /** Answers every request with bytes that are wrong. */

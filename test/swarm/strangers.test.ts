@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import test from 'node:test';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
@@ -39,7 +40,7 @@ async function openDoor(
 }
 
 /** @returns those that are let in */
-async function comeIn(scope: Scope, port: number, count: number, say?: Buffer): Promise<Socket[]> {
+async function comeIn(scope: Scope, port: number, count: number, ...says: Buffer[]): Promise<Socket[]> {
   const sockets = Array.from({ length: count }, () => connect(port, '127.0.0.1'));
   scope.after(() => {
     for (const socket of sockets) socket.destroy();
@@ -50,8 +51,7 @@ async function comeIn(scope: Scope, port: number, count: number, say?: Buffer): 
         new Promise<void>((resolve) => {
           socket.on('error', () => {}).resume();
           socket.once('connect', () => {
-            if (say !== undefined) socket.write(say);
-            if (say !== undefined) setTimeout(() => socket.writable && socket.write(say), 100);
+            says.forEach((part, at) => setTimeout(() => socket.writable && socket.write(part), 100 * at));
             setTimeout(resolve, 500);
           });
           socket.once('close', () => resolve());
@@ -92,7 +92,7 @@ for (const [what, bytes] of [
 ] as const) {
   test(`an encrypted handshake of ${what} ends the connection`, async (t) => {
     const { port, came } = await openDoor(t, 1);
-    assert.equal((await comeIn(t, port, 5, bytes)).length, 0);
+    assert.equal((await comeIn(t, port, 5, bytes, bytes)).length, 0);
     assert.deepEqual(came, []);
   });
 }
@@ -202,7 +202,7 @@ test('eighty are dialled at a time; stopped, all of them end, also those that ha
   await new Promise((resolve) => setTimeout(resolve, 200));
   assert.equal(open.size, 80);
   made.stop();
-  while (open.size > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  await Promise.all([...open].map((socket) => once(socket, 'close')));
 });
 
 test('what is no address of a peer is not dialled', (t) => {
