@@ -6,12 +6,11 @@ import { KeyExchange } from './key-exchange.ts';
 import { Liveness } from './liveness.ts';
 import { MessageBudget } from './message-budget.ts';
 import { MAX_BLOCK, MessageReader, type Filling } from './message-reader.ts';
+import { Outbox } from './outbox.ts';
 import { BLOCK } from './piece-progress.ts';
 
 /** What stands behind the first byte of a handshake (BEP 3), bytes. */
 const HANDSHAKE_BYTES = 67;
-/** More than a slow peer has waiting for it (Uploads): whoever reads nothing is told nothing. Bytes. */
-const MAX_UNSENT = 1024 * 1024;
 const EXTENDED_HANDSHAKE = 0;
 const REQUEST = 6;
 const PIECE = 7;
@@ -49,7 +48,7 @@ export class PeerWire extends Wire {
   #reader: MessageReader | undefined;
   #handlers: PeerWireHandlers | undefined;
   #closed = false;
-  #corked = false;
+  readonly #outbox: Outbox;
   #offence: string | undefined;
   readonly #budget = new MessageBudget();
   readonly #extendedHandshakes = new ExtendedHandshakes();
@@ -63,6 +62,7 @@ export class PeerWire extends Wire {
     super(`tcp${direction}`, encryption);
     this.incoming = direction === 'Incoming';
     this.#socket = socket;
+    this.#outbox = new Outbox(socket);
     this.#liveness = new Liveness(socket);
     if (this._encryptor !== null) this._encryptor._dh = new KeyExchange();
     socket.setNoDelay(true);
@@ -102,7 +102,7 @@ export class PeerWire extends Wire {
 
   /** Bytes that have been given to the connection and that the peer has not taken yet. */
   get unsent(): number {
-    return this.#socket.writableLength;
+    return this.#outbox.unsent;
   }
 
   /** From now on blocks and requests are told to these; before that there are none. */
@@ -123,32 +123,19 @@ export class PeerWire extends Wire {
     this._message(PIECE, [index, offset], null, block.length);
     const bytes = this._encryptor?.encrypt(block) ?? block;
     if (this.#closed) return onSent();
-    this.#cork();
-    this.#socket.write(bytes, onSent);
+    this.#outbox.write(bytes, onSent);
   }
 
   /** Waits until most of what was given is sent, or the connection is over. */
-  async drained(): Promise<void> {
-    if (!this.#socket.writableNeedDrain || this.#closed) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        this.#socket.off('drain', done);
-        this.off('close', done);
-        resolve();
-      };
-      this.#socket.on('drain', done);
-      this.on('close', done);
-    });
+  drained(): Promise<void> {
+    return this.#outbox.drained();
   }
 
   override push(bytes: Uint8Array | null): boolean {
     if (bytes === null || this.#closed) return false;
-    if (this.unsent > MAX_UNSENT) {
-      this.destroy();
-      return false;
-    }
-    this.#cork();
-    return this.#socket.write(bytes);
+    if (!this.#outbox.isOverfull) return this.#outbox.write(bytes);
+    this.destroy();
+    return false;
   }
 
   override end(): this {
@@ -195,17 +182,6 @@ export class PeerWire extends Wire {
     if (this.#closed) return;
     if (this.#reader === undefined) this.#guarded(() => this._write(chunk, () => {}));
     else this.#reader.read(this._encryptor?.decrypt(chunk) ?? chunk);
-  }
-
-  /** All that is written in one turn of the event loop goes out in one system call. */
-  #cork(): void {
-    if (this.#corked) return;
-    this.#corked = true;
-    this.#socket.cork();
-    queueMicrotask(() => {
-      this.#corked = false;
-      this.#socket.uncork();
-    });
   }
 
   /** @param follows bytes of the payload that the caller sends itself */

@@ -10,6 +10,13 @@ export type Behaviour = (wire: RawWire, metainfo: Metainfo) => void;
 /** bittorrent-protocol's own, without what quayctl puts around it; `push` sends bytes as they are. */
 export type RawWire = Wire & { push(bytes: Uint8Array): boolean };
 
+export interface Liar {
+  readonly port: number;
+  /** Somebody has dialled it. */
+  readonly met: Promise<void>;
+  connections(): number;
+}
+
 export interface LiarOptions {
   /** What its handshake names in place of the torrent. */
   readonly infoHash?: string;
@@ -27,10 +34,11 @@ export async function startLiar(
   metainfo: Metainfo,
   behave: Behaviour,
   { infoHash = metainfo.infoHash, isBare = false }: LiarOptions = {},
-): Promise<{ port: number; connections: () => number }> {
+): Promise<Liar> {
   const sockets = new Set<Socket>();
   const announcedId = randomBytes(20);
   let connections = 0;
+  const met = Promise.withResolvers<void>();
   const server = createServer((socket) => {
     connections++;
     sockets.add(socket);
@@ -46,6 +54,7 @@ export async function startLiar(
         wire.unchoke();
       }
       behave(wire, metainfo);
+      met.resolve();
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -58,7 +67,7 @@ export async function startLiar(
   const query = `info_hash=${hex(metainfo.infoHash)}&peer_id=${hex(announcedId.toString('hex'))}`;
   const answer = await fetch(`${tracker}?${query}&port=${port}&uploaded=0&downloaded=0&left=0&event=started`);
   await answer.arrayBuffer();
-  return { port, connections: () => connections };
+  return { port, met: met.promise, connections: () => connections };
 }
 
 /** Takes requests and never answers. */
@@ -69,7 +78,11 @@ export const busy: Behaviour = (wire) => repeat(wire, 200, () => wire.push(messa
 
 /** Refuses whatever it is asked for (BEP 6). */
 export const refusing: Behaviour = (wire) => {
-  wire.on('request', (_index, _offset, _length, answer) => answer(new Error('refused'), null));
+  wire.on(
+    'request',
+    (_index: number, _offset: number, _length: number, answer: (error: Error, bytes: null) => void) =>
+      answer(new Error('refused'), null),
+  );
 };
 
 /** Answers every request with bytes that are wrong. */

@@ -1,0 +1,212 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import test from 'node:test';
+import { createRateLimiter } from '../../src/base/rate-limiter.ts';
+import { Dialler, type DiallerOptions } from '../../src/swarm/dialler.ts';
+import { Door } from '../../src/swarm/door.ts';
+import { siteOf } from '../../src/swarm/site.ts';
+import { parseInfoHash } from '../../src/metainfo/info-hash.ts';
+import type { Scope } from '../helpers/processes.ts';
+
+const INFO_HASH = parseInfoHash('12'.repeat(20));
+const limiter = createRateLimiter(0);
+const reserved = Buffer.alloc(8);
+
+function handshake(infoHash: string): Buffer {
+  const head = Buffer.from('\x13BitTorrent protocol', 'latin1');
+  return Buffer.concat([head, reserved, Buffer.from(infoHash, 'hex'), randomBytes(20)]);
+}
+
+async function openDoor(
+  scope: Scope,
+  encryption = 0,
+): Promise<{ port: number; came: string[]; wires: { readonly destroyed: boolean }[] }> {
+  const came: string[] = [];
+  const wires: { readonly destroyed: boolean }[] = [];
+  const door = await Door.tryOpen(0, {
+    encryption,
+    limiter,
+    infoHashes: () => [INFO_HASH],
+    onWire: (wire, infoHash) => {
+      came.push(infoHash);
+      wires.push(wire);
+    },
+  });
+  assert.ok(door !== undefined);
+  scope.after(() => door.close());
+  return { port: door.port, came, wires };
+}
+
+/** @returns those that are let in */
+async function comeIn(scope: Scope, port: number, count: number, ...says: Buffer[]): Promise<Socket[]> {
+  const sockets = Array.from({ length: count }, () => connect(port, '127.0.0.1'));
+  scope.after(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  await Promise.all(
+    sockets.map(
+      (socket) =>
+        new Promise<void>((resolve) => {
+          socket.on('error', () => {}).resume();
+          socket.once('connect', () => {
+            says.forEach((part, at) => setTimeout(() => socket.writable && socket.write(part), 100 * at));
+            setTimeout(resolve, 500);
+          });
+          socket.once('close', () => resolve());
+        }),
+    ),
+  );
+  return sockets.filter((socket) => !socket.destroyed);
+}
+
+test('of a thousand connections from one address that say nothing fifty stay', async (t) => {
+  const { port } = await openDoor(t);
+  assert.equal((await comeIn(t, port, 1000)).length, 50);
+});
+
+test('of a thousand that name the torrent two hundred stay', async (t) => {
+  const { port, came } = await openDoor(t);
+  let inside = 0;
+  for (let round = 0; round < 25; round++) {
+    inside += (await comeIn(t, port, 40, handshake(INFO_HASH))).length;
+    if (inside === 200) break;
+  }
+  const late = await comeIn(t, port, 40, handshake(INFO_HASH));
+  assert.deepEqual([inside, late.length], [200, 0]);
+  assert.ok(came.every((infoHash) => infoHash === INFO_HASH));
+});
+
+test('bytes behind a first byte that is none end nothing but the connection, handshake or not', async (t) => {
+  const { port, came } = await openDoor(t);
+  const stayed = await comeIn(t, port, 1, Buffer.concat([Buffer.of(0), handshake(INFO_HASH)]));
+  assert.equal(stayed.length, 0);
+  assert.deepEqual(came, [], 'a connection that has ended is told to nobody');
+});
+
+for (const [what, bytes] of [
+  ['a key and padding without end', Buffer.concat([randomBytes(96), Buffer.alloc(5000)])],
+  ['a key of zeros', Buffer.alloc(4096)],
+  ['chance', randomBytes(100_000)],
+] as const) {
+  test(`an encrypted handshake of ${what} ends the connection`, async (t) => {
+    const { port, came } = await openDoor(t, 1);
+    assert.equal((await comeIn(t, port, 5, bytes, bytes)).length, 0);
+    assert.deepEqual(came, []);
+  });
+}
+
+test('a site is an IPv4 address, or the first half of an IPv6 address', () => {
+  for (const [address, site] of [
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2'],
+    ['2001:db8:1:2::6', '2001:db8:1:2'],
+    ['2001:db8::6', '2001:db8:0:0'],
+    ['fe80::1%eth0', 'fe80:0:0:0'],
+    ['::1', '0:0:0:0'],
+    ['', ''],
+  ] as const) {
+    assert.equal(siteOf(address), site, address);
+  }
+});
+
+/** A place that is dialled, and does what the test wants. */
+async function listen(scope: Scope, onSocket: (socket: Socket) => void): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    onSocket(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  scope.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function dialler(scope: Scope, options: Partial<DiallerOptions>): Dialler {
+  const made = new Dialler({
+    infoHash: INFO_HASH,
+    peerId: '34'.repeat(20),
+    encryption: 0,
+    limiter,
+    refuses: () => false,
+    tryDial: () => true,
+    dialWaitMs: 1,
+    onWire: (wire) => wire.destroy(),
+    ...options,
+  });
+  scope.after(() => made.stop());
+  return made;
+}
+
+test('who does not understand the encrypted handshake is dialled again in plaintext, at once', async (t) => {
+  const firsts: string[] = [];
+  const second = Promise.withResolvers<void>();
+  const address = await listen(t, (socket) => {
+    socket.once('data', (bytes) => {
+      firsts.push(bytes.subarray(1, 20).toString('latin1'));
+      if (firsts.length === 1) socket.destroy();
+      else second.resolve();
+    });
+  });
+  dialler(t, { encryption: 1 }).add(address);
+  await second.promise;
+  assert.notEqual(firsts[0], 'BitTorrent protocol');
+  assert.equal(firsts[1], 'BitTorrent protocol');
+});
+
+test('where the payload has to be encrypted, nothing is said in plaintext', async (t) => {
+  const said: Buffer[] = [];
+  const ended = Promise.withResolvers<void>();
+  const address = await listen(t, (socket) => {
+    socket.write(handshake(INFO_HASH));
+    socket.on('data', (bytes) => said.push(bytes));
+    socket.on('close', () => ended.resolve());
+  });
+  dialler(t, { encryption: 2, onWire: () => assert.fail('it is not encrypted') }).add(address);
+  await ended.promise;
+  assert.equal(Buffer.concat(said).includes(Buffer.from(INFO_HASH, 'hex')), false);
+});
+
+test('a handshake for another torrent ends the connection, and no more than three retries follow', async (t) => {
+  let came = 0;
+  const address = await listen(t, (socket) => {
+    came++;
+    socket.write(handshake('56'.repeat(20)));
+  });
+  const made = dialler(t, { onWire: () => assert.fail('another torrent') });
+  made.add(address);
+  made.add(address);
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  assert.equal(came, 2, 'at once, and after a second');
+});
+
+test('eighty are dialled at a time; stopped, all of them end, also those that have not answered', async (t) => {
+  const open = new Set<Socket>();
+  const addresses = await Promise.all(
+    Array.from({ length: 90 }, () =>
+      listen(t, (socket) => {
+        open.add(socket);
+        socket.on('data', () => {}).on('close', () => open.delete(socket));
+      }),
+    ),
+  );
+  const made = dialler(t, {});
+  for (const address of addresses) made.add(address);
+  while (open.size < 80) await new Promise((resolve) => setTimeout(resolve, 20));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.equal(open.size, 80);
+  made.stop();
+  await Promise.all([...open].map((socket) => once(socket, 'close')));
+});
+
+test('what is no address of a peer is not dialled', (t) => {
+  const made = dialler(t, { onWire: () => assert.fail('nobody is there') });
+  for (const address of ['', ':', '127.0.0.1', '127.0.0.1:0', '127.0.0.1:65536', 'a b:1', '[::1', '/etc:1'])
+    made.add(address);
+});
