@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
 import { busy, lying, refusing, silent, startLiar, type Behaviour } from '../../test/helpers/liar.ts';
+import type { Scope } from '../../test/helpers/processes.ts';
 import { emptyStorage, fullStorage, node, sample, startTracker } from '../../test/swarm/kit.ts';
-import { openScope } from './scope.ts';
 
 const HELP = `One liar among four peers: a node downloads a blob from three seeds and a fourth peer, honest or a liar, in turn.
 Each seed gives at a fixed rate, so that time is counted and not the processor; with a liar three give what four would,
@@ -48,7 +48,8 @@ async function main(): Promise<void> {
 }
 
 async function pull(size: number, rate: number, liar: Behaviour | undefined): Promise<number> {
-  const scope = openScope();
+  const ends: (() => void | Promise<void>)[] = [];
+  const scope: Scope = { after: (end) => void ends.push(end) };
   try {
     const { url } = await startTracker(scope);
     const { content, metainfo } = sample(size, [url]);
@@ -66,7 +67,7 @@ async function pull(size: number, rate: number, liar: Behaviour | undefined): Pr
     if (!storage.bytes.equals(content)) throw new Error('other bytes than the blob');
     return seconds;
   } finally {
-    await scope.end();
+    for (const end of ends.toReversed()) await end();
   }
 }
 

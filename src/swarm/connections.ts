@@ -12,8 +12,8 @@ const STALL_REST_MS = 10_000;
 const MAX_UNCHOKES = 2;
 /** Who refuses so many requests on end gives nothing (a peer that is choking may refuse hundreds at once). */
 const MAX_REFUSALS = 64;
-/** What it has, as a whole, a peer says once (BEP 3, BEP 6); aria2 says that it has nothing, and then what it has. */
-const MAX_BITFIELDS = 4;
+/** What it has, as a whole, a peer says at first (BEP 3, BEP 6); aria2 also later, in place of several `have`. */
+const MAX_FIRST_BITFIELDS = 4;
 const MAX_CONNECTIONS = 200;
 /** Whoever comes by himself leaves room for those whom a tracker names. */
 const MAX_INCOMING = 120;
@@ -158,7 +158,7 @@ export class Connections {
     const { wire, transfer } = peer;
     let told = 0;
     const tells = (): void => {
-      if (++told > MAX_BITFIELDS) return wire.offend('one bitfield after the other');
+      if (++told > MAX_FIRST_BITFIELDS + pieceCount) return wire.offend('one bitfield after the other');
       availability.changed();
       peer.count = countOf(wire, pieceCount);
       events.onChanged(peer);
