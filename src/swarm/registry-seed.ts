@@ -3,21 +3,13 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import { pieceSpan, type PieceGeometry } from '../metainfo/geometry.ts';
 import { givePieceBuffer, takePieceBuffer } from './piece-buffers.ts';
+import { RegistryPatience } from './registry-patience.ts';
 import type { OpenPiece } from './share-policy.ts';
 import type { RangeSource } from './swarm-client.ts';
 
-/** After so many failures on end, the registry is given up, ... */
-const MAX_FAILURES = 4;
-/** ... or when a run failed after so long without a byte: its source has tried again and again inside. */
-const FRUITLESS_MS = 10_000;
-/**
- * A range that brings nothing for so long is asked for anew, and its pieces of peers meanwhile; twice as long after each
- * failure, since a registry may be slow to answer.
- */
-const SILENCE_MS = 3000;
-const REST_FIRST_MS = 500;
 /** Wrong bytes may be a broken transfer once; then the torrent and the registry mean different content. */
 const MAX_BAD_PIECES = 2;
+
 interface Open extends OpenPiece {
   requested: boolean;
   received: number;
@@ -54,7 +46,7 @@ export class RegistrySeed {
   readonly #runs = new Set<Run>();
   readonly #restingUntil = new Map<number, number>();
   readonly #end = new AbortController();
-  #failures = 0;
+  readonly #patience = new RegistryPatience();
   #badPieces = 0;
   #lost: unknown;
   #received = 0;
@@ -153,7 +145,7 @@ export class RegistrySeed {
     this.#mark(first);
     let startedAt = performance.now();
     let heardAt = startedAt;
-    const silence = SILENCE_MS * 2 ** this.#failures;
+    const silence = this.#patience.silenceMs;
     const watch = setInterval(() => {
       if (performance.now() - heardAt > silence)
         stop.abort(new QuayctlError('unreachable', 'the registry does not answer'));
@@ -165,8 +157,9 @@ export class RegistrySeed {
         await this.#options.limiter.take(chunk.length, signal);
         heardAt = performance.now();
         this.#received += chunk.length;
+        this.#patience.heard();
         for (const { index, bytes } of assembly.add(chunk)) {
-          this.#failures = 0;
+          this.#patience.pieceCame();
           const now = performance.now();
           this.#learn(now - startedAt);
           run.next = index + 1;
@@ -192,7 +185,7 @@ export class RegistrySeed {
       this.#runs.delete(run);
       if (this.#end.signal.aborted) return;
       const missing = pieces.filter((index) => index >= assembly.next);
-      this.#failed(missing, stop.signal.aborted ? stop.signal.reason : error, performance.now() - heardAt);
+      this.#failed(missing, stop.signal.aborted ? stop.signal.reason : error, heardAt);
     } finally {
       clearInterval(watch);
       this.#runs.delete(run);
@@ -218,17 +211,16 @@ export class RegistrySeed {
     this.#pieceMs = this.#pieceMs === undefined ? ms : this.#pieceMs * 0.7 + ms * 0.3;
   }
 
-  #failed(run: readonly number[], error: unknown, silentMs: number): void {
-    this.#failures++;
+  #failed(run: readonly number[], error: unknown, heardAt: number): void {
+    const isHopeless = this.#patience.failed(Math.min(heardAt, performance.now()));
     const closed = run.filter((index) => this.#open.delete(index));
     for (const index of closed) this.#rest(index);
-    const isHopeless = this.#failures >= MAX_FAILURES || silentMs > FRUITLESS_MS;
     if (isHopeless || isQuayctlError(error, 'unauthorized', 'not-found')) this.#giveUp(error);
     this.#options.onClosed(closed);
   }
 
   #rest(index: number): void {
-    this.#restingUntil.set(index, performance.now() + REST_FIRST_MS * 2 ** this.#failures);
+    this.#restingUntil.set(index, performance.now() + this.#patience.restMs);
   }
 
   #giveUp(error: unknown): void {
