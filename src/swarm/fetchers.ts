@@ -20,7 +20,7 @@ export interface Standing {
 
 /**
  * So many nodes fetch from the registry; the others take everything from them. Enough to fill the pipe while one or
- * two are slow; more only make each piece come later (see scripts/bench/simulate --fetchers).
+ * two are slow; with more, each piece comes later. Chosen, not measured against others: scripts/bench/simulate --fetchers.
  */
 export const FETCHERS = 8;
 /** A node is left behind when it has fewer pieces than half of the others, by so much: pieces, part of all. */
