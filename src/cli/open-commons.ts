@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { Http } from '../base/http.ts';
+import { Http } from '../http/http.ts';
 import { createRateLimiter } from '../base/rate-limiter.ts';
 import { redact } from '../base/redact.ts';
 import type { Listener } from '../pull/events.ts';

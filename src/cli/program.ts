@@ -152,7 +152,7 @@ function addLogin(program: Command, session: Session): void {
     .option('--insecure', 'plain HTTP to the registry')
     .action(
       async (registry: string, flags: { username?: string; passwordStdin?: boolean; insecure?: boolean }) => {
-        const { login } = await import('./sign-in.ts');
+        const { login } = await import('./login-command.ts');
         await login(registry, flags, session);
       },
     );
@@ -161,7 +161,7 @@ function addLogin(program: Command, session: Session): void {
     .description('forget it')
     .argument('<registry>')
     .action(async (registry: string) => {
-      const { logout } = await import('./sign-in.ts');
+      const { logout } = await import('./login-command.ts');
       await logout(registry, session);
     });
 }

@@ -7,7 +7,7 @@ import { pullSquashed } from '../pull/squashed.ts';
 import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
 import { hostPlatform, inWorlds, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
-import { openTalk } from './talk.ts';
+import { openTalk } from './reporter.ts';
 
 /** `quayctl docker torrent pull` and `quayctl torrent pull`. @throws QuayctlError */
 export async function runPull(

@@ -9,7 +9,7 @@ import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
 import { openCommons } from './open-commons.ts';
 import { hostPlatform, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
-import { openTalk } from './talk.ts';
+import { openTalk } from './reporter.ts';
 
 /** With one of these rkt looks at no signature (`rkt help fetch`, --insecure-options). */
 const UNSIGNED = ['image', 'all', 'all-fetch'];

@@ -8,7 +8,7 @@ import type { World } from '../pull/world.ts';
 import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
 import { hostPlatform, inWorlds, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
-import { openTalk } from './talk.ts';
+import { openTalk } from './reporter.ts';
 
 /**
  * `quayctl docker torrent seed` and `quayctl torrent seed`: what the store lacks is downloaded (nothing is loaded into

@@ -1,13 +1,13 @@
 import { access, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
-import { Http } from '../base/http.ts';
+import { Http } from '../http/http.ts';
 import { formatBytes, parseDuration } from '../base/units.ts';
 import { startTorrentService, type ServeEvent } from '../serve/torrent-service.ts';
 import { defaultSecretFile } from '../serve/options.ts';
 import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
 import { rotateKey } from '../serve/tokens/secret-file.ts';
-import type { OwnCredential } from '../serve/upstream/own-reader.ts';
+import type { OwnCredential } from '../serve/upstream/service-credential-upstream.ts';
 import { serviceCredential } from './credentials.ts';
 import { named } from './flags.ts';
 import { CERTS_DIRECTORY } from './paths.ts';

@@ -1,5 +1,5 @@
 import { QuayctlError } from '../base/errors.ts';
-import type { Entry } from './entry.ts';
+import type { Entry } from '../tar/entry.ts';
 
 /** The largest images of today have some 500,000 files; a name costs about 300 bytes of memory. */
 const MAX_NAMES = 2_000_000;

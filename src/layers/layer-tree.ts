@@ -1,6 +1,6 @@
 import { QuayctlError } from '../base/errors.ts';
 import type { Budget } from './budget.ts';
-import { byteString, shown, type ByteString, type Entry } from './entry.ts';
+import { byteString, shown, type ByteString, type Entry } from '../tar/entry.ts';
 import { metadataOf, ownCopy } from './metadata.ts';
 import { emptyTree, TreeNode, type Inode } from './tree.ts';
 

@@ -2,11 +2,11 @@ import type { Readable } from 'node:stream';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { Budget } from './budget.ts';
 import { plainBytes } from './decompress.ts';
-import type { TarEntry } from './entry.ts';
+import type { TarEntry } from '../tar/entry.ts';
 import { LayerTree } from './layer-tree.ts';
 import { MergedTree } from './merged-tree.ts';
 import { overlay } from './overlay.ts';
-import { readTar } from './tar-reader.ts';
+import { readTar } from '../tar/reader.ts';
 import { emptyTree } from './tree.ts';
 
 /** A layer that can be read several times, from its beginning. Its digest is the caller's to check, before. */

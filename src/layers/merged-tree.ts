@@ -1,5 +1,5 @@
 import { QuayctlError } from '../base/errors.ts';
-import { NO_CONTENT, PLAIN_DIRECTORY, type Entry, type Metadata, type TarEntry } from './entry.ts';
+import { NO_CONTENT, PLAIN_DIRECTORY, type Entry, type Metadata, type TarEntry } from '../tar/entry.ts';
 import { metadataOf, relinked } from './metadata.ts';
 import { walk, type Inode, type TreeNode } from './tree.ts';
 

@@ -1,4 +1,4 @@
-import { byteString, bytesOf, type ByteString, type Entry, type Metadata } from './entry.ts';
+import { byteString, bytesOf, type ByteString, type Entry, type Metadata } from '../tar/entry.ts';
 
 /** overlayfs's own notes on a file. They mean something on the disk where it wrote them, and nowhere else. */
 const OVERLAY_OWN = 'trusted.overlay.';

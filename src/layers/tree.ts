@@ -1,4 +1,4 @@
-import type { ByteString, Entry, Metadata } from './entry.ts';
+import type { ByteString, Entry, Metadata } from '../tar/entry.ts';
 
 /**
  * What one or more names stand for. An image has several hundred thousand of these and of the nodes below, so every

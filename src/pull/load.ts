@@ -1,6 +1,6 @@
 import { QuayctlError } from '../base/errors.ts';
 import { formatReference, type ImageReference } from '../image/reference.ts';
-import { checkLayoutTarget, exportArchive, exportLayout } from '../store/export.ts';
+import { checkLayoutTarget, exportArchive, exportLayout } from '../image-output/image-output.ts';
 import type { Fetching } from './fetch.ts';
 import type { PullPlan } from './plan.ts';
 import type { PullRequest } from './request.ts';

@@ -13,8 +13,8 @@ import {
   type RunnableImage,
 } from '../image/manifest.ts';
 import type { ImageReference } from '../image/reference.ts';
-import { BLOCK, isZero, parseBlock } from '../layers/header.ts';
-import { paddingOf } from '../layers/tar-reader.ts';
+import { BLOCK, isZero, parseBlock } from '../tar/header.ts';
+import { paddingOf } from '../tar/reader.ts';
 import type { BlobReader } from '../store/blob-store.ts';
 import type { Store } from '../store/store.ts';
 

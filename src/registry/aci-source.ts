@@ -1,5 +1,5 @@
 import { QuayctlError } from '../base/errors.ts';
-import { dumpBody, readBody, type HttpAnswer } from '../base/http.ts';
+import { dumpBody, readBody, type HttpAnswer } from '../http/http.ts';
 import { delay } from '../base/retry.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { formatAppcName, splitAppcName, type AppcName } from '../image/appc-name.ts';

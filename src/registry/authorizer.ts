@@ -1,7 +1,7 @@
-import { headerOf, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
+import { headerOf, isLoopback, type Http, type HttpAnswer } from '../http/http.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
-import { Shared } from './shared.ts';
+import { Shared } from '../base/single-flight.ts';
 import { basicHeader, fetchToken, type Token } from './token.ts';
 
 export interface AuthorizerOptions {

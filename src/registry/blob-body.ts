@@ -1,5 +1,5 @@
 import { QuayctlError } from '../base/errors.ts';
-import { headerOf, type HttpAnswer } from '../base/http.ts';
+import { headerOf, type HttpAnswer } from '../http/http.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
 

@@ -1,5 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { dropBody, dumpBody } from '../base/http.ts';
+import { dropBody, dumpBody } from '../http/http.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
 import type { Located, RegistryRequest, Requester } from './requester.ts';

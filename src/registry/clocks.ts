@@ -1,4 +1,4 @@
-import { headerOf, type HttpAnswer } from '../base/http.ts';
+import { headerOf, type HttpAnswer } from '../http/http.ts';
 
 /** Servers forgive each other's clocks about a minute: further apart, fresh tokens are refused. */
 const MAX_SKEW_MS = 60_000;

@@ -1,5 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { dropBody, readBody, type HttpAnswer } from '../base/http.ts';
+import { dropBody, readBody, type HttpAnswer } from '../http/http.ts';
 import { redact } from '../base/redact.ts';
 
 /** What a registry says of its own failure; a proxy's error page may be longer than any of them. */

@@ -1,5 +1,5 @@
 import { QuayctlError } from '../base/errors.ts';
-import { headerOf, readBody, type HttpAnswer } from '../base/http.ts';
+import { headerOf, readBody, type HttpAnswer } from '../http/http.ts';
 import { digestOf, isDigest, shortDigest, type Digest } from '../image/digest.ts';
 import { MAX_MANIFEST_BYTES, type ManifestDocument } from '../image/manifest.ts';
 

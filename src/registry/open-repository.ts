@@ -1,8 +1,8 @@
 import { QuayctlError } from '../base/errors.ts';
-import { dumpBody, type Http, type HttpAnswer } from '../base/http.ts';
-import { isPassing } from '../base/network-error.ts';
+import { dumpBody, type Http, type HttpAnswer } from '../http/http.ts';
+import { isPassing } from '../http/network-error.ts';
 import { retry } from '../base/retry.ts';
-import { TooSlow } from '../base/slow-body.ts';
+import { TooSlow } from '../http/minimum-rate.ts';
 import type { Credential } from '../credentials/credential.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { ManifestDocument } from '../image/manifest.ts';

@@ -2,7 +2,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
 import type { ManifestDocument } from '../image/manifest.ts';
 import { MANIFEST_TYPES } from '../image/media-types.ts';
-import { dumpBody, isLoopback } from '../base/http.ts';
+import { dumpBody, isLoopback } from '../http/http.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { manifestName, readManifestDocument } from './manifest-document.ts';
 import type { TorrentAnswer, TorrentService } from './repository.ts';

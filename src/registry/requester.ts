@@ -1,12 +1,12 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
-import { isPassing, isPlainHttpAnswer } from '../base/network-error.ts';
+import { dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../http/http.ts';
+import { isPassing, isPlainHttpAnswer } from '../http/network-error.ts';
 import type { Authorizer } from './authorizer.ts';
 import { clockHint, skewOf } from './clocks.ts';
 import { readRefusal, unauthorized } from './failures.ts';
-import { withPatience } from './patience.ts';
-import { isRedirect, redirectTarget } from './redirect.ts';
-import { Shared } from './shared.ts';
+import { withPatience } from './retry-after.ts';
+import { isRedirect, redirectTarget } from '../http/redirect.ts';
+import { Shared } from '../base/single-flight.ts';
 
 /** Registries redirect to storage, storage at most to a region of its own. */
 const MAX_REDIRECTS = 5;

@@ -1,8 +1,8 @@
 import { QuayctlError } from '../base/errors.ts';
-import { dropBody } from '../base/http.ts';
-import { isPassing, networkError } from '../base/network-error.ts';
+import { dropBody } from '../http/http.ts';
+import { isPassing, networkError } from '../http/network-error.ts';
 import { delay } from '../base/retry.ts';
-import { inGoodTime } from '../base/slow-body.ts';
+import { inGoodTime } from '../http/minimum-rate.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { bodyOf, type BlobBody } from './blob-body.ts';
 import type { Located, RegistryRequest } from './requester.ts';

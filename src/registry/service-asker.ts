@@ -1,8 +1,8 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { dumpBody, isLoopback, type Http, type HttpAnswer } from '../base/http.ts';
+import { dumpBody, isLoopback, type Http, type HttpAnswer } from '../http/http.ts';
 import { unauthorized } from './failures.ts';
 import type { OpenRepository } from './open-repository.ts';
-import { withPatience } from './patience.ts';
+import { withPatience } from './retry-after.ts';
 
 /** Asked to hold the answer, the service may hold it this much longer. */
 const ANSWER_MARGIN_MS = 15_000;

@@ -1,10 +1,10 @@
 import { QuayctlError } from '../base/errors.ts';
-import { dumpBody, isLoopback, readBody, type Http, type HttpRequest } from '../base/http.ts';
+import { dumpBody, isLoopback, readBody, type Http, type HttpRequest } from '../http/http.ts';
 import type { Credential } from '../credentials/credential.ts';
 import type { Challenge } from './challenge.ts';
 import { skewOf } from './clocks.ts';
 import { readRefusal, unauthorized } from './failures.ts';
-import { withPatience } from './patience.ts';
+import { withPatience } from './retry-after.ts';
 
 export interface Token {
   readonly value: string;

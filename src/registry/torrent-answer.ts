@@ -1,5 +1,5 @@
 import { QuayctlError } from '../base/errors.ts';
-import { dumpBody, headerOf, readBody, type HttpAnswer } from '../base/http.ts';
+import { dumpBody, headerOf, readBody, type HttpAnswer } from '../http/http.ts';
 import { MAX_TORRENT_BYTES } from '../metainfo/metainfo.ts';
 import { readRefusal } from './failures.ts';
 import type { TorrentAnswer } from './repository.ts';

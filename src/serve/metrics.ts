@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ServeEvent, ServeListener } from './events.ts';
-import { refuse, send, type Exchange, type Route } from './http/exchange.ts';
+import { refuse, send, type Exchange, type Route } from '../http-server/request-context.ts';
 
 const PREFIX = 'quayctl_';
 /** Torrents come within milliseconds, unless they are waited for; layers take minutes. Seconds. */

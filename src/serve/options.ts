@@ -1,10 +1,10 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
-import { isLoopback, type Http } from '../base/http.ts';
+import { isLoopback, type Http } from '../http/http.ts';
 import type { ServeListener } from './events.ts';
-import type { ClientLimit } from './http/client-limiter.ts';
-import type { OwnCredential } from './upstream/own-reader.ts';
+import type { ClientLimit } from '../http-server/client-limiter.ts';
+import type { OwnCredential } from './upstream/service-credential-upstream.ts';
 
 /** `quayctl serve`, its flags parsed (cli.md). */
 export interface TorrentServiceOptions {

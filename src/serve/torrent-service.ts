@@ -1,9 +1,9 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { isLoopback } from '../base/http.ts';
-import { clientAddresses } from './http/client-address.ts';
-import { listen } from './http/server.ts';
-import { router } from './http/router.ts';
-import type { Route } from './http/exchange.ts';
+import { isLoopback } from '../http/http.ts';
+import { clientAddresses } from '../http-server/client-address.ts';
+import { listen } from '../http-server/server.ts';
+import { router } from '../http-server/router.ts';
+import type { Route } from '../http-server/request-context.ts';
 import {
   announceUrl,
   publicUrl,
@@ -11,9 +11,9 @@ import {
   tokenTtlSeconds,
   type TorrentServiceOptions,
 } from './options.ts';
-import { namesOf } from './names.ts';
+import { namesOf } from './upstream-hosts.ts';
 import type { ServeListener } from './events.ts';
-import { KeptManifests } from './manifests/kept-manifests.ts';
+import { KeptManifests } from './manifests/manifest-cache.ts';
 import { Metrics } from './metrics.ts';
 import { Permission } from './permission.ts';
 import { AciSigner } from './aci/signer.ts';
@@ -23,7 +23,7 @@ import { aciDiscoveryRoute, isAciDiscovery } from './routes/aci-discovery-route.
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
-import { c1Route } from './routes/c1.ts';
+import { c1Route } from './routes/quay-api.ts';
 import { squashRoute } from './routes/squash-route.ts';
 import { torrentRoute } from './routes/torrent-route.ts';
 import { webSeedRoute } from './routes/web-seed-route.ts';

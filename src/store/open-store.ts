@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { onDisk } from './disk.ts';
-import { layOut } from './lay-out.ts';
+import { layOut } from './init-store.ts';
 import { Leases } from './leases.ts';
 import { LocalStore } from './local-store.ts';
 import { thisProcess } from './owner.ts';

@@ -1,4 +1,4 @@
-import type { Http } from '../base/http.ts';
+import type { Http } from '../http/http.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import type { InfoHash, Metainfo } from '../metainfo/metainfo.ts';
 

@@ -1,7 +1,7 @@
-import type { Http } from '../base/http.ts';
+import type { Http } from '../http/http.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
-import type { AnnounceGate } from './announce-gate.ts';
-import type { PieceCache } from './piece-cache.ts';
+import type { AnnounceGate } from './tracker/announce-gate.ts';
+import type { PieceCache } from './pieces/piece-cache.ts';
 
 /** What the torrents of one client share. */
 export interface SwarmContext {

@@ -1,21 +1,21 @@
 import { QuayctlError } from '../base/errors.ts';
 import { pieceSpan } from '../metainfo/geometry.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
-import { Announcer } from './announcer.ts';
-import { Availability } from './availability.ts';
-import { useClaims } from './claims-extension.ts';
-import { Exchange } from './exchange.ts';
-import { Keeper } from './keeper.ts';
-import { LastPath } from './last-path.ts';
-import type { PeerWire } from './peer-wire.ts';
-import { Pieces } from './pieces.ts';
-import { RegistrySeed } from './registry-seed.ts';
-import { Shares } from './shares.ts';
+import { Announcer } from './tracker/announcer.ts';
+import { Availability } from './peers/availability.ts';
+import { useClaims } from './claims/claims-extension.ts';
+import { Exchange } from './exchange/torrent-peers.ts';
+import { Keeper } from './pieces/piece-writer.ts';
+import { LastPath } from './registry/reachability.ts';
+import type { PeerWire } from './wire/peer-wire.ts';
+import { Pieces } from './pieces/pieces.ts';
+import { RegistrySeed } from './registry/registry-seed.ts';
+import { Shares } from './claims/fetch-coordinator.ts';
 import type { JoinOptions, Swarm, SwarmStats } from './swarm-client.ts';
 import type { SwarmContext } from './swarm-context.ts';
-import { Rate, Tally } from './tally.ts';
-import { TrackerTokens } from './tracker-tokens.ts';
-import { isSupportedTracker } from './tracker.ts';
+import { Rate, Tally } from './exchange/transfer-stats.ts';
+import { TrackerTokens } from './tracker/tracker-tokens.ts';
+import { isSupportedTracker } from './tracker/tracker.ts';
 
 const TICK_MS = 500;
 /** A node without peers opens the registry no later than this after its first announce. */

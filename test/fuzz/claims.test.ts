@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { decodeClaims, encodeClaims } from '../../src/swarm/claim-messages.ts';
+import { decodeClaims, encodeClaims } from '../../src/swarm/claims/claim-messages.ts';
 import { fuzzParsers } from '../helpers/corpus.ts';
 
 /** Of the torrent that the claims are of. */

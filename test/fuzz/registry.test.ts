@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
-import type { HttpAnswer } from '../../src/base/http.ts';
+import type { HttpAnswer } from '../../src/http/http.ts';
 import { readMessages } from '../../src/engines/docker/messages.ts';
 import { digestOf } from '../../src/image/digest.ts';
 import { bodyOf } from '../../src/registry/blob-body.ts';
 import { parseChallenges } from '../../src/registry/challenge.ts';
 import { parseRefusal } from '../../src/registry/failures.ts';
-import { redirectTarget } from '../../src/registry/redirect.ts';
+import { redirectTarget } from '../../src/http/redirect.ts';
 import { parseToken } from '../../src/registry/token.ts';
 import { parseProgress } from '../../src/registry/torrent-answer.ts';
 import { DockerRefusal } from '../../src/engines/docker/failures.ts';

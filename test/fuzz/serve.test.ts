@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { IncomingMessage } from 'node:http';
-import { clientAddresses } from '../../src/serve/http/client-address.ts';
-import { blobName, pathComponents, resource } from '../../src/serve/http/path.ts';
-import { contentRange, wantedRange } from '../../src/serve/http/range.ts';
+import { clientAddresses } from '../../src/http-server/client-address.ts';
+import { blobName, pathComponents, resource } from '../../src/http-server/path.ts';
+import { contentRange, wantedRange } from '../../src/http-server/range.ts';
 import { parseSigningKeys } from '../../src/serve/tokens/signing-key.ts';
 import { Secret } from '../../src/serve/torrents/secret.ts';
 import { isSigned } from '../../src/serve/torrents/web-seed-url.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { digestFromHex, digestOf } from '../../src/image/digest.ts';
-import { parseKeptManifest } from '../../src/serve/manifests/kept-manifests.ts';
+import { parseKeptManifest } from '../../src/serve/manifests/manifest-cache.ts';
 import { parsePieceHashes } from '../../src/serve/torrents/hash-store.ts';
 import { formatEntries, namedImage, parseEntries } from '../../src/store/index-file.ts';
 import { parseJournal } from '../../src/store/journal.ts';

@@ -1,4 +1,4 @@
-import { Http } from '../../src/base/http.ts';
+import { Http } from '../../src/http/http.ts';
 import {
   startTorrentService,
   type ServeEvent,

@@ -3,9 +3,9 @@ import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { isQuayctlError } from '../../src/base/errors.ts';
-import { fileEntry } from '../../src/layers/entry.ts';
-import { checksum } from '../../src/layers/header.ts';
-import { formatEntry } from '../../src/layers/tar-writer.ts';
+import { fileEntry } from '../../src/tar/entry.ts';
+import { checksum } from '../../src/tar/header.ts';
+import { formatEntry } from '../../src/tar/writer.ts';
 import { Random } from '../helpers/fuzz.ts';
 import { merge, tarOf, type Brief } from './trees.ts';
 

@@ -5,7 +5,7 @@ import {
   PLAIN_DIRECTORY,
   type Entry,
   type TarEntry,
-} from '../../src/layers/entry.ts';
+} from '../../src/tar/entry.ts';
 import { Random } from '../helpers/fuzz.ts';
 
 /** Names short and long, in UTF-8, latin1 and no encoding at all; few, so that layers meet. */

@@ -1,8 +1,8 @@
 import { buffer } from 'node:stream/consumers';
 import { Readable } from 'node:stream';
-import { fileEntry, NO_CONTENT, PLAIN_DIRECTORY, type Entry, type TarEntry } from '../../src/layers/entry.ts';
+import { fileEntry, NO_CONTENT, PLAIN_DIRECTORY, type Entry, type TarEntry } from '../../src/tar/entry.ts';
 import { mergeLayers } from '../../src/layers/merge.ts';
-import { tarBytes } from '../../src/layers/tar-writer.ts';
+import { tarBytes } from '../../src/tar/writer.ts';
 
 const NEVER = new AbortController().signal;
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { QuayctlError } from '../../src/base/errors.ts';
-import { Http } from '../../src/base/http.ts';
-import type { Lookup } from '../../src/base/local-address.ts';
+import { Http } from '../../src/http/http.ts';
+import type { Lookup } from '../../src/http/local-address.ts';
 import type { Credential } from '../../src/credentials/credential.ts';
 import type { RegistryAccess } from '../../src/registry/open-repository.ts';
 import type { Scope } from '../helpers/processes.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import { test } from 'node:test';
-import { clientAddresses } from '../../src/serve/http/client-address.ts';
-import { ClientLimiter } from '../../src/serve/http/client-limiter.ts';
+import { clientAddresses } from '../../src/http-server/client-address.ts';
+import { ClientLimiter } from '../../src/http-server/client-limiter.ts';
 
 test('only trusted proxies are believed about who asks, read from the right', () => {
   const { clientOf } = clientAddresses(['10.0.0.0/8', '2001:db8::/32', '192.0.2.9']);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { blobName, isRepository, isTag, pathComponents, resource } from '../../src/serve/http/path.ts';
-import { contentRange, wantedRange } from '../../src/serve/http/range.ts';
+import { blobName, isRepository, isTag, pathComponents, resource } from '../../src/http-server/path.ts';
+import { contentRange, wantedRange } from '../../src/http-server/range.ts';
 
 const DIGEST = `sha256:${'a'.repeat(64)}`;
 

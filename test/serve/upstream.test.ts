@@ -3,7 +3,7 @@ import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { describe, test, type TestContext } from 'node:test';
-import { Http } from '../../src/base/http.ts';
+import { Http } from '../../src/http/http.ts';
 import { parseDigest } from '../../src/image/digest.ts';
 import { LayoutUpstream } from '../../src/serve/upstream/layout-upstream.ts';
 import { RegistryUpstream } from '../../src/serve/upstream/registry-upstream.ts';

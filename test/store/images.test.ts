@@ -6,7 +6,7 @@ import { formatReference, parseImageReference } from '../../src/image/reference.
 import { mustRun } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { patience, randomBlob } from './blobs.ts';
-import { exportArchive, exportLayout } from '../../src/store/export.ts';
+import { exportArchive, exportLayout } from '../../src/image-output/image-output.ts';
 import { TestLayout, randomLayer } from '../helpers/images.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 import { fillStore, resolved } from './images.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { decodeClaims, encodeClaims } from '../../src/swarm/claim-messages.ts';
-import { ClaimBook, type Patience } from '../../src/swarm/claims.ts';
+import { decodeClaims, encodeClaims } from '../../src/swarm/claims/claim-messages.ts';
+import { ClaimBook, type Patience } from '../../src/swarm/claims/claims.ts';
 
 const [PEER, FRIEND, STRANGER, LIAR] = [1, 2, 3, 4];
 const PATIENCE: Patience = { overtaken: 100, abandoned: 400, doubted: 100 };

@@ -1,8 +1,8 @@
-import type { ClaimMessage } from '../../src/swarm/claim-messages.ts';
-import { ClaimBook, type Patience } from '../../src/swarm/claims.ts';
-import { isFetcher } from '../../src/swarm/fetchers.ts';
-import { peerTag, rendezvousOrder } from '../../src/swarm/rendezvous.ts';
-import { decideShares } from '../../src/swarm/share-policy.ts';
+import type { ClaimMessage } from '../../src/swarm/claims/claim-messages.ts';
+import { ClaimBook, type Patience } from '../../src/swarm/claims/claims.ts';
+import { isFetcher } from '../../src/swarm/claims/fetchers.ts';
+import { peerTag, rendezvousOrder } from '../../src/swarm/claims/rendezvous.ts';
+import { decideShares } from '../../src/swarm/claims/fetch-policy.ts';
 
 const STEP_MS = 10;
 /** Of a piece from the registry, of one from a peer, and between a claim and its request, in steps. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { encodeClaims } from '../../src/swarm/claim-messages.ts';
+import { encodeClaims } from '../../src/swarm/claims/claim-messages.ts';
 import {
   floods,
   message,

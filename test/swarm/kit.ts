@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { Server } from 'bittorrent-tracker';
-import { Http } from '../../src/base/http.ts';
+import { Http } from '../../src/http/http.ts';
 import { buildInfo, decodeTorrent, encodeTorrent, type Metainfo } from '../../src/metainfo/metainfo.ts';
 import { pieceGeometry } from '../../src/metainfo/geometry.ts';
 import { openSwarmClient } from '../../src/swarm/open-swarm-client.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import test from 'node:test';
-import { MAX_BLOCK, MessageReader } from '../../src/swarm/message-reader.ts';
+import { MAX_BLOCK, MessageReader } from '../../src/swarm/wire/message-reader.ts';
 import { Random } from '../helpers/fuzz.ts';
 import { message, uint32 } from '../helpers/liar.ts';
 

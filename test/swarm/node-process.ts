@@ -5,7 +5,7 @@
 import { open, readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import type { IncomingMessage } from 'node:http';
-import { Http } from '../../src/base/http.ts';
+import { Http } from '../../src/http/http.ts';
 import { decodeTorrent } from '../../src/metainfo/metainfo.ts';
 import { openSwarmClient } from '../../src/swarm/open-swarm-client.ts';
 import type { RangeSource } from '../../src/swarm/swarm-client.ts';

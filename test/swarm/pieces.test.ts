@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import test from 'node:test';
 import { pieceGeometry, pieceSpan } from '../../src/metainfo/geometry.ts';
-import type { Filling } from '../../src/swarm/message-reader.ts';
-import { BLOCK, type BlockRange } from '../../src/swarm/piece-progress.ts';
-import { Pieces } from '../../src/swarm/pieces.ts';
+import type { Filling } from '../../src/swarm/wire/message-reader.ts';
+import { BLOCK, type BlockRange } from '../../src/swarm/pieces/piece-progress.ts';
+import { Pieces } from '../../src/swarm/pieces/pieces.ts';
 import { Random } from '../helpers/fuzz.ts';
 
 const ROUNDS = 60;

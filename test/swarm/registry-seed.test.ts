@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
 import { pieceGeometry } from '../../src/metainfo/geometry.ts';
-import { RegistrySeed } from '../../src/swarm/registry-seed.ts';
+import { RegistrySeed } from '../../src/swarm/registry/registry-seed.ts';
 import type { Scope } from '../helpers/processes.ts';
 
 const PIECE = 2 ** 14;

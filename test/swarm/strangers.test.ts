@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import test from 'node:test';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
-import { Dialler, type DiallerOptions } from '../../src/swarm/dialler.ts';
-import { Door } from '../../src/swarm/door.ts';
-import { siteOf } from '../../src/swarm/site.ts';
+import { Dialler, type DiallerOptions } from '../../src/swarm/peers/dialer.ts';
+import { Door } from '../../src/swarm/peers/peer-listener.ts';
+import { siteOf } from '../../src/swarm/peers/address-group.ts';
 import { parseInfoHash } from '../../src/metainfo/info-hash.ts';
 import type { Scope } from '../helpers/processes.ts';
 

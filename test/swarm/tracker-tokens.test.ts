@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { QuayctlError } from '../../src/base/errors.ts';
-import { TrackerTokens } from '../../src/swarm/tracker-tokens.ts';
+import { TrackerTokens } from '../../src/swarm/tracker/tracker-tokens.ts';
 
 const never = new AbortController().signal;
 const TRACKER = 'http://tracker.example/announce';

@@ -1,7 +1,7 @@
 import type { Random } from '../../../test/helpers/fuzz.ts';
-import type { ClaimMessage } from '../../../src/swarm/claim-messages.ts';
-import type { ClaimsHandlers, ClaimsLink } from '../../../src/swarm/claims-extension.ts';
-import { Shares } from '../../../src/swarm/shares.ts';
+import type { ClaimMessage } from '../../../src/swarm/claims/claim-messages.ts';
+import type { ClaimsHandlers, ClaimsLink } from '../../../src/swarm/claims/claims-extension.ts';
+import { Shares } from '../../../src/swarm/claims/fetch-coordinator.ts';
 import type { Gateway } from './gateway.ts';
 import { PieceSet } from './piece-set.ts';
 import { SimDownloads } from './sim-downloads.ts';

@@ -1,5 +1,5 @@
-import type { OpenPiece } from '../../../src/swarm/share-policy.ts';
-import type { RegistryPieces } from '../../../src/swarm/shares.ts';
+import type { OpenPiece } from '../../../src/swarm/claims/fetch-policy.ts';
+import type { RegistryPieces } from '../../../src/swarm/claims/fetch-coordinator.ts';
 import type { Flow, Gateway } from './gateway.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 

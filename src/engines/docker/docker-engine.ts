@@ -5,7 +5,7 @@ import type { Platform } from '../../image/platform.ts';
 import type { BlobFeed, Engine, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
 import { DockerClient } from './client.ts';
 import { dockerEndpoint, formatEndpoint, type DockerEndpoint } from './endpoint.ts';
-import { askFacts, type EngineFacts } from './facts.ts';
+import { askFacts, type EngineFacts } from './daemon-info.ts';
 import { explain } from './failures.ts';
 import { loadIntoGraph } from './graph-load.ts';
 import { presenceInGraph } from './graph-presence.ts';

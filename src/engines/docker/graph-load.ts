@@ -4,7 +4,7 @@ import type { BlobFeed, LoadOptions } from '../engine.ts';
 import { Arrivals } from '../arrivals.ts';
 import type { ArchivePart } from './archive.ts';
 import type { DockerClient } from './client.ts';
-import { comeback } from './comeback.ts';
+import { comeback } from './wait-for-daemon.ts';
 import { DockerRefusal, isLost } from './failures.ts';
 import {
   archiveHead,

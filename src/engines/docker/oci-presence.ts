@@ -2,7 +2,7 @@ import type { RunnableImage } from '../../image/manifest.ts';
 import type { EnginePresence } from '../engine.ts';
 import type { ArchivePart } from './archive.ts';
 import type { DockerClient, InspectedImage } from './client.ts';
-import type { StoreKind } from './facts.ts';
+import type { StoreKind } from './daemon-info.ts';
 import { DockerRefusal } from './failures.ts';
 import { ociHead, ociPrefix } from './oci-archive.ts';
 

@@ -1,8 +1,8 @@
 import { isQuayctlError, QuayctlError, type ErrorCode } from '../../base/errors.ts';
-import { dropBody, dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../../base/http.ts';
-import { networkError } from '../../base/network-error.ts';
+import { dropBody, dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../../http/http.ts';
+import { networkError } from '../../http/network-error.ts';
 import { formatAppcName, splitAppcName, type AppcName } from '../../image/appc-name.ts';
-import { isRedirect, redirectTarget } from '../redirect.ts';
+import { isRedirect, redirectTarget } from '../../http/redirect.ts';
 import { renderTemplate, type AciPlace } from './template.ts';
 
 /** A home page of today; what stands behind it is not read. */

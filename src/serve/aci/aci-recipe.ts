@@ -6,7 +6,7 @@ import { QuayctlError } from '../../base/errors.ts';
 import { platformOfAppc } from '../../image/appc-platform.ts';
 import { formatPlatform } from '../../image/platform.ts';
 import { mergeLayers } from '../../layers/merge.ts';
-import { tarBytes } from '../../layers/tar-writer.ts';
+import { tarBytes } from '../../tar/writer.ts';
 import { runsOnPlatform } from '../../pull/single-platform.ts';
 import type { Recipe, SourceImage } from '../derived/recipe.ts';
 import { aciEntries } from './content.ts';

@@ -1,4 +1,4 @@
-import { fileEntry, NO_CONTENT, PLAIN_DIRECTORY, type Entry, type TarEntry } from '../../layers/entry.ts';
+import { fileEntry, NO_CONTENT, PLAIN_DIRECTORY, type Entry, type TarEntry } from '../../tar/entry.ts';
 import type { MergedTree } from '../../layers/merged-tree.ts';
 
 const ROOT = 'rootfs';

@@ -7,7 +7,7 @@ import type { Digest } from '../../image/digest.ts';
 import { pieceGeometry } from '../../metainfo/geometry.ts';
 import { PieceHasher } from '../../metainfo/piece-hasher.ts';
 import type { ServeListener } from '../events.ts';
-import type { ServedFile } from '../http/send-file.ts';
+import type { ServedFile } from '../../http-server/send-file.ts';
 import type { HashStore, PieceHashes } from '../torrents/hash-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { Derivation } from './derivation.ts';

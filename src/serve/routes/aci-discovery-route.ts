@@ -1,5 +1,5 @@
 import { ACI_KEY_PATH } from './aci-key-route.ts';
-import { send, type Exchange, type Route } from '../http/exchange.ts';
+import { send, type Exchange, type Route } from '../../http-server/request-context.ts';
 
 /** Names of appc hold no port, and none of these characters stands for anything in HTML. */
 const HOST = /^[a-z0-9]+(?:[-.][a-z0-9]+)*$/;

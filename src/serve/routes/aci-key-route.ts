@@ -1,5 +1,5 @@
 import type { AciSigner } from '../aci/signer.ts';
-import { refuse, send, type Exchange, type Route } from '../http/exchange.ts';
+import { refuse, send, type Exchange, type Route } from '../../http-server/request-context.ts';
 
 /** The path of the key, as Quay had it. */
 export const ACI_KEY_PATH = 'aci-signing-key';

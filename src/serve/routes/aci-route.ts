@@ -5,9 +5,9 @@ import type { AciSigner } from '../aci/signer.ts';
 import type { Recipe } from '../derived/recipe.ts';
 import type { SourceResolver } from '../derived/resolve-source.ts';
 import type { ImageName } from '../derived/source-blobs.ts';
-import { refuse, send, type Exchange, type Route } from '../http/exchange.ts';
-import { isRepository, isTag } from '../http/path.ts';
-import { isOfUpstream, refuseUnknownPath } from './c1.ts';
+import { refuse, send, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { isRepository, isTag } from '../../http-server/path.ts';
+import { isOfUpstream, refuseUnknownPath } from './quay-api.ts';
 import { answerDerived, progressOf, type DerivedAnswerOptions } from './derived-answer.ts';
 import { NOT_STORED, sendProgress, waitFor } from './waiting.ts';
 

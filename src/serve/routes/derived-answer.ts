@@ -4,13 +4,13 @@ import type { DerivedImages } from '../derived/derived-images.ts';
 import type { DerivedFile } from '../derived/derived-store.ts';
 import type { Recipe } from '../derived/recipe.ts';
 import type { ImageName } from '../derived/source-blobs.ts';
-import type { Exchange } from '../http/exchange.ts';
-import { sendFile } from '../http/send-file.ts';
+import type { Exchange } from '../../http-server/request-context.ts';
+import { sendFile } from '../../http-server/send-file.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
 import type { BlobName } from '../upstream/upstream.ts';
-import { sendTorrent, TORRENT_TYPE } from './c1.ts';
+import { sendTorrent, TORRENT_TYPE } from './quay-api.ts';
 import { sendProgress, waitFor, waitPatiently, waitSilently } from './waiting.ts';
 
 export interface DerivedAnswerOptions {

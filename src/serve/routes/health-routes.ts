@@ -1,4 +1,4 @@
-import { sendJson, type Exchange, type Route } from '../http/exchange.ts';
+import { sendJson, type Exchange, type Route } from '../../http-server/request-context.ts';
 import { discard, type Upstream } from '../upstream/upstream.ts';
 
 /** A load balancer asks every few seconds and must not hang on the upstream's time-outs. */

@@ -1,4 +1,4 @@
-import { refuse, sendJson, type Exchange, type Route } from '../http/exchange.ts';
+import { refuse, sendJson, type Exchange, type Route } from '../../http-server/request-context.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 
 /** Far below the hour for which a new key only stands here. */

@@ -1,8 +1,8 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import { digestOf, isDigest } from '../../image/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../../image/manifest.ts';
-import { passThrough, send, type Exchange } from '../http/exchange.ts';
-import type { KeptManifests } from '../manifests/kept-manifests.ts';
+import { passThrough, send, type Exchange } from '../../http-server/request-context.ts';
+import type { KeptManifests } from '../manifests/manifest-cache.ts';
 import { isDenied, type Permission } from '../permission.ts';
 import {
   discard,

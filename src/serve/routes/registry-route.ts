@@ -1,5 +1,5 @@
-import { passThrough, refuse, type Exchange, type Route } from '../http/exchange.ts';
-import { resource } from '../http/path.ts';
+import { passThrough, refuse, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { resource } from '../../http-server/path.ts';
 import { isRedirect, type Upstream } from '../upstream/upstream.ts';
 import { answerManifest, type ManifestAnswerOptions } from './manifest-answer.ts';
 

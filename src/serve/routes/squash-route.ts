@@ -3,10 +3,10 @@ import { parsePlatform, type Platform } from '../../image/platform.ts';
 import { squashedTag } from '../../image/squashed.ts';
 import { isQuayctlError } from '../../base/errors.ts';
 import type { SourceResolver } from '../derived/resolve-source.ts';
-import { refuse, type Exchange, type Route } from '../http/exchange.ts';
-import { isRepository, isTag } from '../http/path.ts';
+import { refuse, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { isRepository, isTag } from '../../http-server/path.ts';
 import { squashRecipe } from '../squash/squash-recipe.ts';
-import { isOfUpstream, refuseUnknownPath } from './c1.ts';
+import { isOfUpstream, refuseUnknownPath } from './quay-api.ts';
 import { answerDerived, type DerivedAnswerOptions } from './derived-answer.ts';
 import { NOT_STORED } from './waiting.ts';
 

@@ -1,14 +1,14 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import type { InfoHash } from '../../metainfo/info-hash.ts';
-import { refuse, type Exchange, type Route } from '../http/exchange.ts';
-import { blobName } from '../http/path.ts';
+import { refuse, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { blobName } from '../../http-server/path.ts';
 import type { Permission } from '../permission.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { Hashing, RunningPass } from '../torrents/hashing.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
 import type { BlobName } from '../upstream/upstream.ts';
-import { isOfUpstream, refuseUnknownPath, sendTorrent } from './c1.ts';
+import { isOfUpstream, refuseUnknownPath, sendTorrent } from './quay-api.ts';
 import { NOT_STORED, sendProgress, waitFor } from './waiting.ts';
 
 export interface TorrentRouteOptions {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { sendJson, type Exchange } from '../http/exchange.ts';
+import { sendJson, type Exchange } from '../../http-server/request-context.ts';
 
 /** The longest that an answer is held back, seconds (protocol.md). */
 const MAX_WAIT_SECONDS = 60;

@@ -1,8 +1,8 @@
 import type { DerivedImages } from '../derived/derived-images.ts';
-import { contentRange, wantedRange } from '../http/range.ts';
-import { passThrough, refuse, send, type Exchange, type Route } from '../http/exchange.ts';
-import { blobName } from '../http/path.ts';
-import { sendFile } from '../http/send-file.ts';
+import { contentRange, wantedRange } from '../../http-server/range.ts';
+import { passThrough, refuse, send, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { blobName } from '../../http-server/path.ts';
+import { sendFile } from '../../http-server/send-file.ts';
 import type { Permission } from '../permission.ts';
 import type { HashStore } from '../torrents/hash-store.ts';
 import type { Secret } from '../torrents/secret.ts';

@@ -14,11 +14,11 @@ import {
   layoutIndex,
 } from '../../image/layout.ts';
 import { OCI_CONFIG, OCI_MANIFEST } from '../../image/media-types.ts';
-import { fileEntry } from '../../layers/entry.ts';
-import { BLOCK } from '../../layers/header.ts';
+import { fileEntry } from '../../tar/entry.ts';
+import { BLOCK } from '../../tar/header.ts';
 import { mergeLayers } from '../../layers/merge.ts';
-import { formatEntry, tarBytes } from '../../layers/tar-writer.ts';
-import { paddingOf } from '../../layers/tar-reader.ts';
+import { formatEntry, tarBytes } from '../../tar/writer.ts';
+import { paddingOf } from '../../tar/reader.ts';
 import type { SourceImage } from '../derived/recipe.ts';
 import { squashedConfig } from './squashed-config.ts';
 

@@ -5,8 +5,8 @@ import Server, {
 } from 'bittorrent-tracker/server';
 import { encodeBencode } from '../../metainfo/bencode.ts';
 import type { ServeListener } from '../events.ts';
-import { ClientLimiter, type ClientLimit } from '../http/client-limiter.ts';
-import type { Exchange, Route } from '../http/exchange.ts';
+import { ClientLimiter, type ClientLimit } from '../../http-server/client-limiter.ts';
+import type { Exchange, Route } from '../../http-server/request-context.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import { peerAddress } from './address.ts';
 import { PeerList } from './peer-list.ts';

@@ -5,8 +5,8 @@ import { QuayctlError } from '../../base/errors.ts';
 import { digestOf, isDigest, type Digest } from '../../image/digest.ts';
 import { blobPath } from '../../image/layout.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../image/manifest.ts';
-import { contentRange, wantedRange } from '../http/range.ts';
-import { LayoutCatalogue } from './layout-catalogue.ts';
+import { contentRange, wantedRange } from '../../http-server/range.ts';
+import { LayoutCatalogue } from './layout-contents.ts';
 import type { AnswerHeaders, BlobName, Upstream, UpstreamAnswer, UpstreamRequest } from './upstream.ts';
 
 /** One read of a file: large enough that hashing is not kept waiting by system calls. */

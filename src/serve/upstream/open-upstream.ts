@@ -1,7 +1,7 @@
 import { upstreamPlace, type TorrentServiceOptions } from '../options.ts';
-import { BasicUpstream } from './basic-upstream.ts';
+import { BasicUpstream } from './password-upstream.ts';
 import { LayoutUpstream } from './layout-upstream.ts';
-import { OwnReader } from './own-reader.ts';
+import { OwnReader } from './service-credential-upstream.ts';
 import { RegistryUpstream } from './registry-upstream.ts';
 import type { Upstream } from './upstream.ts';
 

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { QuayctlError } from '../../base/errors.ts';
-import { dumpBody, type Http } from '../../base/http.ts';
+import { dumpBody, type Http } from '../../http/http.ts';
 import {
   isRedirect,
   type AnswerHeaders,

@@ -17,7 +17,7 @@ import { suiteScope } from '../../helpers/suite-scope.ts';
 import { tempDirectory } from '../../helpers/temp.ts';
 import { startTokenServer } from '../../helpers/token-server.ts';
 import { startService, type TestService } from '../../helpers/torrent-service.ts';
-import { tarBytes } from '../../../src/layers/tar-writer.ts';
+import { tarBytes } from '../../../src/tar/writer.ts';
 import { dumpTree, mountImage, stackUp, unpack } from '../../layers/overlay-check.ts';
 
 const TORRENT = { accept: 'application/x-bittorrent' };

@@ -1,0 +1,68 @@
+import type { IncomingMessage } from 'node:http';
+import { BlockList, isIP } from 'node:net';
+import { QuayctlError } from '../base/errors.ts';
+
+/** More hops than any chain of proxies has. */
+const MAX_HOPS = 32;
+
+/** `::ffff:192.0.2.1`, as a dual-stack socket shows it, is 192.0.2.1; zones mean nothing to anybody else. */
+export function plainAddress(address: string): string {
+  const [bare = ''] = address.toLowerCase().split('%');
+  return bare.startsWith('::ffff:') && isIP(bare.slice(7)) === 4 ? bare.slice(7) : bare;
+}
+
+/** Who asks, and who only passes on. */
+export interface ClientAddresses {
+  readonly clientOf: (request: IncomingMessage) => string;
+  /** Whether the other end of a connection is a trusted proxy. */
+  readonly isProxy: (address: string) => boolean;
+}
+
+/**
+ * Where a request comes from: the connection's other end, or, where that is a trusted proxy, what it says of its own
+ * (X-Forwarded-For, read from the right, as only its last entries were written by proxies that are ours).
+ * @param trustedProxies `192.0.2.0/24`, `2001:db8::/32`, or single addresses
+ * @throws QuayctlError `usage`
+ */
+export function clientAddresses(trustedProxies: readonly string[]): ClientAddresses {
+  const trusted = new BlockList();
+  for (const range of trustedProxies) addRange(trusted, range);
+  const isTrusted = (address: string): boolean => trusted.check(address, family(address));
+  const clientOf: ClientAddresses['clientOf'] = ({ socket, headers }) => {
+    let client = plainAddress(socket.remoteAddress ?? '');
+    const header = headers['x-forwarded-for'];
+    const hops = (Array.isArray(header) ? header.join(',') : (header ?? '')).split(',').slice(-MAX_HOPS);
+    while (isIP(client) !== 0 && isTrusted(client)) {
+      const before = plainAddress(withoutPort(hops.pop()?.trim() ?? ''));
+      if (isIP(before) === 0) break;
+      client = before;
+    }
+    return client;
+  };
+  return { clientOf, isProxy: (address) => isIP(address) !== 0 && isTrusted(address) };
+}
+
+function addRange(list: BlockList, range: string): void {
+  const [address = '', bits, ...more] = range.split('/');
+  const most = isIP(address) === 6 ? 128 : 32;
+  const prefix = bits === undefined ? most : /^\d{1,3}$/.test(bits) ? Number(bits) : Number.NaN;
+  if (isIP(address) === 0 || more.length > 0 || !(prefix <= most)) {
+    throw new QuayctlError(
+      'usage',
+      `--trusted-proxy: not an address range: ${JSON.stringify(range.slice(0, 80))}`,
+      {
+        hint: 'write 192.0.2.0/24, 2001:db8::/32 or a single address',
+      },
+    );
+  }
+  list.addSubnet(address, prefix, family(address));
+}
+
+/** Some proxies write `192.0.2.1:4711` and `[2001:db8::1]:4711`. */
+function withoutPort(text: string): string {
+  return /^\[([^\]]*)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
+}
+
+function family(address: string): 'ipv4' | 'ipv6' {
+  return isIP(address) === 6 ? 'ipv6' : 'ipv4';
+}

@@ -1,0 +1,117 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isQuayctlError, type ErrorCode } from '../base/errors.ts';
+import type { ServeListener } from '../serve/events.ts';
+import { refuse, type Exchange, type Route } from './request-context.ts';
+import { pathComponents } from './path.ts';
+
+/** Longest path in a log line. */
+const MAX_LOGGED_PATH = 300;
+/** Of a service with too much to do: Retry-After. */
+const BUSY_SECONDS = '5';
+
+export interface RouterOptions {
+  /** By the first component of the path: `v2`, `c1`, `announce`. */
+  readonly routes: ReadonlyMap<string, Route>;
+  /** Looked at first: a route for what is asked by query, whatever the path. */
+  readonly routeByQuery?: (exchange: Exchange) => Route | undefined;
+  readonly listener: ServeListener;
+  readonly clientOf: (request: IncomingMessage) => string;
+  readonly closing: AbortSignal;
+}
+
+/** Gives every request to its route, and turns what the route throws into an answer. */
+export function router({ routes, routeByQuery, listener, clientOf, closing }: RouterOptions) {
+  return (request: IncomingMessage, response: ServerResponse): void => {
+    const startedAt = performance.now();
+    const left = new AbortController();
+    const client = clientOf(request);
+    const [rawPath = '', ...queries] = (request.url ?? '').split('?');
+    const components = pathComponents(rawPath) ?? [];
+    response.on('close', () => {
+      left.abort();
+      listener({
+        kind: 'request',
+        client: client === '' ? 'unknown' : client,
+        route: components[0] !== undefined && routes.has(components[0]) ? components[0] : 'none',
+        method: request.method ?? '',
+        path: rawPath.slice(0, MAX_LOGGED_PATH),
+        status: response.statusCode,
+        bytes: bodyBytes(response),
+        milliseconds: Math.round(performance.now() - startedAt),
+        aborted: !response.writableFinished,
+      });
+    });
+    // A client that resets the connection is told by `close`.
+    response.on('error', () => undefined);
+    const rawQuery = queries.join('?');
+    const exchange: Exchange = {
+      request,
+      response,
+      method: request.method === 'HEAD' ? 'HEAD' : 'GET',
+      client,
+      components,
+      query: new URLSearchParams(rawQuery),
+      rawQuery,
+      signal: left.signal,
+      closing,
+    };
+    void answer(exchange, routeByQuery?.(exchange) ?? routes.get(components[0] ?? ''), listener);
+  };
+}
+
+async function answer(exchange: Exchange, route: Route | undefined, listener: ServeListener): Promise<void> {
+  const { request, response, components } = exchange;
+  try {
+    response.setHeader('x-content-type-options', 'nosniff');
+    if (components[0] === 'c1') response.setHeader('quay-torrent', '1');
+    if (request.method !== 'GET' && request.method !== 'HEAD') return refuseMethod(exchange);
+    if (route === undefined) return refuse(exchange, 404, 'UNSUPPORTED', 'no such path');
+    await route(exchange);
+  } catch (error) {
+    fail(exchange, error, listener);
+  }
+}
+
+function refuseMethod(exchange: Exchange): void {
+  // The body of what is refused is not read.
+  refuse(exchange, 405, 'UNSUPPORTED', 'this service is read-only', {
+    allow: 'GET, HEAD',
+    connection: 'close',
+  });
+}
+
+/** Statuses for what a route may throw; whatever else is a bug of ours. */
+const STATUS: Partial<Record<ErrorCode, number>> = {
+  unauthorized: 403,
+  'not-found': 404,
+  limit: 503,
+  'disk-full': 503,
+  unsupported: 501,
+  unreachable: 502,
+  protocol: 502,
+  verification: 502,
+};
+
+function fail(exchange: Exchange, error: unknown, listener: ServeListener): void {
+  const { response, signal } = exchange;
+  if (signal.aborted) return;
+  if (response.headersSent) {
+    // Half an answer cannot be taken back, only be seen to be incomplete.
+    response.destroy();
+    return;
+  }
+  const status = isQuayctlError(error) ? STATUS[error.code] : undefined;
+  if (isQuayctlError(error) && status !== undefined) {
+    const headers = status === 503 ? { 'retry-after': BUSY_SECONDS } : {};
+    refuse(exchange, status, status < 500 ? 'DENIED' : 'UNAVAILABLE', error.message, headers);
+    return;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  listener({ kind: 'warning', message: `${exchange.components[0] ?? ''}: ${message}` });
+  refuse(exchange, 500, 'UNKNOWN', 'internal error');
+}
+
+function bodyBytes(response: ServerResponse): number {
+  const length = Number(response.getHeader('content-length'));
+  return response.writableFinished && Number.isFinite(length) ? length : 0;
+}

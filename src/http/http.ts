@@ -1,0 +1,235 @@
+import type { LookupFunction } from 'node:net';
+import { Agent, ProxyAgent, type Dispatcher } from 'undici';
+import { hostCertificates } from './certificates.ts';
+import { QuayctlError } from '../base/errors.ts';
+import { leadsHere, lookupBySystem, refuseLocal, remoteOnly, type Lookup } from './local-address.ts';
+import { networkError } from './network-error.ts';
+import { proxyFor } from './proxy.ts';
+import { redact } from '../base/redact.ts';
+import { inGoodTime } from './minimum-rate.ts';
+
+export { isLoopback } from './proxy.ts';
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** A registry may have to look a blob up in slow storage before it answers. */
+const HEADERS_TIMEOUT_MS = 30_000;
+/** No byte for so long: the request is given up, and resumed by whoever asked. */
+const STALL_TIMEOUT_MS = 10_000;
+/** Registries send a few hundred bytes of headers, signed redirects up to some kilobytes. */
+const MAX_HEADER_BYTES = 32 * 1024;
+/** Idle connections are kept so long; registries close them after a minute or more. */
+const KEEP_ALIVE_MS = 30_000;
+
+export interface HttpOptions {
+  /** HTTPS_PROXY, HTTP_PROXY, NO_PROXY, in either case. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Docker's `certs.d`: HOST/ca.crt, client.cert, client.key. */
+  readonly certsDirectory: string;
+  /** Milliseconds without a byte after which a body is given up; 10 s where nothing is said. */
+  readonly stallTimeoutMs?: number;
+  /** How names become addresses; the system's way by default. */
+  readonly lookup?: Lookup;
+  /** The protocol log: one line for each answer or failure, without secrets. */
+  readonly onExchange?: (line: string) => void;
+}
+
+export interface HttpRequest {
+  readonly method?: 'GET' | 'HEAD' | 'POST';
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** Milliseconds until the answer begins; 30 s where nothing is said. */
+  readonly headersTimeoutMs?: number;
+  /** Another host has named this place: it must not be on this machine. */
+  readonly remoteOnly?: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** One answer, redirects not followed. The body must be read or dumped. */
+export type HttpAnswer = Dispatcher.ResponseData;
+
+/** The door to the network: connections, TLS and proxies of this run. Certificate checks are never turned off. */
+export class Http {
+  readonly #options: HttpOptions;
+  readonly #dispatchers = new Map<string, Promise<Dispatcher>>();
+
+  constructor(options: HttpOptions) {
+    this.#options = options;
+  }
+
+  /** Whether a host is this machine, as far as its name can be looked up. */
+  leadsHere(hostname: string): Promise<boolean> {
+    return leadsHere(hostname, this.#options.lookup ?? lookupBySystem);
+  }
+
+  /**
+   * @throws QuayctlError `unreachable` naming host and reason; `limit` for endless headers; `protocol` where it is on
+   *   this machine and must not be; the signal's reason
+   */
+  async request(url: URL, options: HttpRequest): Promise<HttpAnswer> {
+    const dispatcher = await this.#dispatcher(url, options.remoteOnly ?? false);
+    const { method = 'GET' } = options;
+    const startedAt = performance.now();
+    const log = (outcome: string): void => {
+      const ms = Math.round(performance.now() - startedAt);
+      this.#options.onExchange?.(redact(`${method} ${url.href} -> ${outcome} (${ms} ms)`));
+    };
+    try {
+      const sent = dispatcher.request({
+        origin: url.origin,
+        path: `${url.pathname}${url.search}`,
+        method,
+        headers: options.headers ?? {},
+        body: options.body ?? null,
+        signal: options.signal,
+        headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
+        bodyTimeout: this.#options.stallTimeoutMs ?? STALL_TIMEOUT_MS,
+      });
+      const answer = await orAborted(sent, options.signal);
+      log(String(answer.statusCode));
+      return answer;
+    } catch (error) {
+      options.signal.throwIfAborted();
+      const failure = networkError(url, error);
+      log(failure.message);
+      throw failure;
+    }
+  }
+
+  /**
+   * The connections to one origin, made once.
+   * @throws QuayctlError `credentials` for unreadable certificates, `usage` for a proxy that is no URL
+   */
+  async #dispatcher(url: URL, isRemote: boolean): Promise<Dispatcher> {
+    if (isRemote) refuseLocal(url);
+    const key = `${url.origin}${isRemote ? ' remote' : ''}`;
+    let dispatcher = this.#dispatchers.get(key);
+    if (dispatcher === undefined) {
+      dispatcher = openDispatcher(url, this.#options, isRemote);
+      this.#dispatchers.set(key, dispatcher);
+    }
+    return dispatcher;
+  }
+
+  async close(): Promise<void> {
+    const opened = await Promise.allSettled(this.#dispatchers.values());
+    this.#dispatchers.clear();
+    await Promise.all(
+      opened.map(async (entry) => {
+        if (entry.status === 'fulfilled') await entry.value.destroy();
+      }),
+    );
+  }
+}
+
+/** undici hears of an abort only once it is connected, which a host that does not answer delays by the time-out. */
+async function orAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  const aborted = Promise.withResolvers<never>();
+  const leave = (): void => aborted.reject(signal.reason as Error);
+  signal.addEventListener('abort', leave, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', leave);
+  }
+}
+
+async function openDispatcher(
+  url: URL,
+  { env, certsDirectory, lookup }: HttpOptions,
+  isRemote: boolean,
+): Promise<Dispatcher> {
+  const tls = url.protocol === 'https:' ? await hostCertificates(certsDirectory, url.host) : {};
+  const proxy = proxyFor(url, env);
+  const options = {
+    // Ranges in flight share one window and one parser in HTTP/2; several connections carry more at less work.
+    allowH2: false,
+    connect: { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls, ...resolving(lookup, isRemote) },
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
+  };
+  if (proxy === undefined) return new Agent(options);
+  return new ProxyAgent({
+    ...options,
+    uri: proxy.href,
+    proxyTls: { timeout: CONNECT_TIMEOUT_MS },
+    requestTls: { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls },
+  });
+}
+
+/** Nothing where the system's own way will do. */
+function resolving(lookup: Lookup | undefined, isRemote: boolean): { lookup?: LookupFunction } {
+  if (lookup === undefined && !isRemote) return {};
+  const given = lookup ?? lookupBySystem;
+  const resolve = isRemote ? remoteOnly(given) : given;
+  return {
+    lookup: (hostname, { all = false }, done) => {
+      resolve(hostname).then(
+        (found) => {
+          const [first] = found;
+          if (all) done(null, [...found]);
+          else
+            done(first === undefined ? new Error('no address') : null, first?.address ?? '', first?.family);
+        },
+        (error: Error) => done(error, ''),
+      );
+    },
+  };
+}
+
+export interface BodyBound {
+  readonly maxBytes: number;
+  /** Of the request, for errors. */
+  readonly url: URL;
+  /** For errors: `its token answer`. */
+  readonly what: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A whole body in memory, bounded: JSON that never ends is cut off.
+ * @throws QuayctlError `limit` past `maxBytes`, `unreachable` when it breaks off or comes too slowly; the signal's reason
+ */
+export async function readBody(
+  answer: HttpAnswer,
+  { maxBytes, url, what, signal }: BodyBound,
+): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of inGoodTime(answer.body, url)) {
+      length += chunk.length;
+      if (length > maxBytes) break;
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    throw networkError(url, error);
+  }
+  if (length > maxBytes) {
+    throw new QuayctlError('limit', `${url.host}: ${what} is larger than ${maxBytes} bytes`);
+  }
+  return Buffer.concat(chunks, length);
+}
+
+/** Some words of JSON or HTML; more is not worth a connection. */
+const MAX_DUMPED_BYTES = 64 * 1024;
+const MAX_DUMP_MS = 2_000;
+
+/** Throws away a short body that nobody wants, so that its connection can be used again. */
+export async function dumpBody(answer: HttpAnswer): Promise<void> {
+  const signal = AbortSignal.timeout(MAX_DUMP_MS);
+  await answer.body.dump({ limit: MAX_DUMPED_BYTES, signal }).catch(() => undefined);
+}
+
+/** A body that nobody wants and that may be long: its connection goes with it. */
+export function dropBody(answer: HttpAnswer): void {
+  // A body that is not read to its end says so by an error.
+  answer.body.on('error', () => undefined);
+  answer.body.destroy();
+}
+
+/** The value of a header; fields sent more than once are joined by commas (RFC 9110 section 5.3). */
+export function headerOf(answer: Pick<HttpAnswer, 'headers'>, name: string): string | undefined {
+  const value = answer.headers[name];
+  return Array.isArray(value) ? value.join(', ') : value;
+}

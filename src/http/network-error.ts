@@ -1,0 +1,135 @@
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { redact } from '../base/redact.ts';
+
+/** The chain to an authority that we trust is missing. */
+const UNTRUSTED = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
+/** What may be gone a moment later. Not a name that does not exist, nor a certificate that is not trusted. */
+const PASSING = new Set([
+  'EAI_AGAIN',
+  'ECONNABORTED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'UND_ERR_BODY_TIMEOUT',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+  'UND_ERR_SOCKET',
+]);
+
+/** Whoever met one of these has waited long enough already. */
+const TIMEOUTS = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT']);
+
+/** A certificate that is dead, or not born yet, where the clock is right. */
+const CLOCK_CODES = new Set(['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID']);
+
+/** What people say instead of the system's codes. */
+const REASONS: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet',
+  EAI_AGAIN: 'its name cannot be looked up now',
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  EHOSTUNREACH: 'no route to it',
+  ENETUNREACH: 'no network',
+  ENOTFOUND: 'no such host',
+  EPIPE: 'the connection broke',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name',
+  ETIMEDOUT: 'no answer',
+  UND_ERR_BODY_TIMEOUT: 'the transfer stalled',
+  UND_ERR_CONNECT_TIMEOUT: 'no answer',
+  UND_ERR_HEADERS_TIMEOUT: 'it accepted, but did not answer',
+  UND_ERR_SOCKET: 'the connection broke',
+};
+
+/** A network failure in words: which host, why, and what to do where that is known. */
+export function networkError(url: URL, error: unknown): QuayctlError {
+  if (error instanceof QuayctlError) return error;
+  const code = codeOf(error);
+  if (code === 'UND_ERR_HEADERS_OVERFLOW') {
+    return new QuayctlError('limit', `${url.host}: its answer has too many headers`, { cause: error });
+  }
+  return new QuayctlError('unreachable', `${url.host} cannot be reached: ${reasonFor(code, error)}`, {
+    cause: error,
+    hint: hintFor(url, code, error),
+  });
+}
+
+/** True for a network failure that may be gone when the request is made again. */
+export function isPassing(error: unknown): boolean {
+  return (
+    isQuayctlError(error, 'unreachable') && (error.cause === undefined || PASSING.has(codeOf(error.cause)))
+  );
+}
+
+/** True for a network failure that took its time. */
+export function isTimeout(error: unknown): boolean {
+  return isQuayctlError(error, 'unreachable') && TIMEOUTS.has(codeOf(error.cause));
+}
+
+/** True for a TLS handshake that met plain HTTP. */
+export function isPlainHttpAnswer(error: unknown): boolean {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (/wrong version number|packet length too long|EPROTO/i.test(at.message)) return true;
+  }
+  return false;
+}
+
+function reasonFor(code: string, error: unknown): string {
+  if (UNTRUSTED.has(code)) return 'its certificate is of an authority that is not known here';
+  if (isPlainHttpAnswer(error)) return 'it answers in plain HTTP, not in HTTPS';
+  if (isNoHttp(error)) return 'what it answers is not HTTP';
+  return (
+    REASONS[code] ??
+    (proxyStatus(error) === undefined ? shown(error) : `the proxy answers ${proxyStatus(error)}`)
+  );
+}
+
+function hintFor(url: URL, code: string, error: unknown): string | undefined {
+  if (UNTRUSTED.has(code)) {
+    return `put the authority's certificate into /etc/docker/certs.d/${url.host}/ca.crt, or name it in NODE_EXTRA_CA_CERTS`;
+  }
+  if (isPlainHttpAnswer(error)) return '--insecure allows plain HTTP';
+  if (isNoHttp(error) && url.protocol === 'http:') return 'it may speak HTTPS: try without --insecure';
+  if (/ALERT_(?:CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA)$/.test(code)) {
+    return `it may want a client certificate: /etc/docker/certs.d/${url.host}/client.cert and client.key`;
+  }
+  if (CLOCK_CODES.has(code)) return `this machine's clock says ${new Date().toISOString()}: is it right?`;
+  if (code === 'ENOTFOUND') return 'check the name; behind a proxy, set HTTPS_PROXY';
+  if (proxyStatus(error) !== undefined) return 'check HTTPS_PROXY, HTTP_PROXY and NO_PROXY';
+  return undefined;
+}
+
+/** undici gives this no code that can be relied on. */
+function isNoHttp(error: unknown): boolean {
+  return error instanceof Error && error.name === 'HTTPParserError';
+}
+
+/** undici has no codes of their own for what a proxy refuses. */
+function proxyStatus(error: unknown): string | undefined {
+  return error instanceof Error ? /^Proxy .*\((\d{3})\)/.exec(error.message)?.[1] : undefined;
+}
+
+function shown(error: unknown): string {
+  return error instanceof Error ? redact(error.message).slice(0, 300) : 'failed';
+}
+
+/** The system's code, under whatever undici has wrapped around it. */
+function codeOf(error: unknown): string {
+  let outer = '';
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (at instanceof AggregateError && at.errors[0] instanceof Error) return codeOf(at.errors[0]);
+    const { code } = at as NodeJS.ErrnoException;
+    if (typeof code !== 'string') continue;
+    if (code !== 'UND_ERR_SOCKET') return code;
+    outer = code;
+  }
+  return outer;
+}

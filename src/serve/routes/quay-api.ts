@@ -1,0 +1,42 @@
+import type { Digest } from '../../image/digest.ts';
+import { refuse, send, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { NOT_STORED } from './waiting.ts';
+
+export const TORRENT_TYPE = 'application/x-bittorrent';
+
+/** `/c1/WORD/...`, by word. */
+export function c1Route(routes: Readonly<Record<string, Route>>): Route {
+  return (exchange) => {
+    const word = exchange.components[1] ?? '';
+    const route = Object.hasOwn(routes, word) ? routes[word] : undefined;
+    return route === undefined ? refuseUnknownPath(exchange) : route(exchange);
+  };
+}
+
+export function refuseUnknownPath(exchange: Exchange): void {
+  refuse(exchange, 404, 'UNSUPPORTED', 'no such path under /c1/', NOT_STORED);
+}
+
+/**
+ * Refuses questions that name another registry. To be asked before Authorization is read: a credential for another
+ * registry must not reach this upstream.
+ * @returns whether the exchange goes on
+ */
+export function isOfUpstream(
+  isUpstream: (host: string, exchange: Exchange) => boolean,
+  exchange: Exchange,
+): boolean {
+  if (exchange.query.getAll('ns').every((host) => isUpstream(host, exchange))) return true;
+  const reason = 'this service stands in front of another registry (serve --alias HOST adds a name)';
+  refuse(exchange, 404, 'NAME_UNKNOWN', reason, NOT_STORED);
+  return false;
+}
+
+export function sendTorrent(exchange: Exchange, digest: Digest, torrent: Uint8Array): void {
+  const headers = {
+    ...NOT_STORED,
+    'content-type': TORRENT_TYPE,
+    'content-disposition': `attachment; filename="${digest.replace(':', '-')}.torrent"`,
+  };
+  send(exchange, 200, headers, torrent);
+}

@@ -1,0 +1,134 @@
+import { readFile, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { QuayctlError } from '../../base/errors.ts';
+import type { Descriptor } from '../../image/descriptor.ts';
+import { digestOf, type Digest } from '../../image/digest.ts';
+import {
+  blobPath,
+  checkLayoutFile,
+  INDEX_FILE,
+  LAYOUT_FILE,
+  parseLayoutIndex,
+  REF_NAME,
+} from '../../image/layout.ts';
+import { MAX_MANIFEST_BYTES, parseManifest } from '../../image/manifest.ts';
+import { isIndexType } from '../../image/media-types.ts';
+import { isRepository, isTag } from '../../http-server/path.ts';
+
+/** What a layout offers, by the names of the distribution API. */
+export interface Catalogue {
+  /** Repository -> tag -> manifest or index. */
+  readonly repositories: ReadonlyMap<string, ReadonlyMap<string, Digest>>;
+  /** Of every manifest and index that the layout's index leads to. */
+  readonly mediaTypes: ReadonlyMap<Digest, string>;
+}
+
+/** index.json, an image index, its platforms; buildkit adds one level. */
+const MAX_DEPTH = 5;
+/** A build machine's layout holds thousands of images; this bounds one reading of a hostile one. */
+const MAX_ENTRIES = 100_000;
+
+/** Reads a layout's indexes, again whenever index.json has changed. */
+export class LayoutCatalogue {
+  readonly #directory: string;
+  readonly #warn: (message: string) => void;
+  #stamp = '';
+  #catalogue: Promise<Catalogue> | undefined;
+
+  constructor(directory: string, warn: (message: string) => void) {
+    this.#directory = directory;
+    this.#warn = warn;
+  }
+
+  /** @throws QuayctlError `unreachable` where the directory holds no layout that can be read */
+  async current(): Promise<Catalogue> {
+    try {
+      const { mtimeMs, size, ino } = await stat(join(this.#directory, INDEX_FILE));
+      const stamp = `${mtimeMs} ${size} ${ino}`;
+      if (this.#catalogue === undefined || stamp !== this.#stamp) {
+        this.#stamp = stamp;
+        this.#catalogue = this.#read();
+      }
+      return await this.#catalogue;
+    } catch (error) {
+      this.#catalogue = undefined;
+      throw new QuayctlError('unreachable', `no OCI layout can be read in ${this.#directory}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async #read(): Promise<Catalogue> {
+    checkLayoutFile(await readFile(join(this.#directory, LAYOUT_FILE)));
+    const { manifests } = parseLayoutIndex(await readFile(join(this.#directory, INDEX_FILE)));
+    const repositories = new Map<string, Map<string, Digest>>();
+    const mediaTypes = new Map<Digest, string>();
+    const own = ownRepository(this.#directory);
+    // Images without a name are reached by digest, in the layout's own repository.
+    if (own !== undefined) repositories.set(own, new Map());
+
+    let level: readonly Descriptor[] = manifests;
+    for (let depth = 0; level.length > 0 && depth < MAX_DEPTH; depth++) {
+      const unseen = level.filter(({ digest }) => !mediaTypes.has(digest));
+      for (const descriptor of level) this.#name(repositories, descriptor, own);
+      for (const { digest, mediaType } of unseen) mediaTypes.set(digest, mediaType);
+      if (mediaTypes.size > MAX_ENTRIES)
+        throw new QuayctlError('limit', `more than ${MAX_ENTRIES} manifests`);
+      level = (await Promise.all(unseen.map((entry) => this.#children(entry)))).flat();
+    }
+    return { repositories, mediaTypes };
+  }
+
+  #name(
+    repositories: Map<string, Map<string, Digest>>,
+    descriptor: Descriptor,
+    own: string | undefined,
+  ): void {
+    const refName = descriptor.annotations?.[REF_NAME];
+    if (refName === undefined) return;
+    const name = splitRefName(refName, own);
+    if (name === undefined) {
+      this.#warn(
+        `the layout's ref name ${JSON.stringify(refName.slice(0, 200))} is no repository and tag: left out`,
+      );
+      return;
+    }
+    const tags = repositories.get(name.repository) ?? new Map<string, Digest>();
+    repositories.set(name.repository, tags);
+    // The outermost entry wins, as an index stands above its platforms.
+    if (!tags.has(name.tag)) tags.set(name.tag, descriptor.digest);
+  }
+
+  /** Entries of a nested index; none where it is missing or broken: the rest of the layout is still good. */
+  async #children({ digest, mediaType, size }: Descriptor): Promise<readonly Descriptor[]> {
+    if (!isIndexType(mediaType) || size > MAX_MANIFEST_BYTES) return [];
+    try {
+      const bytes = await readFile(join(this.#directory, blobPath(digest)));
+      if (digestOf(bytes) !== digest)
+        throw new QuayctlError('verification', 'its content has another digest');
+      const index = parseManifest(bytes, mediaType);
+      return index.kind === 'index' ? index.manifests : [];
+    } catch (error) {
+      this.#warn(
+        `the layout's index ${digest} cannot be read: ${error instanceof Error ? error.message : 'unknown'}`,
+      );
+      return [];
+    }
+  }
+}
+
+/** `team/app:1.0`, or a bare tag, which belongs to the repository named like the directory. */
+function splitRefName(
+  refName: string,
+  own: string | undefined,
+): { readonly repository: string; readonly tag: string } | undefined {
+  const colon = refName.lastIndexOf(':');
+  const repository = colon < 0 ? own : refName.slice(0, colon);
+  const tag = refName.slice(colon + 1);
+  return repository !== undefined && isRepository(repository) && isTag(tag) ? { repository, tag } : undefined;
+}
+
+function ownRepository(directory: string): string | undefined {
+  const name = basename(resolve(directory)).toLowerCase();
+  return isRepository(name) ? name : undefined;
+}

@@ -1,0 +1,88 @@
+import { Readable } from 'node:stream';
+import { isQuayctlError } from '../../base/errors.ts';
+import type { Http } from '../../http/http.ts';
+import type { Credential } from '../../credentials/credential.ts';
+import { Authorizer } from '../../registry/authorizer.ts';
+import { discard, headerOf, type Upstream, type UpstreamAnswer, type UpstreamRequest } from './upstream.ts';
+
+/** The service's own pull credential for a repository of a registry; undefined for none. */
+export type OwnCredential = (
+  registry: string,
+  repository: string,
+  signal: AbortSignal,
+) => Promise<Credential | undefined>;
+
+export interface OwnReaderOptions {
+  readonly upstream: Upstream;
+  /** As operators know it, for messages. */
+  readonly registry: string;
+  readonly origin: URL;
+  readonly credential: OwnCredential;
+  readonly http: Http;
+  readonly insecure: boolean;
+  readonly onWarning: (message: string) => void;
+}
+
+/** Repositories whose token is kept. */
+const MAX_REPOSITORIES = 1000;
+/** No challenge yet, then a challenge, then an expired token: the third 401 is final. */
+const MAX_ATTEMPTS = 3;
+
+/**
+ * The upstream as the service itself reads it: with its own credential, or what a token server gives to strangers. A
+ * caller's Authorization is not passed on. Where a password may go is the registry room's to say (Authorizer).
+ */
+export class OwnReader implements Upstream {
+  readonly hosts: readonly string[];
+  readonly #options: OwnReaderOptions;
+  readonly #authorizers = new Map<string, Authorizer>();
+
+  constructor(options: OwnReaderOptions) {
+    this.#options = options;
+    this.hosts = options.upstream.hosts;
+  }
+
+  async ask(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer> {
+    const { upstream, origin } = this.#options;
+    const repository = request.resource.kind === 'base' ? '' : request.resource.repository;
+    const authorizer = await this.#authorizer(repository, signal);
+    for (let attempt = 1; ; attempt++) {
+      const authorization = await authorizer.header(origin, signal).catch(refusedByTokenServer);
+      if (authorization === REFUSED) return this.#refused(repository);
+      const answer = await upstream.ask({ ...request, authorization }, signal);
+      if (answer.status !== 401) return answer;
+      const headers = { 'www-authenticate': headerOf(answer, 'www-authenticate') };
+      if (attempt === MAX_ATTEMPTS || !authorizer.learn({ headers }, authorization)) {
+        // The credential may be another by the next time.
+        this.#authorizers.delete(repository);
+        return answer;
+      }
+      discard(answer);
+    }
+  }
+
+  async #authorizer(repository: string, signal: AbortSignal): Promise<Authorizer> {
+    const known = this.#authorizers.get(repository);
+    if (known !== undefined) return known;
+    const { credential: find, ...rest } = this.#options;
+    const credential = await find(rest.registry, repository, signal);
+    const scope = repository === '' ? undefined : `repository:${repository}:pull`;
+    const authorizer = new Authorizer({ ...rest, scope, credential });
+    if (this.#authorizers.size >= MAX_REPOSITORIES) this.#authorizers.clear();
+    this.#authorizers.set(repository, authorizer);
+    return authorizer;
+  }
+
+  #refused(repository: string): UpstreamAnswer {
+    this.#authorizers.delete(repository);
+    return { status: 401, headers: {}, body: Readable.from([]) };
+  }
+}
+
+const REFUSED = Symbol('refused');
+
+/** A token server that refuses is a registry that refuses. */
+function refusedByTokenServer(error: unknown): typeof REFUSED {
+  if (isQuayctlError(error, 'unauthorized')) return REFUSED;
+  throw error;
+}

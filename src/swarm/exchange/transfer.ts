@@ -1,0 +1,112 @@
+import type { BlockRange } from '../pieces/piece-progress.ts';
+import type { PeerWire } from '../wire/peer-wire.ts';
+
+/** Blocks are asked for so early that this much time lies between a request and its answer. Seconds. */
+const AHEAD_SECONDS = 0.5;
+/** Before a rate is known, and of a peer that is slow. Bytes. */
+const LEAST_AHEAD = 256 * 1024;
+/** More than a LAN holds between two nodes. Bytes. */
+const MOST_AHEAD = 8 * 1024 * 1024;
+/** The time over which a rate is taken, milliseconds. */
+const RATE_SPAN_MS = 500;
+/** What may come without having been asked for, besides what was taken back too late; the least that is counted. Bytes. */
+const UNASKED = 1024 * 1024;
+const LEAST_UNASKED = 2 ** 14;
+/** Offsets lie below it (metainfo bounds the length of a piece). */
+const OFFSET_PLACES = 2 ** 24;
+
+/** One request under way. */
+export interface Asked extends BlockRange {
+  readonly index: number;
+  /** Milliseconds on the clock of performance.now. */
+  readonly at: number;
+}
+
+/** What one peer has been asked for and has not brought; how much of it is sensible. */
+export class Transfer {
+  readonly #wire: PeerWire;
+  readonly #asked = new Map<number, Asked>();
+  #bytesAsked = 0;
+  #unasked = UNASKED;
+  #rate = 0;
+  #spanBegan = performance.now();
+  #spanBytes = 0;
+
+  constructor(wire: PeerWire) {
+    this.#wire = wire;
+  }
+
+  /** Requests, oldest first. */
+  get asked(): Iterable<Asked> {
+    return this.#asked.values();
+  }
+
+  get count(): number {
+    return this.#asked.size;
+  }
+
+  /** How many bytes more may be asked for; 0 while half of what is sensible is still to come. */
+  get room(): number {
+    const ahead = Math.min(Math.max(this.#rate * AHEAD_SECONDS, LEAST_AHEAD), MOST_AHEAD);
+    return this.#bytesAsked > ahead / 2 ? 0 : ahead - this.#bytesAsked;
+  }
+
+  has(index: number, offset: number, length: number): boolean {
+    return this.#asked.get(keyOf(index, offset))?.length === length;
+  }
+
+  /** Something that begins there has been asked for. */
+  hasAt(index: number, offset: number): boolean {
+    return this.#asked.has(keyOf(index, offset));
+  }
+
+  ask(index: number, { offset, length }: BlockRange): void {
+    this.#asked.set(keyOf(index, offset), { index, offset, length, at: performance.now() });
+    this.#bytesAsked += length;
+    this.#wire.askFor(index, offset, length);
+  }
+
+  /** It came, or it will not come. @returns false: it was not asked for */
+  settle(index: number, offset: number, length: number): boolean {
+    if (!this.has(index, offset, length)) return false;
+    this.#asked.delete(keyOf(index, offset));
+    this.#bytesAsked -= length;
+    return true;
+  }
+
+  /** Takes back what was asked. @returns what that was */
+  cancel(which: (asked: Asked) => boolean = () => true): Asked[] {
+    const cancelled = [...this.#asked.values()].filter(which);
+    for (const { index, offset, length } of cancelled) {
+      this.settle(index, offset, length);
+      this.#unasked += length;
+      this.#wire.takeBack(index, offset, length);
+    }
+    return cancelled;
+  }
+
+  /** A block came that was not asked for, or no longer. @returns false: it is more than chance */
+  forgives(length: number): boolean {
+    this.#unasked -= Math.max(length, LEAST_UNASKED);
+    return this.#unasked >= 0;
+  }
+
+  /** Bytes came. */
+  observe(bytes: number): void {
+    this.#spanBytes += bytes;
+    const now = performance.now();
+    const span = now - this.#spanBegan;
+    if (span < RATE_SPAN_MS) {
+      // Faster than thought: no need to wait for the end of the span to know.
+      this.#rate = Math.max(this.#rate, (this.#spanBytes / RATE_SPAN_MS) * 1000);
+      return;
+    }
+    this.#rate = (this.#spanBytes / span) * 1000;
+    this.#spanBegan = now;
+    this.#spanBytes = 0;
+  }
+}
+
+function keyOf(index: number, offset: number): number {
+  return index * OFFSET_PLACES + offset;
+}

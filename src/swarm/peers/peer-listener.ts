@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { RateLimiter } from '../../base/rate-limiter.ts';
+import { QuayctlError } from '../../base/errors.ts';
+import { PeerWire } from '../wire/peer-wire.ts';
+import { siteOf } from './address-group.ts';
+
+/** Incoming connections over all torrents, and of one site: behind one address are that many nodes. */
+const MAX_INCOMING = 1000;
+const MAX_PER_SITE = 200;
+/** Of these, such whose handshake is not here yet. */
+const MAX_STRANGERS_PER_SITE = 50;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+export interface DoorOptions {
+  /** As in SwarmContext. */
+  readonly encryption: number;
+  readonly limiter: RateLimiter;
+  /** The torrents that this process takes part in, as hex. */
+  readonly infoHashes: () => Iterable<string>;
+  /** A handshake came, for one of them or another. */
+  readonly onWire: (wire: PeerWire, infoHash: string) => void;
+}
+
+/** Where other peers come in. Nobody is let to a torrent whose info hash he does not name. */
+export class Door {
+  readonly #options: DoorOptions;
+  readonly #server: Server;
+  /** By site. */
+  readonly #open = new Map<string, { all: number; strangers: number }>();
+  /** Info hash -> how it is named in an encrypted handshake. */
+  readonly #hidden = new Map<string, string>();
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(server: Server, options: DoorOptions) {
+    this.#options = options;
+    this.#server = server;
+    server.maxConnections = MAX_INCOMING;
+    server.on('connection', (socket) => this.#admit(socket));
+    // Its socket is lost: nobody comes in any more, what is connected goes on.
+    server.on('error', () => {});
+  }
+
+  /** @param port 0: the kernel's choice @returns undefined when the port is taken or forbidden */
+  static async tryOpen(port: number, options: DoorOptions): Promise<Door | undefined> {
+    const server = createServer();
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(port, () => {
+          server.off('error', reject);
+          resolve();
+        });
+      });
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EADDRINUSE' || code === 'EACCES') return undefined;
+      throw new QuayctlError('port', 'no port can be opened for peers', { cause: error });
+    }
+    return new Door(server, options);
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo | null)?.port ?? 0;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+
+  #admit(socket: Socket): void {
+    const site = siteOf(socket.remoteAddress ?? '');
+    const count = this.#open.get(site) ?? { all: 0, strangers: 0 };
+    if (count.all >= MAX_PER_SITE || count.strangers >= MAX_STRANGERS_PER_SITE) {
+      socket.on('error', () => {});
+      socket.destroy();
+      return;
+    }
+    this.#open.set(site, count);
+    this.#sockets.add(socket);
+    count.all++;
+    count.strangers++;
+    let isStranger = true;
+    const wire = new PeerWire(socket, 'Incoming', this.#options.encryption, this.#options.limiter);
+    const timer = setTimeout(() => wire.destroy(), HANDSHAKE_TIMEOUT_MS).unref();
+    const known = (): void => {
+      clearTimeout(timer);
+      if (isStranger) count.strangers--;
+      isStranger = false;
+    };
+    wire.once('close', () => {
+      known();
+      this.#sockets.delete(socket);
+      if (--count.all === 0) this.#open.delete(site);
+    });
+    wire.once('crypto-infohash', (hidden: string) => this.#reveal(wire, hidden));
+    wire.once('handshake', (infoHash: string) => {
+      known();
+      this.#options.onWire(wire, infoHash);
+    });
+  }
+
+  #reveal(wire: PeerWire, hidden: string): void {
+    for (const infoHash of this.#options.infoHashes()) {
+      if (this.#hiddenNameOf(infoHash) === hidden) return wire.setInfoHash(infoHash);
+    }
+    wire.destroy();
+  }
+
+  /** Message Stream Encryption names a torrent by a hash of its info hash; a seed of thousands is asked often. */
+  #hiddenNameOf(infoHash: string): string {
+    let name = this.#hidden.get(infoHash);
+    if (name === undefined) {
+      name = createHash('sha1').update('req2').update(Buffer.from(infoHash, 'hex')).digest('hex');
+      this.#hidden.set(infoHash, name);
+    }
+    return name;
+  }
+}

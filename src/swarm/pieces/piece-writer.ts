@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto';
+import { PIECE_HASH_LENGTH, pieceSpan } from '../../metainfo/geometry.ts';
+import type { Metainfo } from '../../metainfo/metainfo.ts';
+import type { HeldPiece, PieceCache } from './piece-cache.ts';
+import type { PieceStorage } from '../swarm-client.ts';
+
+/** Peers may be faster than the disk: so much waits for it in memory, and no more is asked for. Bytes. */
+const MAX_UNWRITTEN_BYTES = 8 * 1024 * 1024;
+
+export interface KeeperOptions {
+  readonly metainfo: Metainfo;
+  readonly storage: PieceStorage;
+  readonly cache: PieceCache;
+  /** Everything that was kept so far is in the storage. */
+  readonly onIdle: () => void;
+  readonly onError: (error: unknown) => void;
+}
+
+/** The way of a whole piece: its hash is checked, it is held for those who ask for it at once, and written. */
+export class Keeper {
+  readonly #options: KeeperOptions;
+  #unwritten = 0;
+  /** What the storage does not have yet, whatever the cache thinks of it. */
+  readonly #writing = new Map<number, HeldPiece>();
+  #onWritten = Promise.withResolvers<void>();
+
+  constructor(options: KeeperOptions) {
+    this.#options = options;
+  }
+
+  get isIdle(): boolean {
+    return this.#unwritten === 0;
+  }
+
+  get isFull(): boolean {
+    return this.#unwritten >= MAX_UNWRITTEN_BYTES;
+  }
+
+  verifies(index: number, bytes: Uint8Array): boolean {
+    const at = index * PIECE_HASH_LENGTH;
+    const expected = this.#options.metainfo.pieces.subarray(at, at + PIECE_HASH_LENGTH);
+    return createHash('sha1').update(bytes).digest().equals(expected);
+  }
+
+  /** @param bytes have verified, and belong to the keeper from now on */
+  keep(index: number, bytes: Uint8Array): void {
+    const { metainfo, storage, cache, onError, onIdle } = this.#options;
+    if (storage.write === undefined) return onError(new Error('read-only'));
+    const held = cache.add(metainfo.infoHash, index, bytes).use();
+    this.#writing.set(index, held);
+    this.#unwritten += bytes.length;
+    storage
+      .write(pieceSpan(metainfo.geometry, index).start, bytes)
+      .then(() => {
+        this.#unwritten -= bytes.length;
+        if (this.isIdle) onIdle();
+      }, onError)
+      .finally(() => {
+        this.#writing.delete(index);
+        held.release();
+        this.#onWritten.resolve();
+        this.#onWritten = Promise.withResolvers();
+      });
+  }
+
+  held(index: number): HeldPiece | undefined {
+    return this.#writing.get(index) ?? this.#options.cache.find(this.#options.metainfo.infoHash, index);
+  }
+
+  /** Resolves when the disk has caught up. */
+  async ready(signal: AbortSignal): Promise<void> {
+    while (this.isFull && !signal.aborted) await this.#onWritten.promise;
+  }
+
+  close(): void {
+    this.#options.cache.forget(this.#options.metainfo.infoHash);
+  }
+}

@@ -1,0 +1,264 @@
+import type { Socket } from 'node:net';
+import Wire from 'bittorrent-protocol';
+import type { RateLimiter } from '../../base/rate-limiter.ts';
+import { ExtendedHandshakes } from './extended-handshakes.ts';
+import { KeyExchange } from './key-exchange.ts';
+import { Liveness } from './liveness.ts';
+import { MessageBudget } from './message-budget.ts';
+import { MAX_BLOCK, MessageReader, type Filling } from './message-reader.ts';
+import { Outbox } from './send-buffer.ts';
+import { BLOCK } from '../pieces/piece-progress.ts';
+
+/** What stands behind the first byte of a handshake (BEP 3), bytes. */
+const HANDSHAKE_BYTES = 67;
+const EXTENDED_HANDSHAKE = 0;
+const REQUEST = 6;
+const PIECE = 7;
+const CANCEL = 8;
+const REJECT = 16;
+/** Cheap, and as many as there are blocks; how many may wait is bounded elsewhere. */
+const UNCOUNTED: readonly (number | undefined)[] = [REQUEST, CANCEL, REJECT];
+/** `_encryptionMethod` of a connection whose payload is encrypted too. */
+const RC4 = 2;
+/** A number in the extended handshake (BEP 10): the longest block that may be asked for. Clients without it take 16 KiB. */
+export const LONGEST_BLOCK = 'quayctl_block';
+const DISCARD: Filling = { target: undefined };
+
+/** What a connection tells of; everything else is an event of bittorrent-protocol's Wire. */
+export interface PeerWireHandlers {
+  readonly onBlock: (index: number, offset: number, length: number) => Filling;
+  readonly onFilled: (index: number, offset: number, length: number, filling: Filling) => void;
+  readonly onRequest: (index: number, offset: number, length: number) => void;
+  readonly onCancel: (index: number, offset: number, length: number) => void;
+  readonly onReject: (index: number, offset: number, length: number) => void;
+}
+
+/**
+ * One connection with a peer. Handshakes (plain, encrypted, extended), extensions and the small messages are
+ * bittorrent-protocol's; what carries blocks goes past its streams: in by MessageReader, out to the socket as it is.
+ * Everything here that reaches into its private parts does so for one of these reasons:
+ *  - its streams copy each byte three times and tell of each block by events, half of the processor time of a pull;
+ *  - it takes messages of any length, lets exceptions of handlers end the process, and reads the extended handshake with
+ *    a decoder that `l-3:` keeps busy for ever.
+ */
+export class PeerWire extends Wire {
+  readonly incoming: boolean;
+  readonly #socket: Socket;
+  /** Once the handshake is over. */
+  #reader: MessageReader | undefined;
+  #handlers: PeerWireHandlers | undefined;
+  #closed = false;
+  readonly #outbox: Outbox;
+  #offence: string | undefined;
+  readonly #budget = new MessageBudget();
+  readonly #extendedHandshakes = new ExtendedHandshakes();
+  readonly #liveness: Liveness;
+
+  /**
+   * @param encryption 0: none, 1: encrypted handshake, then plaintext where the other agrees, 2: RC4 or nothing
+   * @param limiter of what is received
+   */
+  constructor(socket: Socket, direction: 'Incoming' | 'Outgoing', encryption: number, limiter: RateLimiter) {
+    super(`tcp${direction}`, encryption);
+    this.incoming = direction === 'Incoming';
+    this.#socket = socket;
+    this.#outbox = new Outbox(socket);
+    this.#liveness = new Liveness(socket);
+    if (this._encryptor !== null) this._encryptor._dh = new KeyExchange();
+    socket.setNoDelay(true);
+    socket.on('data', (chunk) => this.#receive(chunk, limiter));
+    socket.on('error', () => {});
+    socket.on('end', () => this.destroy());
+    socket.on('close', () => this.destroy());
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#socket.remoteAddress;
+  }
+
+  get remotePort(): number | undefined {
+    return this.#socket.remotePort;
+  }
+
+  /** What the peer did that no client does, for people; the connection ended with it. */
+  get offence(): string | undefined {
+    return this.#offence;
+  }
+
+  /** The payload is encrypted, not the handshake alone. */
+  get isEncrypted(): boolean {
+    return this._encryptionMethod === RC4;
+  }
+
+  override get destroyed(): boolean {
+    return this.#closed;
+  }
+
+  /** What may be asked for at once, bytes. */
+  get longestBlock(): number {
+    const longest = this.peerExtendedHandshake[LONGEST_BLOCK];
+    return typeof longest === 'number' && longest >= MAX_BLOCK ? MAX_BLOCK : BLOCK;
+  }
+
+  /** Bytes that have been given to the connection and that the peer has not taken yet. */
+  get unsent(): number {
+    return this.#outbox.unsent;
+  }
+
+  /** From now on blocks and requests are told to these; before that there are none. */
+  handle(handlers: PeerWireHandlers): void {
+    this.#handlers = handlers;
+  }
+
+  askFor(index: number, offset: number, length: number): void {
+    this._message(REQUEST, [index, offset, length], null);
+  }
+
+  takeBack(index: number, offset: number, length: number): void {
+    this._message(CANCEL, [index, offset, length], null);
+  }
+
+  /** @param onSent the bytes are no longer needed: they are sent, or never will be */
+  give(index: number, offset: number, block: Uint8Array, onSent: () => void): void {
+    this._message(PIECE, [index, offset], null, block.length);
+    const bytes = this._encryptor?.encrypt(block) ?? block;
+    if (this.#closed) return onSent();
+    this.#outbox.write(bytes, onSent);
+  }
+
+  /** Waits until most of what was given is sent, or the connection is over. */
+  drained(): Promise<void> {
+    return this.#outbox.drained();
+  }
+
+  override push(bytes: Uint8Array | null): boolean {
+    if (bytes === null || this.#closed) return false;
+    if (!this.#outbox.isOverfull) return this.#outbox.write(bytes);
+    this.destroy();
+    return false;
+  }
+
+  override end(): this {
+    return this.destroy();
+  }
+
+  override destroy(): this {
+    if (this.#closed) return this;
+    this.#closed = true;
+    this._finished = true;
+    this.setKeepAlive(false);
+    this.#reader?.end();
+    this._buffer = [];
+    this._bufferSize = 0;
+    this._parse(Number.MAX_SAFE_INTEGER, () => {});
+    this.#socket.destroy();
+    this.emit('close');
+    return this;
+  }
+
+  /** It does what no client does. @param what for people */
+  offend(what: string): void {
+    this.#offence ??= what;
+    this.destroy();
+  }
+
+  /** Once in a while (bittorrent-protocol's clock): a moment to look whether the other side is alive, too. */
+  override keepAlive(): void {
+    if (this.#liveness.look()) super.keepAlive();
+    else this.destroy();
+  }
+
+  #receive(chunk: Uint8Array, limiter: RateLimiter): void {
+    this.#liveness.heard();
+    if (limiter.bytesPerSecond === 0) return this.#read(chunk);
+    this.#socket.pause();
+    void limiter.take(chunk.length).then(() => {
+      this.#read(chunk);
+      this.#socket.resume();
+    });
+  }
+
+  #read(chunk: Uint8Array): void {
+    if (this.#closed) return;
+    if (this.#reader === undefined) this.#guarded(() => this._write(chunk, () => {}));
+    else this.#reader.read(this._encryptor?.decrypt(chunk) ?? chunk);
+  }
+
+  /** @param follows bytes of the payload that the caller sends itself */
+  override _message(id: number, numbers: number[], payload: Uint8Array | null, follows = 0): void {
+    const message = new Uint8Array(5 + 4 * numbers.length + (payload?.length ?? 0));
+    const view = new DataView(message.buffer);
+    view.setUint32(0, message.length - 4 + follows);
+    message[4] = id;
+    numbers.forEach((value, at) => view.setUint32(5 + 4 * at, value));
+    if (payload !== null) message.set(payload, 5 + 4 * numbers.length);
+    this.push(this._encryptor?.encrypt(message) ?? message);
+  }
+
+  override _onHandshakeBuffer(handshake: Uint8Array): void {
+    // The library goes on with bytes of a connection that ended; and a second handshake is none.
+    if (this.#closed || this.#reader !== undefined) return;
+    if (handshake.length < HANDSHAKE_BYTES) return this.offend('a handshake that is too short');
+    // Where it came within the encrypted handshake, more may stand behind it.
+    const rest = handshake.subarray(HANDSHAKE_BYTES);
+    if (rest.length > 0) this._buffer = [Buffer.concat([rest, ...this._buffer])];
+    this._bufferSize += rest.length;
+    super._onHandshakeBuffer(handshake.subarray(0, HANDSHAKE_BYTES));
+    // What lies behind the handshake is left where it is: `_processBuffer` gives it to the reader.
+    this._parse(Number.MAX_SAFE_INTEGER, () => {});
+    this.#reader = new MessageReader({
+      onBlock: (index, offset, length) => this.#handlers?.onBlock(index, offset, length) ?? DISCARD,
+      onFilled: (index, offset, length, filling) => this.#handlers?.onFilled(index, offset, length, filling),
+      onMessage: (message) => this.#message(message),
+      onTooLong: () => this.offend('a message that is too long'),
+    });
+  }
+
+  override _processBuffer(): void {
+    super._processBuffer();
+    if (this.#reader === undefined || this.#closed) return;
+    const rest = this._buffer;
+    this._buffer = [];
+    this._bufferSize = 0;
+    for (const bytes of rest) this.#reader.read(bytes);
+  }
+
+  #message(message: Uint8Array): void {
+    if (!UNCOUNTED.includes(message[0]) && !this.#budget.spend()) return this.offend('a flood of messages');
+    this.#guarded(() => this._onMessage(message));
+  }
+
+  #guarded(read: () => void): void {
+    try {
+      read();
+    } catch {
+      this.offend('a message that cannot be read');
+    }
+  }
+
+  /** Said again it is no news, and would count as a sign of life. */
+  override _onChoke(): void {
+    if (!this.peerChoking) super._onChoke();
+  }
+
+  override _onUnchoke(): void {
+    if (this.peerChoking) super._onUnchoke();
+  }
+
+  override _onExtended(id: number, payload: Uint8Array): void {
+    if (id !== EXTENDED_HANDSHAKE || this.#extendedHandshakes.takes(payload)) super._onExtended(id, payload);
+  }
+
+  override _onRequest(index: number, offset: number, length: number): void {
+    if (!this.amChoking) this.#handlers?.onRequest(index, offset, length);
+    else if (this.hasFast) this.reject(index, offset, length);
+  }
+
+  override _onCancel(index: number, offset: number, length: number): void {
+    this.#handlers?.onCancel(index, offset, length);
+  }
+
+  override _onReject(index: number, offset: number, length: number): void {
+    this.#handlers?.onReject(index, offset, length);
+  }
+}
