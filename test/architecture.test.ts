@@ -7,13 +7,20 @@ import { test } from 'node:test';
 /** Rooms from the ground up; a room imports only from rooms on lines above its own (src/README.md). */
 const FLOORS = [
   ['base'],
-  ['image', 'metainfo'],
-  ['credentials', 'store', 'layers'],
+  ['http', 'image', 'metainfo', 'tar'],
+  ['http-server', 'credentials', 'store', 'layers'],
+  ['image-output'],
   ['registry', 'swarm', 'engines'],
   ['pull'],
   ['serve'],
   ['cli'],
 ];
+
+/** The rooms inside `swarm`, likewise. What lies in `swarm` itself puts them together. */
+const SWARM_FLOORS = [['wire'], ['pieces'], ['peers'], ['exchange'], ['claims'], ['registry'], ['tracker']];
+
+/** Types of `swarm` itself that its rooms know: what a client may ask of it. */
+const SWARM_TYPES = ['swarm/swarm-client.ts', 'swarm/swarm-context.ts'];
 
 /** The one word that both vocabularies share: a torrent of ours says which blob it carries. */
 const SHARED = new Map([['metainfo', 'image/digest.ts']]);
@@ -73,11 +80,21 @@ test('no import leads out of src or to a file that is not there', () => {
   );
 });
 
-test('no cycle of imports, types aside', () => {
-  const next = Map.groupBy(
-    edges().filter(({ kind }) => kind !== 'type'),
-    ({ from }) => from,
-  );
+test('inside swarm, too', () => {
+  const isInRoom = (path: string): boolean => path.startsWith('swarm/') && path.split('/').length > 2;
+  const wrong = edges().filter(({ from, to }) => {
+    if (!isInRoom(from) || roomOf(to) !== 'swarm') return false;
+    if (!isInRoom(to)) return !SWARM_TYPES.includes(to);
+    const [here, there] = [innerRoomOf(from), innerRoomOf(to)];
+    return here !== there && floorOf(there, SWARM_FLOORS) >= floorOf(here, SWARM_FLOORS);
+  });
+  assert.deepEqual(wrong.map(shown), []);
+  const rooms = [...sources.keys()].filter(isInRoom).map(innerRoomOf);
+  assert.deepEqual([...new Set(rooms)].toSorted(), SWARM_FLOORS.flat().toSorted());
+});
+
+test('no cycle of imports, of types neither', () => {
+  const next = Map.groupBy(edges(), ({ from }) => from);
   const done = new Set<string>();
   const visit = (path: string, trail: readonly string[]): void => {
     assert.ok(!trail.includes(path), `cycle: ${[...trail.slice(trail.indexOf(path)), path].join(' -> ')}`);
@@ -201,4 +218,5 @@ function resolved(from: string, specifier: string): string {
 
 const shown = ({ from, to }: { from: string; to: string }): string => `${from} imports ${to}`;
 const roomOf = (path: string): string => path.split('/')[0] ?? '';
-const floorOf = (room: string): number => FLOORS.findIndex((rooms) => rooms.includes(room));
+const innerRoomOf = (path: string): string => path.split('/')[1] ?? '';
+const floorOf = (room: string, floors = FLOORS): number => floors.findIndex((rooms) => rooms.includes(room));

@@ -3,7 +3,7 @@ import { parseSize } from '../../src/base/units.ts';
 import { DEFAULTS, SCENARIOS } from './simulation/scenarios.ts';
 import { simulate, type SimulationOptions } from './simulation/simulation.ts';
 
-const HELP = `Swarms behind one thin gateway, in virtual time, with the program's own SharePolicy. The model stands at the head
+const HELP = `Swarms behind one thin gateway, in virtual time, with the program's own FetchPolicy. The model stands at the head
 of scripts/bench/simulation/simulation.ts. Same seed, same figures.
 
   scripts/bench/simulate [--nodes 8,10,100,1000] [--scenarios ${Object.keys(SCENARIOS).join(',')}]

@@ -1,5 +1,5 @@
 /** One answer for all who want it at the same time, kept for those who come later. */
-export class Shared<Value> {
+export class SingleFlight<Value> {
   #running: { readonly promise: Promise<Value>; readonly signal: AbortSignal } | undefined;
 
   /**

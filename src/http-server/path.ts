@@ -1,7 +1,19 @@
 import { isQuayctlError } from '../base/errors.ts';
-import { isDigest } from '../image/digest.ts';
+import { isDigest, type Digest } from '../image/digest.ts';
 import { parseImageReference } from '../image/reference.ts';
-import type { BlobName, Resource } from '../serve/upstream/upstream.ts';
+
+/** One blob of one repository. */
+export interface BlobName {
+  readonly repository: string;
+  readonly digest: Digest;
+}
+
+/** What of the distribution API is passed through (OCI distribution-spec, "Endpoints"), all of it read-only. */
+export type Resource =
+  | { readonly kind: 'base' }
+  | { readonly kind: 'tags'; readonly repository: string }
+  | { readonly kind: 'manifest'; readonly repository: string; readonly selector: string }
+  | ({ readonly kind: 'blob' } & BlobName);
 
 /** Any registry will do: it only makes a complete reference of a repository or tag that is to be checked. */
 const SOME_REGISTRY = 'registry.invalid';

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { UpstreamAnswer } from '../serve/upstream/upstream.ts';
 
 /** One request and its answer, as the routes see it. */
-export interface Exchange {
+export interface RequestContext {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly method: 'GET' | 'HEAD';
@@ -19,14 +19,23 @@ export interface Exchange {
   readonly closing: AbortSignal;
 }
 
-export type Route = (exchange: Exchange) => Promise<void> | void;
+export type Route = (exchange: RequestContext) => Promise<void> | void;
 
-export type Headers = Readonly<Record<string, string | readonly string[]>>;
+/** Header names are lower-case; only headers that may be handed on to a caller stand here. */
+export type AnswerHeaders = Readonly<Record<string, string | readonly string[]>>;
+
+/** An answer of somewhere else, to be handed on. */
+export interface UpstreamAnswer {
+  readonly status: number;
+  readonly headers: AnswerHeaders;
+  /** Must be read or destroyed. Empty for HEAD. */
+  readonly body: Readable;
+}
 
 export function send(
-  { response, method }: Exchange,
+  { response, method }: RequestContext,
   status: number,
-  headers: Headers,
+  headers: AnswerHeaders,
   content: Uint8Array | string = '',
 ): void {
   const bytes = Buffer.from(content);
@@ -34,33 +43,38 @@ export function send(
   response.end(method === 'HEAD' ? undefined : bytes);
 }
 
-export function sendJson(exchange: Exchange, status: number, value: unknown, headers: Headers = {}): void {
+export function sendJson(
+  exchange: RequestContext,
+  status: number,
+  value: unknown,
+  headers: AnswerHeaders = {},
+): void {
   send(exchange, status, { ...headers, 'content-type': 'application/json' }, `${JSON.stringify(value)}\n`);
 }
 
 /** An error in the form of the OCI distribution-spec ("Error Codes"). */
 export function refuse(
-  exchange: Exchange,
+  exchange: RequestContext,
   status: number,
   code: string,
   message: string,
-  headers: Headers = {},
+  headers: AnswerHeaders = {},
 ): void {
   sendJson(exchange, status, { errors: [{ code, message }] }, headers);
 }
 
 /** Hands an upstream's answer on as it is. */
 export async function passThrough(
-  exchange: Exchange,
+  exchange: RequestContext,
   answer: UpstreamAnswer,
-  headers: Headers = {},
+  headers: AnswerHeaders = {},
 ): Promise<void> {
   const { response, signal } = exchange;
   response.writeHead(answer.status, outgoing({ ...answer.headers, ...headers }));
   await pipeline(answer.body, response, { signal });
 }
 
-function outgoing(headers: Headers): Record<string, string | string[]> {
+function outgoing(headers: AnswerHeaders): Record<string, string | string[]> {
   return Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [name, typeof value === 'string' ? value : [...value]]),
   );

@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isQuayctlError, type ErrorCode } from '../base/errors.ts';
-import type { ServeListener } from '../serve/events.ts';
-import { refuse, type Exchange, type Route } from './request-context.ts';
+import { refuse, type RequestContext, type Route } from './request-context.ts';
 import { pathComponents } from './path.ts';
 
 /** Longest path in a log line. */
@@ -9,12 +8,32 @@ const MAX_LOGGED_PATH = 300;
 /** Of a service with too much to do: Retry-After. */
 const BUSY_SECONDS = '5';
 
+/** For one-line logs. Holds no secret: the path comes without its query. */
+export interface RequestEvent {
+  readonly kind: 'request';
+  readonly client: string;
+  readonly method: string;
+  readonly path: string;
+  /** First component of the path, or `none`. */
+  readonly route: string;
+  readonly status: number;
+  /** Of the answer's body. */
+  readonly bytes: number;
+  readonly milliseconds: number;
+  /** The client left before its answer was complete. */
+  readonly aborted: boolean;
+}
+
+export type RouterListener = (
+  event: RequestEvent | { readonly kind: 'warning'; readonly message: string },
+) => void;
+
 export interface RouterOptions {
   /** By the first component of the path: `v2`, `c1`, `announce`. */
   readonly routes: ReadonlyMap<string, Route>;
   /** Looked at first: a route for what is asked by query, whatever the path. */
-  readonly routeByQuery?: (exchange: Exchange) => Route | undefined;
-  readonly listener: ServeListener;
+  readonly routeByQuery?: (exchange: RequestContext) => Route | undefined;
+  readonly listener: RouterListener;
   readonly clientOf: (request: IncomingMessage) => string;
   readonly closing: AbortSignal;
 }
@@ -44,7 +63,7 @@ export function router({ routes, routeByQuery, listener, clientOf, closing }: Ro
     // A client that resets the connection is told by `close`.
     response.on('error', () => undefined);
     const rawQuery = queries.join('?');
-    const exchange: Exchange = {
+    const exchange: RequestContext = {
       request,
       response,
       method: request.method === 'HEAD' ? 'HEAD' : 'GET',
@@ -59,7 +78,11 @@ export function router({ routes, routeByQuery, listener, clientOf, closing }: Ro
   };
 }
 
-async function answer(exchange: Exchange, route: Route | undefined, listener: ServeListener): Promise<void> {
+async function answer(
+  exchange: RequestContext,
+  route: Route | undefined,
+  listener: RouterListener,
+): Promise<void> {
   const { request, response, components } = exchange;
   try {
     response.setHeader('x-content-type-options', 'nosniff');
@@ -72,7 +95,7 @@ async function answer(exchange: Exchange, route: Route | undefined, listener: Se
   }
 }
 
-function refuseMethod(exchange: Exchange): void {
+function refuseMethod(exchange: RequestContext): void {
   // The body of what is refused is not read.
   refuse(exchange, 405, 'UNSUPPORTED', 'this service is read-only', {
     allow: 'GET, HEAD',
@@ -92,7 +115,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   verification: 502,
 };
 
-function fail(exchange: Exchange, error: unknown, listener: ServeListener): void {
+function fail(exchange: RequestContext, error: unknown, listener: RouterListener): void {
   const { response, signal } = exchange;
   if (signal.aborted) return;
   if (response.headersSent) {

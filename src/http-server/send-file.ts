@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { send, type Exchange, type Headers } from './request-context.ts';
+import { send, type RequestContext, type AnswerHeaders } from './request-context.ts';
 import { contentRange, wantedRange } from './range.ts';
 
 /** Bytes that can be read from anywhere. */
@@ -13,7 +13,11 @@ export interface ServedFile {
 }
 
 /** Range, If-Range, If-None-Match and HEAD (RFC 9110 sections 13 and 14). */
-export async function sendFile(exchange: Exchange, file: ServedFile, headers: Headers): Promise<void> {
+export async function sendFile(
+  exchange: RequestContext,
+  file: ServedFile,
+  headers: AnswerHeaders,
+): Promise<void> {
   const { request, response, method, signal } = exchange;
   const { length } = file;
   const etag = `"${file.etag}"`;

@@ -2,11 +2,11 @@ import type { LookupFunction } from 'node:net';
 import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import { hostCertificates } from './certificates.ts';
 import { QuayctlError } from '../base/errors.ts';
-import { leadsHere, lookupBySystem, refuseLocal, remoteOnly, type Lookup } from './local-address.ts';
+import { resolvesToLocal, lookupBySystem, refuseLocal, denyLocal, type Lookup } from './local-address.ts';
 import { networkError } from './network-error.ts';
 import { proxyFor } from './proxy.ts';
 import { redact } from '../base/redact.ts';
-import { inGoodTime } from './minimum-rate.ts';
+import { withMinimumRate } from './minimum-rate.ts';
 
 export { isLoopback } from './proxy.ts';
 
@@ -40,7 +40,7 @@ export interface HttpRequest {
   /** Milliseconds until the answer begins; 30 s where nothing is said. */
   readonly headersTimeoutMs?: number;
   /** Another host has named this place: it must not be on this machine. */
-  readonly remoteOnly?: boolean;
+  readonly denyLocal?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -57,8 +57,8 @@ export class Http {
   }
 
   /** Whether a host is this machine, as far as its name can be looked up. */
-  leadsHere(hostname: string): Promise<boolean> {
-    return leadsHere(hostname, this.#options.lookup ?? lookupBySystem);
+  resolvesToLocal(hostname: string): Promise<boolean> {
+    return resolvesToLocal(hostname, this.#options.lookup ?? lookupBySystem);
   }
 
   /**
@@ -66,7 +66,7 @@ export class Http {
    *   this machine and must not be; the signal's reason
    */
   async request(url: URL, options: HttpRequest): Promise<HttpAnswer> {
-    const dispatcher = await this.#dispatcher(url, options.remoteOnly ?? false);
+    const dispatcher = await this.#dispatcher(url, options.denyLocal ?? false);
     const { method = 'GET' } = options;
     const startedAt = performance.now();
     const log = (outcome: string): void => {
@@ -160,7 +160,7 @@ async function openDispatcher(
 function resolving(lookup: Lookup | undefined, isRemote: boolean): { lookup?: LookupFunction } {
   if (lookup === undefined && !isRemote) return {};
   const given = lookup ?? lookupBySystem;
-  const resolve = isRemote ? remoteOnly(given) : given;
+  const resolve = isRemote ? denyLocal(given) : given;
   return {
     lookup: (hostname, { all = false }, done) => {
       resolve(hostname).then(
@@ -196,7 +196,7 @@ export async function readBody(
   const chunks: Buffer[] = [];
   let length = 0;
   try {
-    for await (const chunk of inGoodTime(answer.body, url)) {
+    for await (const chunk of withMinimumRate(answer.body, url)) {
       length += chunk.length;
       if (length > maxBytes) break;
       chunks.push(chunk);

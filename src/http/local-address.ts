@@ -21,7 +21,7 @@ function isLocalAddress(address: string): boolean {
 }
 
 /** Whether any address of a host is local. A name that cannot be looked up is not. @param hostname of a URL */
-export async function leadsHere(hostname: string, lookup: Lookup): Promise<boolean> {
+export async function resolvesToLocal(hostname: string, lookup: Lookup): Promise<boolean> {
   const bare = hostname.replace(/^\[(.*)\]$/, '$1');
   if (isIP(bare) !== 0) return isLocalAddress(bare);
   const found = await lookup(bare).catch(() => []);
@@ -33,7 +33,7 @@ export async function leadsHere(hostname: string, lookup: Lookup): Promise<boole
  * it cannot lead elsewhere the second time.
  * @throws QuayctlError `protocol`
  */
-export function remoteOnly(lookup: Lookup): Lookup {
+export function denyLocal(lookup: Lookup): Lookup {
   return async (hostname) => {
     const found = await lookup(hostname);
     if (found.some(({ address }) => isLocalAddress(address))) throw refusal(hostname);

@@ -6,7 +6,7 @@ const SLOWEST = 1024;
 const PATIENCE_MS = 15_000;
 
 /** A body that came too slowly: the next would hardly come faster. */
-export class TooSlow extends QuayctlError {
+export class BodyTooSlow extends QuayctlError {
   constructor(url: URL, length: number, waitedMs: number) {
     const pace = `${length} bytes in ${Math.round(waitedMs / 1000)} s`;
     super('unreachable', `${url.host} sends too slowly: ${pace}`);
@@ -16,9 +16,9 @@ export class TooSlow extends QuayctlError {
 /**
  * The chunks of a body, given up when they come too slowly, be it one byte at a time. Only waiting counts: whoever
  * reads may take his time (`--download-rate`).
- * @throws TooSlow, a QuayctlError `unreachable`
+ * @throws BodyTooSlow, a QuayctlError `unreachable`
  */
-export async function* inGoodTime(
+export async function* withMinimumRate(
   body: AsyncIterable<Buffer>,
   url: URL,
   patienceMs = PATIENCE_MS,
@@ -29,7 +29,7 @@ export async function* inGoodTime(
     waitedMs += performance.now() - since;
     length += chunk.length;
     if (waitedMs > patienceMs && length < (SLOWEST * waitedMs) / 1000)
-      throw new TooSlow(url, length, waitedMs);
+      throw new BodyTooSlow(url, length, waitedMs);
     yield chunk;
     since = performance.now();
   }

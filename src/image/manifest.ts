@@ -105,7 +105,7 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): ImageMan
  * Why no engine can run this: it is an artifact (a chart, a signature, an attestation, ...), has a config that is
  * too large to be read, or layers that are no file system layers. Undefined for an image.
  */
-export function whyNotRunnable(manifest: ImageManifest): string | undefined {
+export function unrunnableReason(manifest: ImageManifest): string | undefined {
   const { config, layers, artifactType } = manifest;
   if (!isImageConfig(manifest)) {
     return `it is an artifact of type ${artifactType ?? config.mediaType}, not an image`;

@@ -222,6 +222,11 @@ function isUrl(url: string, protocols: ReadonlySet<string>): boolean {
   return parsed !== null && protocols.has(parsed.protocol) && parsed.hostname !== '';
 }
 
+/** For people: the blob, else its torrent. */
+export function shortName({ digest, name }: Metainfo): string {
+  return digest === undefined ? name.slice(0, 12) : digest.slice(0, 'sha256:'.length + 12);
+}
+
 function isList(value: BValue): value is readonly BValue[] {
   return Array.isArray(value);
 }

@@ -5,7 +5,7 @@ import { parseImageConfig } from '../image/config.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import {
-  whyNotRunnable,
+  unrunnableReason,
   type ImageManifest,
   type ResolvedImage,
   type RunnableImage,
@@ -15,7 +15,7 @@ import { formatReference } from '../image/reference.ts';
 import { fetchBlob, SMALL_BLOB_BYTES, type BlobTools } from './fetch-blob.ts';
 import { NOTHING, type BlobOutcome } from './receipt.ts';
 import type { PullRequest } from './request.ts';
-import { demandPlatform, runsOnPlatform } from './single-platform.ts';
+import { assertPlatform, runsOnPlatform } from './single-platform.ts';
 import type { World } from './world.ts';
 
 /** Layers of which the torrents are asked for ahead of time. */
@@ -48,12 +48,12 @@ export async function makePlan(
   const { world } = tools;
   await prepareSwarm(image, tools, signal);
   if (destination.kind !== 'engine' || world.engine === undefined) {
-    const isImage = whyNotRunnable(image.manifest) === undefined;
-    if (platform !== undefined && isImage) demandPlatform(await withConfig(image, tools, signal), platform);
+    const isImage = unrunnableReason(image.manifest) === undefined;
+    if (platform !== undefined && isImage) assertPlatform(await withConfig(image, tools, signal), platform);
     return announced(planForStore(image), tools);
   }
   const runnable = await withConfig(image, tools, signal);
-  if (platform !== undefined) demandPlatform(runnable, platform);
+  if (platform !== undefined) assertPlatform(runnable, platform);
   else await warnOfPlatform(runnable, world.engine, world, signal);
   world.listener({ kind: 'connecting', engine: world.engine.name });
   const presence = await world.engine.presence(runnable, signal);
@@ -102,7 +102,7 @@ async function withConfig(
   tools: BlobTools,
   signal: AbortSignal,
 ): Promise<RunnableImage> {
-  const reason = whyNotRunnable(image.manifest);
+  const reason = unrunnableReason(image.manifest);
   if (reason !== undefined) {
     throw new QuayctlError(
       'unsupported',

@@ -23,7 +23,7 @@ export function runsOnPlatform({ config }: Pick<RunnableImage, 'config'>, wanted
  * An image without an index is for one platform. Whoever names another by `--platform` would get what he did not
  * ask for. @throws QuayctlError `not-found`
  */
-export function demandPlatform(image: RunnableImage, wanted: Platform): void {
+export function assertPlatform(image: RunnableImage, wanted: Platform): void {
   if (image.index !== undefined || runsOnPlatform(image, wanted)) return;
   throw new QuayctlError(
     'not-found',

@@ -1,6 +1,6 @@
 import { QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { whyNotRunnable, type ResolvedImage } from '../image/manifest.ts';
+import { unrunnableReason, type ResolvedImage } from '../image/manifest.ts';
 import { formatReference, type ImageReference } from '../image/reference.ts';
 import { squashedTag } from '../image/squashed.ts';
 import { fetchBlob, type BlobTools } from './fetch-blob.ts';
@@ -11,7 +11,7 @@ import { resolveFor } from './pull.ts';
 import { makeReceipt, type Receipt } from './receipt.ts';
 import type { PullRequest } from './request.ts';
 import { Seeds } from './seeds.ts';
-import { demandPlatform } from './single-platform.ts';
+import { assertPlatform } from './single-platform.ts';
 import { openSquashed } from './squashed-archive.ts';
 import { SquashedSource } from './squashed-source.ts';
 import { TorrentFinder } from './torrents.ts';
@@ -33,7 +33,7 @@ export async function pullSquashed(
   const { rules } = request;
   const image = await resolveFor(request, world, signal);
   const tools: BlobTools = { world, rules, finder: new TorrentFinder(world), seeds, pace };
-  const reason = whyNotRunnable(image.manifest);
+  const reason = unrunnableReason(image.manifest);
   if (reason !== undefined)
     throw new QuayctlError(
       'unsupported',
@@ -87,7 +87,7 @@ async function deliver(
 ): Promise<void> {
   const { engine, store, listener } = world;
   const archive = await openSquashed(file, name, store);
-  if (platform !== undefined) demandPlatform(archive.image, platform);
+  if (platform !== undefined) assertPlatform(archive.image, platform);
   if (destination.kind !== 'engine') return;
   if (engine === undefined) throw new QuayctlError('internal', 'a pull into an engine without one');
   if (platform === undefined) await warnOfPlatform(archive.image, engine, world, signal);

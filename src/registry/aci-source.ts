@@ -10,7 +10,7 @@ import { discover, type DiscoveryOptions } from './discovery/discover.ts';
 import type { AciPlace } from './discovery/template.ts';
 import { readRefusal } from './failures.ts';
 import type { TorrentAnswer } from './repository.ts';
-import { Requester, type Located, type RegistryRequest } from './requester.ts';
+import { Requester, type LocatedResponse, type RegistryRequest } from './requester.ts';
 import { readResuming } from './resuming.ts';
 import { ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
@@ -96,7 +96,7 @@ export function aciAtService(name: AppcName, options: ServiceAskerOptions & { se
   const asker = new ServiceAsker(options);
   const get: Get = async (url, request) => {
     const { answer, authorization } = await asker.ask(url, { headers: {}, ...request });
-    if (answer.statusCode !== 401 && answer.statusCode !== 403) return { answer, url, remoteOnly: false };
+    if (answer.statusCode !== 401 && answer.statusCode !== 403) return { answer, url, denyLocal: false };
     await dumpBody(answer);
     throw asker.refusal(url, request.what, authorization);
   };
@@ -105,7 +105,10 @@ export function aciAtService(name: AppcName, options: ServiceAskerOptions & { se
 }
 
 /** Gets a URL with what its place may be shown. @throws QuayctlError `unauthorized` for 401 and 403 */
-type Get = (url: URL, request: RegistryRequest & { readonly waitSeconds?: number }) => Promise<Located>;
+type Get = (
+  url: URL,
+  request: RegistryRequest & { readonly waitSeconds?: number },
+) => Promise<LocatedResponse>;
 
 class PlacedAci implements AciSource {
   readonly #name: string;
@@ -138,7 +141,8 @@ class PlacedAci implements AciSource {
 
   blob(aci: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
     const what = `ACI ${shortDigest(aci.digest)}`;
-    const open = (request: RegistryRequest): Promise<Located> => this.#get(this.#place.image, request);
+    const open = (request: RegistryRequest): Promise<LocatedResponse> =>
+      this.#get(this.#place.image, request);
     return readResuming(aci, { start, end }, { what, open, signal });
   }
 

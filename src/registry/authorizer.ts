@@ -1,7 +1,7 @@
 import { headerOf, isLoopback, type Http, type HttpAnswer } from '../http/http.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
-import { Shared } from '../base/single-flight.ts';
+import { SingleFlight } from '../base/single-flight.ts';
 import { basicHeader, fetchToken, type Token } from './token.ts';
 
 export interface AuthorizerOptions {
@@ -28,7 +28,7 @@ const EXPIRY_MARGIN_MS = 5_000;
  */
 export class Authorizer {
   readonly #options: AuthorizerOptions;
-  readonly #tokens = new Shared<Token>();
+  readonly #tokens = new SingleFlight<Token>();
   /** The last one handed out. */
   #token: string | undefined;
   #scheme: Scheme | undefined;

@@ -2,7 +2,7 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { dropBody, dumpBody } from '../http/http.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
-import type { Located, RegistryRequest, Requester } from './requester.ts';
+import type { LocatedResponse, RegistryRequest, Requester } from './requester.ts';
 import { readResuming } from './resuming.ts';
 
 /** A signed storage URL is used again for so long; registries sign for 10 minutes and more. */
@@ -12,7 +12,7 @@ const STORAGE_URL_MS = 60_000;
 export class BlobStream {
   readonly #requester: Requester;
   readonly #repository: string;
-  readonly #storage = new Map<string, Omit<Located, 'answer'> & { readonly until: number }>();
+  readonly #storage = new Map<string, Omit<LocatedResponse, 'answer'> & { readonly until: number }>();
 
   constructor(requester: Requester, repository: string) {
     this.#requester = requester;
@@ -42,7 +42,7 @@ export class BlobStream {
   }
 
   /** At the storage that answered last, else through the registry, else at the foreign layer's own place. */
-  async #open(blob: Descriptor, request: RegistryRequest): Promise<Located> {
+  async #open(blob: Descriptor, request: RegistryRequest): Promise<LocatedResponse> {
     const kept = await this.#openKept(blob, request);
     if (kept !== undefined) return kept;
     const located = await this.#requester.get(`/v2/${this.#repository}/blobs/${blob.digest}`, request);
@@ -54,14 +54,14 @@ export class BlobStream {
     return located;
   }
 
-  async #openKept(blob: Descriptor, request: RegistryRequest): Promise<Located | undefined> {
+  async #openKept(blob: Descriptor, request: RegistryRequest): Promise<LocatedResponse | undefined> {
     const kept = this.#storage.get(blob.digest);
     if (kept === undefined) return undefined;
     if (kept.until > Date.now()) {
       try {
-        const { url, remoteOnly } = kept;
-        const answer = await this.#requester.once(url, { ...request, remoteOnly });
-        if (answer.statusCode === 200 || answer.statusCode === 206) return { answer, url, remoteOnly };
+        const { url, denyLocal } = kept;
+        const answer = await this.#requester.once(url, { ...request, denyLocal });
+        if (answer.statusCode === 200 || answer.statusCode === 206) return { answer, url, denyLocal };
         dropBody(answer);
       } catch (error) {
         if (!isQuayctlError(error, 'unreachable')) throw error;
@@ -71,7 +71,7 @@ export class BlobStream {
     return undefined;
   }
 
-  async #openForeign(blob: Descriptor, request: RegistryRequest): Promise<Located> {
+  async #openForeign(blob: Descriptor, request: RegistryRequest): Promise<LocatedResponse> {
     let last: unknown;
     for (const text of blob.urls ?? []) {
       const start = URL.parse(text);
@@ -93,9 +93,13 @@ export class BlobStream {
     throw new QuayctlError('not-found', `the registry has no ${request.what}${foreign}`, { cause: last });
   }
 
-  async #keep(blob: Descriptor, { answer, url, remoteOnly }: Located, signal: AbortSignal): Promise<void> {
+  async #keep(
+    blob: Descriptor,
+    { answer, url, denyLocal }: LocatedResponse,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { origin } = await this.#requester.base(signal);
     if (url.origin === origin || (answer.statusCode !== 200 && answer.statusCode !== 206)) return;
-    this.#storage.set(blob.digest, { url, remoteOnly, until: Date.now() + STORAGE_URL_MS });
+    this.#storage.set(blob.digest, { url, denyLocal, until: Date.now() + STORAGE_URL_MS });
   }
 }

@@ -2,7 +2,7 @@ import { QuayctlError } from '../base/errors.ts';
 import { dumpBody, type Http, type HttpAnswer } from '../http/http.ts';
 import { isPassing } from '../http/network-error.ts';
 import { retry } from '../base/retry.ts';
-import { TooSlow } from '../http/minimum-rate.ts';
+import { BodyTooSlow } from '../http/minimum-rate.ts';
 import type { Credential } from '../credentials/credential.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { ManifestDocument } from '../image/manifest.ts';
@@ -91,7 +91,7 @@ async function readManifest(
   try {
     return await readManifestDocument(answer, url, wanted, signal);
   } catch (error) {
-    throw isPassing(error) && !(error instanceof TooSlow) ? new BrokenOff(error) : error;
+    throw isPassing(error) && !(error instanceof BodyTooSlow) ? new BrokenOff(error) : error;
   }
 }
 

@@ -6,7 +6,7 @@ import { clockHint, skewOf } from './clocks.ts';
 import { readRefusal, unauthorized } from './failures.ts';
 import { withPatience } from './retry-after.ts';
 import { isRedirect, redirectTarget } from '../http/redirect.ts';
-import { Shared } from '../base/single-flight.ts';
+import { SingleFlight } from '../base/single-flight.ts';
 
 /** Registries redirect to storage, storage at most to a region of its own. */
 const MAX_REDIRECTS = 5;
@@ -30,23 +30,23 @@ export interface RegistryRequest {
   /** Milliseconds until the answer begins. */
   readonly headersTimeoutMs?: number;
   /** As of HttpRequest. */
-  readonly remoteOnly?: boolean;
+  readonly denyLocal?: boolean;
   readonly signal: AbortSignal;
 }
 
 /** An answer and the URL that gave it, which for a blob is the storage's. */
-export interface Located {
+export interface LocatedResponse {
   readonly answer: HttpAnswer;
   /** May be signed: never shown but for its host. */
   readonly url: URL;
   /** Whether it must not be on this machine. */
-  readonly remoteOnly: boolean;
+  readonly denyLocal: boolean;
 }
 
 /** Requests to one registry: scheme, authorisation, patience, redirects. */
 export class Requester {
   readonly #options: RequesterOptions;
-  readonly #base = new Shared<URL>();
+  readonly #base = new SingleFlight<URL>();
 
   constructor(options: RequesterOptions) {
     this.#options = options;
@@ -56,25 +56,25 @@ export class Requester {
    * @param path from the root: `/v2/...`
    * @throws QuayctlError `unauthorized`, `unreachable`, `rate-limited`, `protocol`
    */
-  async get(path: string, request: RegistryRequest): Promise<Located> {
+  async get(path: string, request: RegistryRequest): Promise<LocatedResponse> {
     return this.follow(new URL(path, await this.base(request.signal)), request);
   }
 
   /** Any URL, and where it redirects to. Authorization goes to the registry's own scheme, host and port alone. */
-  async follow(start: URL, request: RegistryRequest): Promise<Located> {
+  async follow(start: URL, request: RegistryRequest): Promise<LocatedResponse> {
     const { http } = this.#options;
     const { origin, hostname } = await this.base(request.signal);
     let url = start;
     // Only a host on this machine may lead to one on it; a manifest's own places are the registry's word, too.
-    let remoteOnly = start.origin !== origin && !(await http.leadsHere(hostname));
+    let denyLocal = start.origin !== origin && !(await http.resolvesToLocal(hostname));
     for (let hops = 0; ; hops++) {
       const answer = await (url.origin === origin
         ? this.#authorized(url, request)
-        : this.#plain(url, { ...request, remoteOnly }));
-      if (!isRedirect(answer.statusCode)) return { answer, url, remoteOnly };
+        : this.#plain(url, { ...request, denyLocal }));
+      if (!isRedirect(answer.statusCode)) return { answer, url, denyLocal };
       await dumpBody(answer);
       if (hops === MAX_REDIRECTS) throw new QuayctlError('protocol', `${start.host} redirects without end`);
-      remoteOnly ||= !(await http.leadsHere(url.hostname));
+      denyLocal ||= !(await http.resolvesToLocal(url.hostname));
       url = redirectTarget(url, headerOf(answer, 'location'), this.#options.insecure);
     }
   }

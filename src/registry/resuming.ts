@@ -2,10 +2,10 @@ import { QuayctlError } from '../base/errors.ts';
 import { dropBody } from '../http/http.ts';
 import { isPassing, networkError } from '../http/network-error.ts';
 import { delay } from '../base/retry.ts';
-import { inGoodTime } from '../http/minimum-rate.ts';
+import { withMinimumRate } from '../http/minimum-rate.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { bodyOf, type BlobBody } from './blob-body.ts';
-import type { Located, RegistryRequest } from './requester.ts';
+import type { LocatedResponse, RegistryRequest } from './requester.ts';
 
 /** Broken transfers in a row before a blob is given up, ... */
 const MAX_FRUITLESS = 5;
@@ -21,7 +21,7 @@ export interface ResumingOptions {
   /** For errors: `blob sha256:... of team/app`. */
   readonly what: string;
   /** One ranged request; where it is sent is the caller's to say. */
-  readonly open: (request: RegistryRequest) => Promise<Located>;
+  readonly open: (request: RegistryRequest) => Promise<LocatedResponse>;
   /** A transfer broke off; it is begun again where it ended. */
   readonly onBroken?: () => void;
   readonly signal: AbortSignal;
@@ -88,7 +88,7 @@ async function* range(
 async function* useful(body: BlobBody, url: URL, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   let { skip, length: left } = body;
   try {
-    for await (const chunk of inGoodTime(body.answer.body, url)) {
+    for await (const chunk of withMinimumRate(body.answer.body, url)) {
       if (left === 0) throw new QuayctlError('protocol', `${url.host} sends more than was asked for`);
       const part = chunk.subarray(skip, skip + left);
       const surplus = chunk.length - skip - part.length;

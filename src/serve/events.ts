@@ -1,22 +1,10 @@
+import type { RequestEvent } from '../http-server/router.ts';
 import type { Digest } from '../image/digest.ts';
 
 /** What happens in the service, for one-line logs. Holds no secret: paths come without their query. */
 export type ServeEvent =
   | { readonly kind: 'listening'; readonly url: string; readonly upstream: string }
-  | {
-      readonly kind: 'request';
-      readonly client: string;
-      readonly method: string;
-      readonly path: string;
-      /** First component of the path, or `none`. */
-      readonly route: string;
-      readonly status: number;
-      /** Of the answer's body. */
-      readonly bytes: number;
-      readonly milliseconds: number;
-      /** The client left before its answer was complete. */
-      readonly aborted: boolean;
-    }
+  | RequestEvent
   | { readonly kind: 'hashing'; readonly digest: Digest; readonly size: number }
   | { readonly kind: 'hashed'; readonly digest: Digest; readonly size: number; readonly seconds: number }
   | { readonly kind: 'hashing-failed'; readonly digest: Digest; readonly reason: string }

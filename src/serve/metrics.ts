@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ServeEvent, ServeListener } from './events.ts';
-import { refuse, send, type Exchange, type Route } from '../http-server/request-context.ts';
+import { refuse, send, type RequestContext, type Route } from '../http-server/request-context.ts';
 
 const PREFIX = 'quayctl_';
 /** Torrents come within milliseconds, unless they are waited for; layers take minutes. Seconds. */
@@ -58,7 +58,7 @@ export class Metrics {
   readonly listener: ServeListener = (event) => this.#count(event);
 
   /** `/metrics`, in Prometheus' text format. */
-  readonly route: Route = async (exchange: Exchange): Promise<void> => {
+  readonly route: Route = async (exchange: RequestContext): Promise<void> => {
     if (exchange.components.length > 1) return refuse(exchange, 404, 'UNSUPPORTED', 'no such path');
     const headers = { 'content-type': this.#registry.contentType, 'cache-control': 'no-store' };
     send(exchange, 200, headers, await this.#registry.metrics());

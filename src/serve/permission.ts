@@ -1,15 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import {
-  discard,
-  headerOf,
-  isRedirect,
-  isSuccess,
-  type AnswerHeaders,
-  type BlobName,
-  type Upstream,
-  type UpstreamAnswer,
-} from './upstream/upstream.ts';
+import { discard, headerOf, isRedirect, isSuccess, type Upstream } from './upstream/upstream.ts';
+import type { AnswerHeaders, UpstreamAnswer } from '../http-server/request-context.ts';
+import type { BlobName } from '../http-server/path.ts';
 
 /** Whether a caller may have a blob, as the upstream says. */
 export type Verdict =

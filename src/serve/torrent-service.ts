@@ -13,7 +13,7 @@ import {
 } from './options.ts';
 import { namesOf } from './upstream-hosts.ts';
 import type { ServeListener } from './events.ts';
-import { KeptManifests } from './manifests/manifest-cache.ts';
+import { ManifestCache } from './manifests/manifest-cache.ts';
 import { Metrics } from './metrics.ts';
 import { Permission } from './permission.ts';
 import { AciSigner } from './aci/signer.ts';
@@ -39,7 +39,8 @@ import { webSeedUrl } from './torrents/web-seed-url.ts';
 import { Tracker } from './tracker/tracker.ts';
 import { openUpstream } from './upstream/open-upstream.ts';
 import { LayoutUpstream } from './upstream/layout-upstream.ts';
-import { discard, type BlobName, type Upstream } from './upstream/upstream.ts';
+import { discard, type Upstream } from './upstream/upstream.ts';
+import type { BlobName } from '../http-server/path.ts';
 
 export type { TorrentServiceOptions } from './options.ts';
 export type { ServeEvent } from './events.ts';
@@ -88,7 +89,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const graceMs = options.permissionGraceMs;
   const permission = new Permission({ upstream, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs, refusalsMs: OWN_REFUSALS_MS });
-  const kept = new KeptManifests(options.dataDirectory);
+  const kept = new ManifestCache(options.dataDirectory);
   const hashing = new Hashing({ upstream, own, store, listener });
   const resolver = new SourceResolver(upstream, permission);
   // rkt shows its password and nothing else, whatever the registry wants.

@@ -1,4 +1,4 @@
-import type { Exchange } from '../http-server/request-context.ts';
+import type { RequestContext } from '../http-server/request-context.ts';
 import type { Upstream } from './upstream/upstream.ts';
 
 /**
@@ -9,7 +9,7 @@ export function namesOf(
   upstream: Upstream,
   aliases: readonly string[],
   ownUrls: readonly string[],
-): (host: string, exchange: Exchange) => boolean {
+): (host: string, exchange: RequestContext) => boolean {
   const names = new Set(
     [...upstream.hosts, ...aliases, ...ownUrls.map((url) => new URL(url).host)].map(canonical),
   );

@@ -3,7 +3,7 @@ import { QuayctlError } from '../base/errors.ts';
 import { createRateLimiter } from '../base/rate-limiter.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
 import { AnnounceGate } from './tracker/announce-gate.ts';
-import { Door, type DoorOptions } from './peers/peer-listener.ts';
+import { PeerListener, type PeerListenerOptions } from './peers/peer-listener.ts';
 import { PieceCache } from './pieces/piece-cache.ts';
 import { verifyStored } from './pieces/resume.ts';
 import type { EncryptionMode, JoinOptions, Swarm, SwarmClient, SwarmClientOptions } from './swarm-client.ts';
@@ -28,7 +28,7 @@ class OwnSwarmClient implements SwarmClient {
   readonly #options: SwarmClientOptions;
   readonly #closed = new AbortController();
   readonly #swarms = new Map<InfoHash, TorrentSwarm | undefined>();
-  #opening: Promise<{ readonly door: Door; readonly context: SwarmContext }> | undefined;
+  #opening: Promise<{ readonly door: PeerListener; readonly context: SwarmContext }> | undefined;
   #port = 0;
 
   constructor(options: SwarmClientOptions) {
@@ -78,7 +78,7 @@ class OwnSwarmClient implements SwarmClient {
     await (await this.#opening?.catch(() => undefined))?.door.close();
   }
 
-  async #open(): Promise<{ door: Door; context: SwarmContext }> {
+  async #open(): Promise<{ door: PeerListener; context: SwarmContext }> {
     const { downloadLimiter = UNLIMITED, uploadLimiter = UNLIMITED, encryptionMode = 1 } = this.#options;
     const { http, announceIp, onWarning = () => {}, onDebug = () => {} } = this.#options;
     const encryption = ENCRYPTION[encryptionMode];
@@ -113,15 +113,15 @@ class OwnSwarmClient implements SwarmClient {
   }
 
   /** The first free port of the range. @throws QuayctlError `port` when it is full and was the user's */
-  async #openDoor(options: DoorOptions): Promise<Door> {
+  async #openDoor(options: PeerListenerOptions): Promise<PeerListener> {
     const { lowerPort, upperPort, portRangeStrict = false, onWarning } = this.#options;
     for (let port = lowerPort; port <= upperPort; port++) {
-      const door = await Door.tryOpen(port, options);
+      const door = await PeerListener.tryOpen(port, options);
       if (door !== undefined) return door;
     }
     const full = `no port from ${lowerPort} to ${upperPort} is free`;
     if (portRangeStrict) throw new QuayctlError('port', full, { hint: 'give a wider range' });
-    const door = await Door.tryOpen(0, options);
+    const door = await PeerListener.tryOpen(0, options);
     if (door === undefined) throw new QuayctlError('port', 'no port can be opened for peers');
     onWarning?.(`${full}; peers reach this node at port ${door.port}`);
     return door;

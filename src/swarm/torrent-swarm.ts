@@ -4,16 +4,16 @@ import type { InfoHash } from '../metainfo/metainfo.ts';
 import { Announcer } from './tracker/announcer.ts';
 import { Availability } from './peers/availability.ts';
 import { useClaims } from './claims/claims-extension.ts';
-import { Exchange } from './exchange/torrent-peers.ts';
-import { Keeper } from './pieces/piece-writer.ts';
-import { LastPath } from './registry/reachability.ts';
+import { TorrentPeers } from './exchange/torrent-peers.ts';
+import { PieceWriter } from './pieces/piece-writer.ts';
+import { Reachability } from './registry/reachability.ts';
 import type { PeerWire } from './wire/peer-wire.ts';
 import { Pieces } from './pieces/pieces.ts';
 import { RegistrySeed } from './registry/registry-seed.ts';
-import { Shares } from './claims/fetch-coordinator.ts';
+import { FetchCoordinator } from './claims/fetch-coordinator.ts';
 import type { JoinOptions, Swarm, SwarmStats } from './swarm-client.ts';
 import type { SwarmContext } from './swarm-context.ts';
-import { Rate, Tally } from './exchange/transfer-stats.ts';
+import { Rate, TransferStats } from './pieces/transfer-stats.ts';
 import { TrackerTokens } from './tracker/tracker-tokens.ts';
 import { isSupportedTracker } from './tracker/tracker.ts';
 
@@ -28,17 +28,17 @@ export class TorrentSwarm implements Swarm {
   readonly #done = Promise.withResolvers<void>();
   readonly #options: JoinOptions;
   readonly #context: SwarmContext;
-  readonly #tally = new Tally();
+  readonly #tally = new TransferStats();
   readonly #downloadRate = new Rate(() => this.#tally.receivedFromPeers);
   readonly #uploadRate = new Rate(() => this.#tally.uploaded);
   readonly #pieces: Pieces;
   readonly #availability: Availability;
-  readonly #keeper: Keeper;
-  readonly #exchange: Exchange;
+  readonly #keeper: PieceWriter;
+  readonly #exchange: TorrentPeers;
   readonly #registry: RegistrySeed | undefined;
-  readonly #shares: Shares<PeerWire>;
+  readonly #shares: FetchCoordinator<PeerWire>;
   readonly #announcer: Announcer;
-  readonly #lastPath: LastPath;
+  readonly #lastPath: Reachability;
   readonly #onLeft: () => void;
   readonly #timers: NodeJS.Timeout[] = [];
   #ticked = 0;
@@ -58,7 +58,7 @@ export class TorrentSwarm implements Swarm {
     this.#pieces = new Pieces(geometry, stored);
     for (const index of stored) this.#tally.fromStorage += this.#lengthOf(index);
     this.#availability = new Availability(geometry.pieceCount);
-    this.#keeper = new Keeper({
+    this.#keeper = new PieceWriter({
       metainfo,
       storage,
       cache: context.cache,
@@ -69,7 +69,7 @@ export class TorrentSwarm implements Swarm {
     this.#registry = this.#makeRegistry();
     this.#shares = this.#makeShares();
     this.#announcer = this.#makeAnnouncer();
-    this.#lastPath = new LastPath(options, {
+    this.#lastPath = new Reachability(options, {
       has: (index) => this.#pieces.has(index),
       held: (index) => this.#availability.of(index) > 0,
       registry: this.#registry,
@@ -160,8 +160,8 @@ export class TorrentSwarm implements Swarm {
     this.#done.resolve();
   }
 
-  #makeExchange(): Exchange {
-    return new Exchange({
+  #makeExchange(): TorrentPeers {
+    return new TorrentPeers({
       ...this.#options,
       context: this.#context,
       pieces: this.#pieces,
@@ -180,9 +180,9 @@ export class TorrentSwarm implements Swarm {
     });
   }
 
-  #makeShares(): Shares<PeerWire> {
+  #makeShares(): FetchCoordinator<PeerWire> {
     const { geometry } = this.#options.metainfo;
-    return new Shares({
+    return new FetchCoordinator({
       selfId: this.#context.peerId,
       infoHash: this.infoHash,
       geometry,

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Shared } from '../../src/base/single-flight.ts';
+import { SingleFlight } from '../../src/base/single-flight.ts';
 
 test('all who ask together get one answer, later ones the same while it is fresh', async (t) => {
-  const shared = new Shared<number>();
+  const shared = new SingleFlight<number>();
   let made = 0;
   const make = async (): Promise<number> => {
     await sleep(5);
@@ -20,7 +20,7 @@ test('all who ask together get one answer, later ones the same while it is fresh
 });
 
 test('a failure is for all who waited, and not kept', async (t) => {
-  const shared = new Shared<string>();
+  const shared = new SingleFlight<string>();
   let calls = 0;
   const fail = async (): Promise<string> => {
     await sleep(5);
@@ -35,7 +35,7 @@ test('a failure is for all who waited, and not kept', async (t) => {
 });
 
 test('whoever leaves does not take the answer from the others', async (t) => {
-  const shared = new Shared<string>();
+  const shared = new SingleFlight<string>();
   const leaving = new AbortController();
   const first = shared.get((signal) => sleep(10_000, 'never', { signal }), leaving.signal);
   const second = shared.get(() => Promise.resolve('started anew'), t.signal);

@@ -3,7 +3,7 @@ import { parseDuration, parseSize } from '../../src/base/units.ts';
 import { parseImageConfig } from '../../src/image/config.ts';
 import { descriptorJson, parseDescriptor } from '../../src/image/descriptor.ts';
 import { checkLayoutFile, parseLayoutIndex } from '../../src/image/layout.ts';
-import { parseManifest, whyNotRunnable } from '../../src/image/manifest.ts';
+import { parseManifest, unrunnableReason } from '../../src/image/manifest.ts';
 import { choosePlatform, formatPlatform, parsePlatform } from '../../src/image/platform.ts';
 import { familiarName, formatReference, parseImageReference } from '../../src/image/reference.ts';
 import { fuzzParsers, JSON_PIECES } from '../helpers/corpus.ts';
@@ -45,7 +45,7 @@ fuzzParsers({
     codes: ['limit', 'protocol', 'unsupported'],
     parse: (bytes) => {
       const parsed = parseManifest(bytes);
-      if (parsed.kind === 'manifest') whyNotRunnable(parsed);
+      if (parsed.kind === 'manifest') unrunnableReason(parsed);
       const parts = parsed.kind === 'index' ? parsed.manifests : [parsed.config, ...parsed.layers];
       for (const part of parts) assert.deepEqual(parseDescriptor(descriptorJson(part), 'again'), part);
     },

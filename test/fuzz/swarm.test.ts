@@ -8,7 +8,7 @@ import { encodeClaims } from '../../src/swarm/claims/claim-messages.ts';
 import { useClaims } from '../../src/swarm/claims/claims-extension.ts';
 import { PeerWire } from '../../src/swarm/wire/peer-wire.ts';
 import { announceHttp } from '../../src/swarm/tracker/http-tracker.ts';
-import type { TrackerAnswer } from '../../src/swarm/tracker/tracker.ts';
+import type { TrackerAnswer } from '../../src/swarm/tracker/announce.ts';
 import { fuzzParsers } from '../helpers/corpus.ts';
 import { neverBreaks, type Random } from '../helpers/fuzz.ts';
 import { message, uint32 } from '../helpers/liar.ts';

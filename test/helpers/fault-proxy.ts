@@ -28,7 +28,7 @@ interface Proxy {
   readonly host: string;
   readonly traffic: Traffic;
   /**
-   * Shared by all connections, and by several proxies that are given the same one; `link.bytesPerSecond` may be
+   * SingleFlight by all connections, and by several proxies that are given the same one; `link.bytesPerSecond` may be
    * changed at any time. Infinity at first.
    */
   link: Link;

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { isQuayctlError, type ErrorCode } from '../../src/base/errors.ts';
 import {
   parseManifest,
-  whyNotRunnable,
+  unrunnableReason,
   type ImageIndex,
   type ImageManifest,
 } from '../../src/image/manifest.ts';
@@ -278,18 +278,18 @@ test('brackets inside of texts are no nesting', () => {
 
 describe('what an engine can run', () => {
   test('images of Docker and OCI, without layers too', () => {
-    assert.equal(whyNotRunnable(image(MANIFEST)), undefined);
+    assert.equal(unrunnableReason(image(MANIFEST)), undefined);
     assert.equal(
-      whyNotRunnable(image({ ...MANIFEST, config: { ...CONFIG, mediaType: DOCKER_CONFIG } })),
+      unrunnableReason(image({ ...MANIFEST, config: { ...CONFIG, mediaType: DOCKER_CONFIG } })),
       undefined,
     );
-    assert.equal(whyNotRunnable(image({ ...MANIFEST, layers: [] })), undefined);
+    assert.equal(unrunnableReason(image({ ...MANIFEST, layers: [] })), undefined);
   });
 
   test('images whose config type a registry of 2016 has spoiled, as Docker does', () => {
     const config = { ...CONFIG, mediaType: 'application/octet-stream' };
-    assert.equal(whyNotRunnable(image({ ...MANIFEST, mediaType: DOCKER_MANIFEST, config })), undefined);
-    assert.match(whyNotRunnable(image({ ...MANIFEST, config })) ?? '', /octet-stream/);
+    assert.equal(unrunnableReason(image({ ...MANIFEST, mediaType: DOCKER_MANIFEST, config })), undefined);
+    assert.match(unrunnableReason(image({ ...MANIFEST, config })) ?? '', /octet-stream/);
   });
 
   // what, change to the manifest, in the reason
@@ -315,6 +315,7 @@ describe('what an engine can run', () => {
     ['encrypted layers', { layers: [LAYER, { ...LAYER, mediaType: `${GZIP}+encrypted` }] }, /encrypted/],
   ];
   for (const [what, change, reason] of table) {
-    test(`not ${what}`, () => assert.match(whyNotRunnable(image({ ...MANIFEST, ...change })) ?? '', reason));
+    test(`not ${what}`, () =>
+      assert.match(unrunnableReason(image({ ...MANIFEST, ...change })) ?? '', reason));
   }
 });

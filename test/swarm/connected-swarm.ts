@@ -1,5 +1,5 @@
 import type { ClaimMessage } from '../../src/swarm/claims/claim-messages.ts';
-import { ClaimBook, type Patience } from '../../src/swarm/claims/claims.ts';
+import { ClaimBook, type ClaimTimeouts } from '../../src/swarm/claims/claims.ts';
 import { isFetcher } from '../../src/swarm/claims/fetchers.ts';
 import { peerTag, rendezvousOrder } from '../../src/swarm/claims/rendezvous.ts';
 import { decideShares } from '../../src/swarm/claims/fetch-policy.ts';
@@ -9,7 +9,7 @@ const STEP_MS = 10;
 const REGISTRY_STEPS = 12;
 const PEER_STEPS = 2;
 const SETTLE_STEPS = 3;
-const PATIENCE: Patience = { overtaken: 15_000, abandoned: 15_000, doubted: 1500 };
+const PATIENCE: ClaimTimeouts = { overtaken: 15_000, abandoned: 15_000, doubted: 1500 };
 
 interface ConnectedNode {
   readonly tag: number;

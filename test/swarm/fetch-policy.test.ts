@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { goesBefore, rendezvousOrder } from '../../src/swarm/claims/rendezvous.ts';
 import type { Claim } from '../../src/swarm/claims/claims.ts';
-import { decideShares, type OpenPiece, type ShareView } from '../../src/swarm/claims/fetch-policy.ts';
+import { decideShares, type OpenPiece, type FetchView } from '../../src/swarm/claims/fetch-policy.ts';
 
 const MIB = 2 ** 20;
 const SELF = 1000;
@@ -10,7 +10,7 @@ const OTHER = 2000;
 
 const claim = (tag: number, fetching: boolean): Claim => ({ tag, from: tag, since: 0, fetching });
 
-function view(changes: Partial<ShareView> = {}): ShareView {
+function view(changes: Partial<FetchView> = {}): FetchView {
   return {
     selfTag: SELF,
     pieceLength: MIB,

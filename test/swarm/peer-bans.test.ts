@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import test from 'node:test';
-import { AddressBook } from '../../src/swarm/peers/peer-bans.ts';
+import { PeerBans } from '../../src/swarm/peers/peer-bans.ts';
 import { Availability } from '../../src/swarm/peers/availability.ts';
 import { Connections } from '../../src/swarm/peers/connections.ts';
 import type { PeerWire } from '../../src/swarm/wire/peer-wire.ts';
@@ -33,7 +33,7 @@ class FakeWire extends EventEmitter {
     this.emit('extended', 'handshake');
   }
 
-  offend(what: string): void {
+  reportViolation(what: string): void {
     this.offence ??= what;
     this.destroy();
   }
@@ -126,7 +126,7 @@ test('those who come leave room for those who are dialled, and three liars close
   for (let n = 1; n <= 300; n++) if (join(new FakeWire(id(n)))) came++;
   assert.equal(came, 120);
   assert.ok(join(new FakeWire(id(1000), false), '192.0.2.9:1'));
-  for (const { wire } of [...connections.peers].slice(0, 3)) wire.offend('a lie');
+  for (const { wire } of [...connections.peers].slice(0, 3)) wire.reportViolation('a lie');
   assert.equal(join(new FakeWire(id(2000))), false);
   assert.ok(join(new FakeWire(id(2001), true, '192.0.2.8')));
   assert.ok(join(new FakeWire(id(2002), false), `${HOST}:5`), 'a tracker named it');
@@ -136,13 +136,13 @@ test('what offends is banned by id and by the address at which it was dialled', 
   const { connections, join } = open();
   const liar = new FakeWire(id(1), false);
   assert.ok(join(liar, `${HOST}:1000`));
-  liar.offend('a lie');
+  liar.reportViolation('a lie');
   assert.ok(connections.refuses(`${HOST}:1000`));
   assert.equal(join(new FakeWire(id(1))), false);
 });
 
 test('what is remembered is bounded', () => {
-  const book = new AddressBook();
+  const book = new PeerBans();
   for (let n = 0; n < 6000; n++) {
     book.answered(`${HOST}:${n}`, id(n));
     book.ban(id(n), { address: undefined, host: HOST });

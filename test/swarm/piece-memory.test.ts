@@ -5,12 +5,12 @@ import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
 import { pieceGeometry } from '../../src/metainfo/geometry.ts';
-import { Keeper } from '../../src/swarm/pieces/piece-writer.ts';
+import { PieceWriter } from '../../src/swarm/pieces/piece-writer.ts';
 import { KeyExchange } from '../../src/swarm/wire/key-exchange.ts';
 import { givePieceBuffer, takePieceBuffer } from '../../src/swarm/pieces/piece-buffers.ts';
 import { PieceCache } from '../../src/swarm/pieces/piece-cache.ts';
 import { PeerWire } from '../../src/swarm/wire/peer-wire.ts';
-import { Rate } from '../../src/swarm/exchange/transfer-stats.ts';
+import { Rate } from '../../src/swarm/pieces/transfer-stats.ts';
 import { Uploads } from '../../src/swarm/exchange/uploads.ts';
 import { emptyStorage, sample } from './kit.ts';
 
@@ -57,7 +57,7 @@ test('what is not written yet is given from memory, whatever the cache has dropp
   const { content, metainfo } = sample(4 * PIECE, []);
   const storage = emptyStorage(content.length);
   const written = Promise.withResolvers<void>();
-  const keeper = new Keeper({
+  const keeper = new PieceWriter({
     metainfo,
     storage: { ...storage, write: () => written.promise },
     cache: new PieceCache(PIECE),

@@ -3,7 +3,8 @@ import { randomInt } from 'node:crypto';
 import test from 'node:test';
 import { pieceGeometry, pieceSpan } from '../../src/metainfo/geometry.ts';
 import type { Filling } from '../../src/swarm/wire/message-reader.ts';
-import { BLOCK, type BlockRange } from '../../src/swarm/pieces/piece-progress.ts';
+import type { BlockRange } from '../../src/swarm/pieces/piece-progress.ts';
+import { BLOCK } from '../../src/swarm/wire/message-reader.ts';
 import { Pieces } from '../../src/swarm/pieces/pieces.ts';
 import { Random } from '../helpers/fuzz.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { FETCHERS, hasStrangers, isFetcher, type Standing } from '../../src/swarm/claims/fetchers.ts';
 import { PieceTimes } from '../../src/swarm/claims/piece-times.ts';
-import { SlowPeers } from '../../src/swarm/exchange/slow-peers.ts';
+import { SlowPeers } from '../../src/swarm/claims/slow-peers.ts';
 
 const standing = (changes: Partial<Standing>): Standing => ({
   self: { tag: 1, count: 0 },

@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import test from 'node:test';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
-import { Dialler, type DiallerOptions } from '../../src/swarm/peers/dialer.ts';
-import { Door } from '../../src/swarm/peers/peer-listener.ts';
-import { siteOf } from '../../src/swarm/peers/address-group.ts';
+import { Dialer, type DialerOptions } from '../../src/swarm/peers/dialer.ts';
+import { PeerListener } from '../../src/swarm/peers/peer-listener.ts';
+import { addressGroup } from '../../src/swarm/peers/address-group.ts';
 import { parseInfoHash } from '../../src/metainfo/info-hash.ts';
 import type { Scope } from '../helpers/processes.ts';
 
@@ -25,7 +25,7 @@ async function openDoor(
 ): Promise<{ port: number; came: string[]; wires: { readonly destroyed: boolean }[] }> {
   const came: string[] = [];
   const wires: { readonly destroyed: boolean }[] = [];
-  const door = await Door.tryOpen(0, {
+  const door = await PeerListener.tryOpen(0, {
     encryption,
     limiter,
     infoHashes: () => [INFO_HASH],
@@ -108,7 +108,7 @@ test('a site is an IPv4 address, or the first half of an IPv6 address', () => {
     ['::1', '0:0:0:0'],
     ['', ''],
   ] as const) {
-    assert.equal(siteOf(address), site, address);
+    assert.equal(addressGroup(address), site, address);
   }
 });
 
@@ -128,8 +128,8 @@ async function listen(scope: Scope, onSocket: (socket: Socket) => void): Promise
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-function dialler(scope: Scope, options: Partial<DiallerOptions>): Dialler {
-  const made = new Dialler({
+function dialler(scope: Scope, options: Partial<DialerOptions>): Dialer {
+  const made = new Dialer({
     infoHash: INFO_HASH,
     peerId: '34'.repeat(20),
     encryption: 0,

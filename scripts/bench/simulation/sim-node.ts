@@ -1,7 +1,7 @@
 import type { Random } from '../../../test/helpers/fuzz.ts';
 import type { ClaimMessage } from '../../../src/swarm/claims/claim-messages.ts';
 import type { ClaimsHandlers, ClaimsLink } from '../../../src/swarm/claims/claims-extension.ts';
-import { Shares } from '../../../src/swarm/claims/fetch-coordinator.ts';
+import { FetchCoordinator } from '../../../src/swarm/claims/fetch-coordinator.ts';
 import type { Gateway } from './gateway.ts';
 import { PieceSet } from './piece-set.ts';
 import { SimDownloads } from './sim-downloads.ts';
@@ -68,7 +68,7 @@ export interface Remote {
   gone: boolean;
 }
 
-/** One machine: the real Shares, and a model of everything around it. */
+/** One machine: the real FetchCoordinator, and a model of everything around it. */
 export class SimNode {
   readonly world: World;
   readonly id: string;
@@ -84,7 +84,7 @@ export class SimNode {
   readonly seenAt: Float64Array;
   readonly remotes = new Map<SimNode, Remote>();
   readonly registry: SimRegistry;
-  readonly shares: Shares<Remote>;
+  readonly shares: FetchCoordinator<Remote>;
   readonly #downloads: SimDownloads;
   readonly #uplink: Uplink;
   readonly #wires = new Set<Remote>();
@@ -114,7 +114,7 @@ export class SimNode {
     });
     this.#uplink = new Uplink(clock, up);
     this.#downloads = new SimDownloads(this, clock);
-    this.shares = new Shares<Remote>({
+    this.shares = new FetchCoordinator<Remote>({
       selfId: id,
       infoHash: 'simulated',
       geometry: { pieceCount, pieceLength: world.pieceBytes(0), length: pieceCount * world.pieceBytes(0) },

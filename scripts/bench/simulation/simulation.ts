@@ -1,5 +1,5 @@
 /**
- * A swarm behind a thin gateway, in virtual time. What decides is the program's own code: Shares with its SharePolicy
+ * A swarm behind a thin gateway, in virtual time. What decides is the program's own code: FetchCoordinator with its FetchPolicy
  * and ClaimBook. What surrounds it is a model:
  * - The gateway is shared by all responses on their way, none faster than its node's link, in parts that are drawn
  *   anew for each request (log-normal, sigma 0.7: as unequal as flows of TCP are); each request waits `delayMs` first;

@@ -37,7 +37,7 @@ export function aciRecipe(name: AciRequestName, signer: AciSigner, fingerprint: 
     kind: 'ACI',
     inputs: [VERSION, server, repository, tag, platform.os, platform.arch, fingerprint],
     write: async (source, path, signal) => {
-      demandPlatform(name, source);
+      assertPlatform(name, source);
       const imageId = await writeAci(name, source, path, signal);
       const signature = await signer.sign(createReadStream(path, { signal, highWaterMark: SIGNED_AT_ONCE }));
       return { [ACI_NOTES.imageId]: imageId, [ACI_NOTES.signature]: signature };
@@ -46,7 +46,7 @@ export function aciRecipe(name: AciRequestName, signer: AciSigner, fingerprint: 
 }
 
 /** An image without an index is for one platform: under the labels of another rkt would run what it cannot. */
-function demandPlatform({ platform, repository, tag }: AciRequestName, source: SourceImage): void {
+function assertPlatform({ platform, repository, tag }: AciRequestName, source: SourceImage): void {
   const wanted = platformOfAppc(platform);
   if (wanted !== undefined && runsOnPlatform(source, wanted)) return;
   const has = formatPlatform(source.config);

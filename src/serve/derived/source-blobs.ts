@@ -8,7 +8,7 @@ import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import { parseImageConfig } from '../../image/config.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { digestFromHex, digestHex, shortDigest, type Digest } from '../../image/digest.ts';
-import { whyNotRunnable, type ImageManifest } from '../../image/manifest.ts';
+import { unrunnableReason, type ImageManifest } from '../../image/manifest.ts';
 import type { LayerSource } from '../../layers/merge.ts';
 import { discard, isSuccess, type Upstream } from '../upstream/upstream.ts';
 import type { SourceImage } from './recipe.ts';
@@ -72,7 +72,7 @@ export async function fetchSource(
   onBytes: (bytes: number) => void,
   signal: AbortSignal,
 ): Promise<SourceImage> {
-  const reason = whyNotRunnable(manifest);
+  const reason = unrunnableReason(manifest);
   if (reason !== undefined) throw new QuayctlError('unsupported', `no container image: ${reason}`);
   for (const blob of [manifest.config, ...manifest.layers]) {
     if (await isThere(blob, directory)) onBytes(blob.size);

@@ -21,7 +21,7 @@ const MAX_HEADER_BYTES = 1024;
  * Manifests that this service has served, by repository and tag or digest, for the time when the upstream does not
  * answer: `manifests/HASH`, a line of JSON {mediaType, digest}, then the document. What is not whole counts as absent.
  */
-export class KeptManifests {
+export class ManifestCache {
   readonly #directory: string;
   #count: Promise<number> | undefined;
 

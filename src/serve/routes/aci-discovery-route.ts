@@ -1,5 +1,5 @@
 import { ACI_KEY_PATH } from './aci-key-route.ts';
-import { send, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { send, type RequestContext, type Route } from '../../http-server/request-context.ts';
 
 /** Names of appc hold no port, and none of these characters stands for anything in HTML. */
 const HOST = /^[a-z0-9]+(?:[-.][a-z0-9]+)*$/;
@@ -12,7 +12,7 @@ export interface AciDiscoveryOptions {
 }
 
 /** True for a request of appc discovery, which may be for any path. */
-export function isAciDiscovery({ query }: Exchange): boolean {
+export function isAciDiscovery({ query }: RequestContext): boolean {
   return query.get('ac-discovery') === '1';
 }
 
@@ -21,7 +21,7 @@ export function isAciDiscovery({ query }: Exchange): boolean {
  * name by which the page was asked for is one of ours, too: whoever leads a host here means its images.
  */
 export function aciDiscoveryRoute({ names, publicUrl }: AciDiscoveryOptions): Route {
-  return (exchange: Exchange): void => {
+  return (exchange: RequestContext): void => {
     const asked = exchange.request.headers.host ?? '';
     const hosts = [...new Set([asked, ...names].map(withoutPort))].filter((host) => HOST.test(host));
     const tags = hosts.flatMap((host) => [

@@ -5,7 +5,7 @@ import type { AciSigner } from '../aci/signer.ts';
 import type { Recipe } from '../derived/recipe.ts';
 import type { SourceResolver } from '../derived/resolve-source.ts';
 import type { ImageName } from '../derived/source-blobs.ts';
-import { refuse, send, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { refuse, send, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { isRepository, isTag } from '../../http-server/path.ts';
 import { isOfUpstream, refuseUnknownPath } from './quay-api.ts';
 import { answerDerived, progressOf, type DerivedAnswerOptions } from './derived-answer.ts';
@@ -15,7 +15,7 @@ export interface AciRouteOptions extends DerivedAnswerOptions {
   /** What callers mean, and may read. */
   readonly resolver: SourceResolver;
   readonly signer: AciSigner;
-  readonly isUpstream: (host: string, exchange: Exchange) => boolean;
+  readonly isUpstream: (host: string, exchange: RequestContext) => boolean;
 }
 
 interface AciQuestion extends AciRequestName {
@@ -24,7 +24,7 @@ interface AciQuestion extends AciRequestName {
 
 /** `/c1/aci/SERVER/REPO/TAG/aci/OS/ARCH/`, and `.../aci.asc/OS/ARCH/` for its signature */
 export function aciRoute(options: AciRouteOptions): Route {
-  return async (exchange: Exchange): Promise<void> => {
+  return async (exchange: RequestContext): Promise<void> => {
     const question = questionOf(exchange.components);
     if (question === undefined) return refuseUnknownPath(exchange);
     // Before Authorization is read: a credential for another registry must not reach this upstream.
@@ -37,7 +37,11 @@ export function aciRoute(options: AciRouteOptions): Route {
   };
 }
 
-async function answer(options: AciRouteOptions, exchange: Exchange, question: AciQuestion): Promise<void> {
+async function answer(
+  options: AciRouteOptions,
+  exchange: RequestContext,
+  question: AciQuestion,
+): Promise<void> {
   const { repository, tag, platform } = question;
   const { authorization } = exchange.request.headers;
   const asked = { repository, selector: tag, platform: platformOfAppc(platform), authorization };
@@ -63,7 +67,7 @@ async function answer(options: AciRouteOptions, exchange: Exchange, question: Ac
  */
 async function answerSignature(
   { derived }: AciRouteOptions,
-  exchange: Exchange,
+  exchange: RequestContext,
   image: ImageName,
   recipe: Recipe,
 ): Promise<void> {

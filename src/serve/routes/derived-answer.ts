@@ -4,12 +4,12 @@ import type { DerivedImages } from '../derived/derived-images.ts';
 import type { DerivedFile } from '../derived/derived-store.ts';
 import type { Recipe } from '../derived/recipe.ts';
 import type { ImageName } from '../derived/source-blobs.ts';
-import type { Exchange } from '../../http-server/request-context.ts';
+import type { RequestContext } from '../../http-server/request-context.ts';
 import { sendFile } from '../../http-server/send-file.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
-import type { BlobName } from '../upstream/upstream.ts';
+import type { BlobName } from '../../http-server/path.ts';
 import { sendTorrent, TORRENT_TYPE } from './quay-api.ts';
 import { sendProgress, waitFor, waitPatiently, waitSilently } from './waiting.ts';
 
@@ -38,7 +38,7 @@ export interface DerivedQuestion {
  */
 export async function answerDerived(
   options: DerivedAnswerOptions,
-  exchange: Exchange,
+  exchange: RequestContext,
   { image, recipe, mediaType, fileName, isSilent = false }: DerivedQuestion,
 ): Promise<void> {
   const { authorization, accept = '' } = exchange.request.headers;
@@ -61,7 +61,7 @@ export function progressOf(derivation: Derivation): { size: number; hashed: numb
 
 async function answerTorrent(
   { derived, secret, tokens, webSeed }: DerivedAnswerOptions,
-  exchange: Exchange,
+  exchange: RequestContext,
   { repository }: ImageName,
   file: DerivedFile,
 ): Promise<void> {

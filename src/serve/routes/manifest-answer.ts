@@ -1,24 +1,19 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import { digestOf, isDigest } from '../../image/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../../image/manifest.ts';
-import { passThrough, send, type Exchange } from '../../http-server/request-context.ts';
-import type { KeptManifests } from '../manifests/manifest-cache.ts';
+import { passThrough, send, type RequestContext } from '../../http-server/request-context.ts';
+import type { ManifestCache } from '../manifests/manifest-cache.ts';
 import { isDenied, type Permission } from '../permission.ts';
-import {
-  discard,
-  headerOf,
-  type Resource,
-  type Upstream,
-  type UpstreamAnswer,
-  type UpstreamRequest,
-} from '../upstream/upstream.ts';
+import { discard, headerOf, type Upstream, type UpstreamRequest } from '../upstream/upstream.ts';
+import type { Resource } from '../../http-server/path.ts';
+import type { UpstreamAnswer } from '../../http-server/request-context.ts';
 
 /** Who could have the kept one waits no longer for the upstream than a pull may stall. */
 const PATIENCE_MS = 5_000;
 
 export interface ManifestAnswerOptions {
   readonly upstream: Upstream;
-  readonly kept: KeptManifests;
+  readonly kept: ManifestCache;
   /** What callers may read; remembers who was given which manifest. */
   readonly permission: Permission;
 }
@@ -31,7 +26,7 @@ type ManifestName = Extract<Resource, { readonly kind: 'manifest' }>;
  */
 export async function answerManifest(
   { upstream, kept, permission }: ManifestAnswerOptions,
-  exchange: Exchange,
+  exchange: RequestContext,
   request: UpstreamRequest & { readonly resource: ManifestName },
 ): Promise<void> {
   const { repository, selector } = request.resource;
@@ -71,7 +66,7 @@ export async function answerManifest(
 }
 
 function sendKept(
-  exchange: Exchange,
+  exchange: RequestContext,
   { mediaType, bytes }: { readonly mediaType: string; readonly bytes: Uint8Array },
 ): void {
   const headers = {

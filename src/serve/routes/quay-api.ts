@@ -1,5 +1,5 @@
 import type { Digest } from '../../image/digest.ts';
-import { refuse, send, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { refuse, send, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { NOT_STORED } from './waiting.ts';
 
 export const TORRENT_TYPE = 'application/x-bittorrent';
@@ -13,7 +13,7 @@ export function c1Route(routes: Readonly<Record<string, Route>>): Route {
   };
 }
 
-export function refuseUnknownPath(exchange: Exchange): void {
+export function refuseUnknownPath(exchange: RequestContext): void {
   refuse(exchange, 404, 'UNSUPPORTED', 'no such path under /c1/', NOT_STORED);
 }
 
@@ -23,8 +23,8 @@ export function refuseUnknownPath(exchange: Exchange): void {
  * @returns whether the exchange goes on
  */
 export function isOfUpstream(
-  isUpstream: (host: string, exchange: Exchange) => boolean,
-  exchange: Exchange,
+  isUpstream: (host: string, exchange: RequestContext) => boolean,
+  exchange: RequestContext,
 ): boolean {
   if (exchange.query.getAll('ns').every((host) => isUpstream(host, exchange))) return true;
   const reason = 'this service stands in front of another registry (serve --alias HOST adds a name)';
@@ -32,7 +32,7 @@ export function isOfUpstream(
   return false;
 }
 
-export function sendTorrent(exchange: Exchange, digest: Digest, torrent: Uint8Array): void {
+export function sendTorrent(exchange: RequestContext, digest: Digest, torrent: Uint8Array): void {
   const headers = {
     ...NOT_STORED,
     'content-type': TORRENT_TYPE,

@@ -1,4 +1,4 @@
-import { passThrough, refuse, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { passThrough, refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { resource } from '../../http-server/path.ts';
 import { isRedirect, type Upstream } from '../upstream/upstream.ts';
 import { answerManifest, type ManifestAnswerOptions } from './manifest-answer.ts';
@@ -11,7 +11,7 @@ export function registryRoute(
   upstream: Upstream,
   manifests?: Omit<ManifestAnswerOptions, 'upstream'>,
 ): Route {
-  return async (exchange: Exchange): Promise<void> => {
+  return async (exchange: RequestContext): Promise<void> => {
     const { request, method, components, rawQuery, signal } = exchange;
     const wanted = resource(components.slice(1));
     if (wanted === undefined) return refuse(exchange, 404, 'UNSUPPORTED', 'no such path under /v2/');

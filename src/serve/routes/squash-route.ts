@@ -3,7 +3,7 @@ import { parsePlatform, type Platform } from '../../image/platform.ts';
 import { squashedTag } from '../../image/squashed.ts';
 import { isQuayctlError } from '../../base/errors.ts';
 import type { SourceResolver } from '../derived/resolve-source.ts';
-import { refuse, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { isRepository, isTag } from '../../http-server/path.ts';
 import { squashRecipe } from '../squash/squash-recipe.ts';
 import { isOfUpstream, refuseUnknownPath } from './quay-api.ts';
@@ -15,12 +15,12 @@ export interface SquashRouteOptions extends DerivedAnswerOptions {
   readonly registry: string | undefined;
   /** What callers mean, and may read. */
   readonly resolver: SourceResolver;
-  readonly isUpstream: (host: string, exchange: Exchange) => boolean;
+  readonly isUpstream: (host: string, exchange: RequestContext) => boolean;
 }
 
 /** `/c1/squash/REPO/TAG_OR_DIGEST[?platform=OS/ARCH/VARIANT]` */
 export function squashRoute(options: SquashRouteOptions): Route {
-  return async (exchange: Exchange): Promise<void> => {
+  return async (exchange: RequestContext): Promise<void> => {
     const { components } = exchange;
     const selector = components.at(-1) ?? '';
     const repository = components.slice(2, -1).join('/');
@@ -39,7 +39,7 @@ export function squashRoute(options: SquashRouteOptions): Route {
 
 async function answer(
   options: SquashRouteOptions,
-  exchange: Exchange,
+  exchange: RequestContext,
   asked: { repository: string; selector: string; platform: Platform | undefined },
 ): Promise<void> {
   const { authorization } = exchange.request.headers;
@@ -61,7 +61,7 @@ async function answer(
   });
 }
 
-function wantedPlatform({ query }: Exchange): Platform | 'none' | undefined {
+function wantedPlatform({ query }: RequestContext): Platform | 'none' | undefined {
   const given = query.get('platform');
   try {
     return given === null ? undefined : parsePlatform(given);

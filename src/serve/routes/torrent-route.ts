@@ -1,13 +1,13 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import type { InfoHash } from '../../metainfo/info-hash.ts';
-import { refuse, type Exchange, type Route } from '../../http-server/request-context.ts';
+import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
 import type { Permission } from '../permission.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { Hashing, RunningPass } from '../torrents/hashing.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
-import type { BlobName } from '../upstream/upstream.ts';
+import type { BlobName } from '../../http-server/path.ts';
 import { isOfUpstream, refuseUnknownPath, sendTorrent } from './quay-api.ts';
 import { NOT_STORED, sendProgress, waitFor } from './waiting.ts';
 
@@ -22,12 +22,12 @@ export interface TorrentRouteOptions {
   /** The signed URL of a blob that the service can read by itself. */
   readonly webSeed: (blob: BlobName) => string;
   /** True for a name by which callers may mean this upstream. */
-  readonly isUpstream: (host: string, exchange: Exchange) => boolean;
+  readonly isUpstream: (host: string, exchange: RequestContext) => boolean;
 }
 
 /** `/c1/torrent/REPO/blobs/DIGEST?ns=HOST[&wait=SECONDS]` */
 export function torrentRoute(options: TorrentRouteOptions): Route {
-  return async (exchange: Exchange): Promise<void> => {
+  return async (exchange: RequestContext): Promise<void> => {
     const blob = blobName(exchange.components.slice(2));
     if (blob === undefined) return refuseUnknownPath(exchange);
     if (!exchange.query.has('ns')) {
@@ -37,7 +37,7 @@ export function torrentRoute(options: TorrentRouteOptions): Route {
   };
 }
 
-async function answer(options: TorrentRouteOptions, exchange: Exchange, blob: BlobName): Promise<void> {
+async function answer(options: TorrentRouteOptions, exchange: RequestContext, blob: BlobName): Promise<void> {
   const { permission, hashing, secret, tokens } = options;
   const { signal } = exchange;
   const { authorization } = exchange.request.headers;

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { sendJson, type Exchange } from '../../http-server/request-context.ts';
+import { sendJson, type RequestContext } from '../../http-server/request-context.ts';
 
 /** The longest that an answer is held back, seconds (protocol.md). */
 const MAX_WAIT_SECONDS = 60;
@@ -13,7 +13,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 export const NOT_STORED = { 'cache-control': 'private, no-store' };
 
 /** What somebody waits for, and undefined when the client's patience (`?wait=`), or the service's life, ends first. */
-export async function waitFor<T>(done: Promise<T>, exchange: Exchange): Promise<T | undefined> {
+export async function waitFor<T>(done: Promise<T>, exchange: RequestContext): Promise<T | undefined> {
   const asked = Number(exchange.query.get('wait') ?? 0);
   const seconds = Math.min(
     MAX_WAIT_SECONDS,
@@ -23,7 +23,7 @@ export async function waitFor<T>(done: Promise<T>, exchange: Exchange): Promise<
 }
 
 /** For as long as it takes, and the client stays; he sees that something happens (102, RFC 2518). */
-export async function waitPatiently<T>(done: Promise<T>, exchange: Exchange): Promise<T | undefined> {
+export async function waitPatiently<T>(done: Promise<T>, exchange: RequestContext): Promise<T | undefined> {
   return untilEnd(done, exchange, async (signal) => {
     for (;;) {
       await delay(SIGN_OF_LIFE_MS, undefined, { signal });
@@ -33,7 +33,7 @@ export async function waitPatiently<T>(done: Promise<T>, exchange: Exchange): Pr
 }
 
 /** As waitPatiently, without a sign: the connection is not taken for a dead one meanwhile. */
-export async function waitSilently<T>(done: Promise<T>, exchange: Exchange): Promise<T | undefined> {
+export async function waitSilently<T>(done: Promise<T>, exchange: RequestContext): Promise<T | undefined> {
   const { socket } = exchange.request;
   const { timeout = 0 } = socket;
   socket.setTimeout(0);
@@ -46,7 +46,7 @@ export async function waitSilently<T>(done: Promise<T>, exchange: Exchange): Pro
 
 async function untilEnd<T>(
   done: Promise<T>,
-  exchange: Exchange,
+  exchange: RequestContext,
   patience: (signal: AbortSignal) => Promise<unknown>,
 ): Promise<T | undefined> {
   const enough = new AbortController();
@@ -65,7 +65,7 @@ async function untilEnd<T>(
 
 /** What is asked for is being made: how far it is, and when to ask again. */
 export function sendProgress(
-  exchange: Exchange,
+  exchange: RequestContext,
   progress: { readonly size: number; readonly hashed: number; readonly etaSeconds: number },
 ): void {
   const etaSeconds = Math.round(progress.etaSeconds * 10) / 10;

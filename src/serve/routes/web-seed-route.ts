@@ -1,20 +1,20 @@
 import type { DerivedImages } from '../derived/derived-images.ts';
 import { contentRange, wantedRange } from '../../http-server/range.ts';
-import { passThrough, refuse, send, type Exchange, type Route } from '../../http-server/request-context.ts';
+import {
+  passThrough,
+  refuse,
+  send,
+  type RequestContext,
+  type Route,
+} from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
 import { sendFile } from '../../http-server/send-file.ts';
 import type { Permission } from '../permission.ts';
 import type { HashStore } from '../torrents/hash-store.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { isSigned } from '../torrents/web-seed-url.ts';
-import {
-  discard,
-  headerOf,
-  isRedirect,
-  isSuccess,
-  type BlobName,
-  type Upstream,
-} from '../upstream/upstream.ts';
+import { discard, headerOf, isRedirect, isSuccess, type Upstream } from '../upstream/upstream.ts';
+import type { BlobName } from '../../http-server/path.ts';
 
 export interface WebSeedRouteOptions {
   /** As the service itself may read it. */
@@ -30,7 +30,7 @@ const OCTETS = { 'content-type': 'application/octet-stream' };
 
 /** `/ws/REPO/blobs/DIGEST?expires=...&signature=...`: one blob for a client that knows nothing but its .torrent. */
 export function webSeedRoute(options: WebSeedRouteOptions): Route {
-  return async (exchange: Exchange): Promise<void> => {
+  return async (exchange: RequestContext): Promise<void> => {
     const blob = blobName(exchange.components.slice(1));
     if (blob === undefined) return refuse(exchange, 404, 'UNSUPPORTED', 'no such path under /ws/');
     if (!isSigned(options.secret, blob, exchange.query, Date.now())) {
@@ -62,7 +62,12 @@ async function lengthOf(
   return verdict.kind === 'granted' ? verdict.size : undefined;
 }
 
-async function answer(upstream: Upstream, exchange: Exchange, blob: BlobName, length: number): Promise<void> {
+async function answer(
+  upstream: Upstream,
+  exchange: RequestContext,
+  blob: BlobName,
+  length: number,
+): Promise<void> {
   const { request, method, signal } = exchange;
   const etag = `"${blob.digest}"`;
   const about = { etag, 'accept-ranges': 'bytes', 'cache-control': 'private, no-store' };
@@ -92,11 +97,11 @@ async function answer(upstream: Upstream, exchange: Exchange, blob: BlobName, le
   await passThrough(exchange, got, about);
 }
 
-function notModified({ response }: Exchange, headers: Readonly<Record<string, string>>): void {
+function notModified({ response }: RequestContext, headers: Readonly<Record<string, string>>): void {
   response.writeHead(304, headers).end();
 }
 
-function head({ response }: Exchange, headers: Readonly<Record<string, string>>, length: number): void {
+function head({ response }: RequestContext, headers: Readonly<Record<string, string>>, length: number): void {
   response
     .writeHead(200, { ...headers, 'content-type': 'application/octet-stream', 'content-length': length })
     .end();

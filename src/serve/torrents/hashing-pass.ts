@@ -2,14 +2,9 @@ import type { Readable } from 'node:stream';
 import { QuayctlError } from '../../base/errors.ts';
 import { pieceGeometry } from '../../metainfo/geometry.ts';
 import { PieceHasher } from '../../metainfo/piece-hasher.ts';
-import {
-  discard,
-  headerOf,
-  isSuccess,
-  type BlobName,
-  type Upstream,
-  type UpstreamAnswer,
-} from '../upstream/upstream.ts';
+import { discard, headerOf, isSuccess, type Upstream } from '../upstream/upstream.ts';
+import type { BlobName } from '../../http-server/path.ts';
+import type { UpstreamAnswer } from '../../http-server/request-context.ts';
 import type { PieceHashes } from './hash-store.ts';
 
 /** Until a pass has a rate of its own: what one core hashes, or a link of 1.6 Gbit/s carries. Bytes per second. */

@@ -1,7 +1,8 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import type { ServeListener } from '../events.ts';
-import type { BlobName, Upstream } from '../upstream/upstream.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { BlobName } from '../../http-server/path.ts';
 import { HashingPass } from './hashing-pass.ts';
 import type { HashStore, PieceHashes } from './hash-store.ts';
 

@@ -1,4 +1,4 @@
-import type { BlobName } from '../upstream/upstream.ts';
+import type { BlobName } from '../../http-server/path.ts';
 import type { Secret } from './secret.ts';
 
 const PURPOSE = 'quayctl-web-seed-1';

@@ -6,7 +6,7 @@ import Server, {
 import { encodeBencode } from '../../metainfo/bencode.ts';
 import type { ServeListener } from '../events.ts';
 import { ClientLimiter, type ClientLimit } from '../../http-server/client-limiter.ts';
-import type { Exchange, Route } from '../../http-server/request-context.ts';
+import type { RequestContext, Route } from '../../http-server/request-context.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import { peerAddress } from './address.ts';
 import { PeerList } from './peer-list.ts';
@@ -102,7 +102,7 @@ export class Tracker {
     this.#server.close();
   }
 
-  #admits({ client, response }: Exchange): boolean {
+  #admits({ client, response }: RequestContext): boolean {
     if (this.#limiter.admit(client)) return true;
     this.#options.listener({ kind: 'announced', outcome: 'limited' });
     response.end(failure('too many announces from this address'));
@@ -121,7 +121,7 @@ export class Tracker {
     return reason;
   }
 
-  #hand({ client, response, rawQuery, query }: Exchange): void {
+  #hand({ client, response, rawQuery, query }: RequestContext): void {
     const question = {
       url: `/announce?${rawQuery}`,
       headers: {},
@@ -179,7 +179,7 @@ export class Tracker {
   }
 }
 
-function answerHeaders({ response }: Exchange): void {
+function answerHeaders({ response }: RequestContext): void {
   response.setHeader('content-type', 'text/plain');
   response.setHeader('cache-control', 'no-store');
 }

@@ -7,7 +7,9 @@ import { blobPath } from '../../image/layout.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../image/manifest.ts';
 import { contentRange, wantedRange } from '../../http-server/range.ts';
 import { LayoutCatalogue } from './layout-contents.ts';
-import type { AnswerHeaders, BlobName, Upstream, UpstreamAnswer, UpstreamRequest } from './upstream.ts';
+import type { Upstream, UpstreamRequest } from './upstream.ts';
+import type { AnswerHeaders, UpstreamAnswer } from '../../http-server/request-context.ts';
+import type { BlobName } from '../../http-server/path.ts';
 
 /** One read of a file: large enough that hashing is not kept waiting by system calls. */
 const READ_BYTES = 1024 * 1024;

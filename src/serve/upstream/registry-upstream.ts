@@ -1,14 +1,9 @@
 import { Readable } from 'node:stream';
 import { QuayctlError } from '../../base/errors.ts';
 import { dumpBody, type Http } from '../../http/http.ts';
-import {
-  isRedirect,
-  type AnswerHeaders,
-  type Resource,
-  type Upstream,
-  type UpstreamAnswer,
-  type UpstreamRequest,
-} from './upstream.ts';
+import { isRedirect, type Upstream, type UpstreamRequest } from './upstream.ts';
+import type { AnswerHeaders, UpstreamAnswer } from '../../http-server/request-context.ts';
+import type { Resource } from '../../http-server/path.ts';
 
 /** Registries redirect once, to storage; storage may redirect to a region. */
 const MAX_REDIRECTS = 4;
@@ -53,13 +48,13 @@ export class RegistryUpstream implements Upstream {
   async ask(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer> {
     let url = new URL(this.#origin + pathOf(request));
     let answer = await this.#send(url, request, { authorization: request.authorization }, signal);
-    let remoteOnly = false;
+    let denyLocal = false;
     for (let hops = 0; request.follow === true && isRedirect(answer.status); hops++) {
       // Only a host on this machine may lead to one on it.
-      remoteOnly ||= !(await this.#http.leadsHere(url.hostname));
+      denyLocal ||= !(await this.#http.resolvesToLocal(url.hostname));
       url = this.#redirect(url, answer, hops);
       // The storage URL is signed; the registry's credential is none of storage's business.
-      answer = await this.#send(url, request, { remoteOnly }, signal);
+      answer = await this.#send(url, request, { denyLocal }, signal);
     }
     return answer;
   }
@@ -67,11 +62,11 @@ export class RegistryUpstream implements Upstream {
   async #send(
     url: URL,
     { method, accept, range, ifNoneMatch }: UpstreamRequest,
-    { authorization, remoteOnly = false }: { authorization?: string | undefined; remoteOnly?: boolean },
+    { authorization, denyLocal = false }: { authorization?: string | undefined; denyLocal?: boolean },
     signal: AbortSignal,
   ): Promise<UpstreamAnswer> {
     const headers = present({ authorization, accept, range, 'if-none-match': ifNoneMatch });
-    const answer = await this.#http.request(url, { method, headers, remoteOnly, signal });
+    const answer = await this.#http.request(url, { method, headers, denyLocal, signal });
     const { statusCode: status, body } = answer;
     const passed = pick(answer.headers);
     const location = answer.headers['location'];

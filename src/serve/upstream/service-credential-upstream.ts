@@ -3,7 +3,8 @@ import { isQuayctlError } from '../../base/errors.ts';
 import type { Http } from '../../http/http.ts';
 import type { Credential } from '../../credentials/credential.ts';
 import { Authorizer } from '../../registry/authorizer.ts';
-import { discard, headerOf, type Upstream, type UpstreamAnswer, type UpstreamRequest } from './upstream.ts';
+import { discard, headerOf, type Upstream, type UpstreamRequest } from './upstream.ts';
+import type { UpstreamAnswer } from '../../http-server/request-context.ts';
 
 /** The service's own pull credential for a repository of a registry; undefined for none. */
 export type OwnCredential = (

@@ -1,18 +1,5 @@
-import type { Readable } from 'node:stream';
-import type { Digest } from '../../image/digest.ts';
-
-/** One blob of one repository. */
-export interface BlobName {
-  readonly repository: string;
-  readonly digest: Digest;
-}
-
-/** What of the distribution API is passed through (OCI distribution-spec, "Endpoints"), all of it read-only. */
-export type Resource =
-  | { readonly kind: 'base' }
-  | { readonly kind: 'tags'; readonly repository: string }
-  | { readonly kind: 'manifest'; readonly repository: string; readonly selector: string }
-  | ({ readonly kind: 'blob' } & BlobName);
+import type { UpstreamAnswer } from '../../http-server/request-context.ts';
+import type { Resource } from '../../http-server/path.ts';
 
 export interface UpstreamRequest {
   readonly method: 'GET' | 'HEAD';
@@ -26,16 +13,6 @@ export interface UpstreamRequest {
   readonly query?: string | undefined;
   /** Redirects to storage are followed, without Authorization; else they are the answer. */
   readonly follow?: boolean;
-}
-
-/** Header names are lower-case; only headers that may be handed on to a caller stand here. */
-export type AnswerHeaders = Readonly<Record<string, string | readonly string[]>>;
-
-export interface UpstreamAnswer {
-  readonly status: number;
-  readonly headers: AnswerHeaders;
-  /** Must be read or destroyed. Empty for HEAD. */
-  readonly body: Readable;
 }
 
 /** Where the images are: a registry, or an OCI layout on disk. */

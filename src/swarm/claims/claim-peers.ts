@@ -1,14 +1,14 @@
 import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
 import type { ClaimsHandlers, ClaimsLink } from './claims-extension.ts';
 import { hasStrangers, isFetcher, type Standing } from './fetchers.ts';
-import { Hearsay } from './gossip.ts';
+import { Gossip } from './gossip.ts';
 import { pairWeight, peerTag } from './rendezvous.ts';
 
 /** So many peers are told what a node has heard: enough to reach everybody, few enough to cost nothing. */
 const RELAYS = 12;
 
 /** `Peer`: one connection, whatever it is. */
-export interface NeighbourOptions<Peer> {
+export interface ClaimPeersOptions<Peer> {
   /** peerTag of this node. */
   readonly selfTag: number;
   readonly infoHash: string;
@@ -33,14 +33,14 @@ interface Linked {
 }
 
 /** The connected peers that speak claims: this node's place among them, and who is told what. */
-export class Neighbours<Peer> {
-  readonly #options: NeighbourOptions<Peer>;
+export class ClaimPeers<Peer> {
+  readonly #options: ClaimPeersOptions<Peer>;
   readonly #links = new Map<Peer, Linked>();
-  readonly #hearsay = new Hearsay();
+  readonly #hearsay = new Gossip();
   #relays: readonly Linked[] = [];
   #isFetcher = true;
 
-  constructor(options: NeighbourOptions<Peer>) {
+  constructor(options: ClaimPeersOptions<Peer>) {
     this.#options = options;
   }
 

@@ -27,7 +27,7 @@ export function useClaims(wire: PeerWire, pieceCount: number, handlers: ClaimsHa
     }
     onMessage(payload: Uint8Array): void {
       const message = decodeClaims(payload, pieceCount);
-      if (message === undefined) wire.offend('claims that are none');
+      if (message === undefined) wire.reportViolation('claims that are none');
       else handlers.onMessage(message);
     }
   }

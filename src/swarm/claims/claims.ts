@@ -12,7 +12,7 @@ export interface Claim {
 }
 
 /** How long claims are believed, milliseconds. */
-export interface Patience {
+export interface ClaimTimeouts {
   /** A claim that is older is late if others that were made after it have come. */
   readonly overtaken: number;
   /** A claim that is older is late, whatever the others do. */
@@ -96,7 +96,7 @@ export class ClaimBook {
   }
 
   /** Ends what is late; the claimers are believed less. @returns whether there was any */
-  expire(now: number, patience: Patience): boolean {
+  expire(now: number, patience: ClaimTimeouts): boolean {
     const overtakenBy = this.#latestKept[LATER_ONES - 1] ?? -Infinity;
     this.#doubt(now - patience.doubted, overtakenBy);
     const isLate = ({ from, since }: Claim): boolean =>

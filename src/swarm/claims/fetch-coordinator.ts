@@ -1,14 +1,14 @@
 import type { PieceGeometry } from '../../metainfo/metainfo.ts';
 import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
 import type { ClaimsLink } from './claims-extension.ts';
-import { ClaimBook, type Patience } from './claims.ts';
-import { Neighbours, type NeighbourOptions } from './claim-peers.ts';
+import { ClaimBook, type ClaimTimeouts } from './claims.ts';
+import { ClaimPeers, type ClaimPeersOptions } from './claim-peers.ts';
 import { PieceTimes } from './piece-times.ts';
 import { peerTag, rendezvousOrder } from './rendezvous.ts';
 import { decideShares, type OpenPiece, type ShareDecision } from './fetch-policy.ts';
-import { SlowPeers } from '../exchange/slow-peers.ts';
-import { Spread } from './sole-holder.ts';
-import { Standstill } from './stall-detector.ts';
+import { SlowPeers } from './slow-peers.ts';
+import { SoleHolder } from './sole-holder.ts';
+import { StallDetector } from './stall-detector.ts';
 
 /** Between a claim and its request: two claims of one moment meet before bytes are asked for. Milliseconds. */
 const SETTLE_MS = 30;
@@ -26,7 +26,7 @@ const TAKE_OVER_MS = 100;
 /** At the end a claim is late sooner, in means of the time of a piece: flows through one pipe are very unequal. */
 const END_PATIENCE = 4;
 
-/** The registry as Shares sees it; RegistrySeed. */
+/** The registry as FetchCoordinator sees it; RegistrySeed. */
 export interface RegistryPieces {
   readonly open: ReadonlyMap<number, OpenPiece>;
   /** Bytes. */
@@ -39,8 +39,8 @@ export interface RegistryPieces {
 }
 
 /** `Peer`: one connection, whatever it is. */
-export interface SharesOptions<Peer> extends Omit<
-  NeighbourOptions<Peer>,
+export interface FetchCoordinatorOptions<Peer> extends Omit<
+  ClaimPeersOptions<Peer>,
   'selfTag' | 'pieceCount' | 'onReady' | 'onMessage'
 > {
   readonly selfId: string;
@@ -53,21 +53,21 @@ export interface SharesOptions<Peer> extends Omit<
   readonly now?: () => number;
 }
 
-/** Carries out the SharePolicy: hears claims, decides, opens pieces at the registry, tells the others. */
-export class Shares<Peer> {
-  readonly #options: SharesOptions<Peer>;
+/** Carries out the FetchPolicy: hears claims, decides, opens pieces at the registry, tells the others. */
+export class FetchCoordinator<Peer> {
+  readonly #options: FetchCoordinatorOptions<Peer>;
   readonly #now: () => number;
   readonly #tag: number;
   readonly #book = new ClaimBook();
   readonly #times = new PieceTimes();
-  readonly #neighbours: Neighbours<Peer>;
+  readonly #neighbours: ClaimPeers<Peer>;
   /** Own claims that others know of -> when they were made. */
   readonly #claimed = new Map<number, number>();
   #order: readonly number[];
   /** Pieces that were opened without peers. */
   readonly #hasty = new Set<number>();
-  readonly #spread = new Spread();
-  readonly #standstill: Standstill;
+  readonly #spread = new SoleHolder();
+  readonly #standstill: StallDetector;
   #settled = false;
   #early = false;
   #expectingUntil = -Infinity;
@@ -77,13 +77,13 @@ export class Shares<Peer> {
   #registrySpeed = 0;
   readonly #slowPeers = new SlowPeers();
 
-  constructor(options: SharesOptions<Peer>) {
+  constructor(options: FetchCoordinatorOptions<Peer>) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
     this.#tag = peerTag(options.selfId, options.infoHash);
     this.#order = rendezvousOrder(options.geometry.pieceCount, this.#tag);
-    this.#standstill = new Standstill(this.#now());
-    this.#neighbours = new Neighbours({
+    this.#standstill = new StallDetector(this.#now());
+    this.#neighbours = new ClaimPeers({
       ...options,
       selfTag: this.#tag,
       pieceCount: options.geometry.pieceCount,
@@ -91,7 +91,7 @@ export class Shares<Peer> {
         this.#place();
         // No longer alone: first let go of what was too much, then tell of the rest.
         this.decide();
-        this.#introduce(link);
+        this.#sendOpening(link);
       },
       onMessage: (from, message) => this.#heard(from, message),
     });
@@ -262,7 +262,7 @@ export class Shares<Peer> {
     return this.#book.expire(now, { ...patience, overtaken: soon });
   }
 
-  #patience(): Patience {
+  #patience(): ClaimTimeouts {
     const { patience, mean } = this.#times;
     const abandoned = Math.max(ABANDONED_MS, mean === undefined ? patience : 4 * patience);
     // Before the end nobody waits for one piece: there are others to fetch.
@@ -290,7 +290,7 @@ export class Shares<Peer> {
   }
 
   /** A new peer is told what is open here, and what is known of others. */
-  #introduce(link: ClaimsLink): void {
+  #sendOpening(link: ClaimsLink): void {
     const open = [...(this.#options.registry?.open ?? [])];
     for (const kind of ['fetching', 'claim'] as const) {
       const pieces = open.filter(([, { requested }]) => requested === (kind === 'fetching'));

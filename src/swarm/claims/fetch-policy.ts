@@ -10,7 +10,7 @@ export interface OpenPiece {
 }
 
 /** All that the choice depends on. Times in milliseconds, rates in bytes per second. */
-export interface ShareView {
+export interface FetchView {
   /** peerTag of this node. */
   readonly selfTag: number;
   readonly pieceLength: number;
@@ -75,7 +75,7 @@ const HARDLY_BEGUN = 1 / 8;
  * those that fetch: a few pieces that nobody has and nobody has claimed. And what peers have only where they are
  * clearly slower.
  */
-export function decideShares(view: ShareView): ShareDecision {
+export function decideShares(view: FetchView): ShareDecision {
   if (!view.settled) return { open: decideEarly(view), release: [] };
   if (view.peers === 0 && view.expecting === 'nobody') return { open: decideAlone(view), release: [] };
   const release = toRelease(view);
@@ -86,7 +86,7 @@ export function decideShares(view: ShareView): ShareDecision {
 }
 
 /** One piece at this node's best place: nodes that begin in the same moment hardly meet there. */
-function decideEarly(view: ShareView): number[] {
+function decideEarly(view: FetchView): number[] {
   if (!view.early || view.open.size > 0) return [];
   const first = view.order.find((index) => isCandidate(view, index));
   return first === undefined ? [] : [first];
@@ -96,7 +96,7 @@ function decideEarly(view: ShareView): number[] {
  * One run of neighbours at a time, the next while the last piece of the one before arrives. The first from this
  * node's best place (others may be about to do the same), the next where pieces are missing first.
  */
-function decideAlone(view: ShareView): number[] {
+function decideAlone(view: FetchView): number[] {
   if (view.open.size > 1) return [];
   const candidates = view.order.filter((index) => isCandidate(view, index));
   const begun = candidates.length < view.pieceCount;
@@ -110,19 +110,19 @@ function decideAlone(view: ShareView): number[] {
   return open;
 }
 
-function isCandidate(view: ShareView, index: number): boolean {
+function isCandidate(view: FetchView, index: number): boolean {
   return index < view.pieceCount && !view.has(index) && !view.open.has(index) && !view.resting(index);
 }
 
 /** About a second of the registry's work at the pace that it has now, other nodes included. */
-function openLimit({ pieceMs, pieceLength }: ShareView): number {
+function openLimit({ pieceMs, pieceLength }: FetchView): number {
   const wanted = pieceMs === undefined ? MIN_OPEN : Math.ceil(OPEN_AHEAD_MS / Math.max(1, pieceMs)) + 1;
   const roomy = Math.max(MIN_OPEN, Math.floor(OPEN_BYTES / pieceLength));
   return Math.min(Math.max(wanted, MIN_OPEN), MAX_OPEN, roomy);
 }
 
 /** What others bring; and the long run of a node that is no longer alone, but for its first pieces. */
-function toRelease(view: ShareView): number[] {
+function toRelease(view: FetchView): number[] {
   const kept: number[] = [];
   const release: number[] = [];
   for (const [index, piece] of view.open) (isOthers(view, index, piece) ? release : kept).push(index);
@@ -134,7 +134,7 @@ function toRelease(view: ShareView): number[] {
 }
 
 /** Better left to others, who have it or bring it, or who are those that fetch. */
-function isOthers(view: ShareView, index: number, { requested, received = Infinity }: OpenPiece): boolean {
+function isOthers(view: FetchView, index: number, { requested, received = Infinity }: OpenPiece): boolean {
   // What was opened because peers are slow must not be let go because a peer has it: that would never end.
   if (view.held(index) && view.slowPeers) return false;
   const most = requested ? view.pieceLength * WORTH_ENDING : Infinity;
@@ -146,8 +146,8 @@ function isOthers(view: ShareView, index: number, { requested, received = Infini
     .some(({ tag, fetching }) => (fetching && !requested) || goesBefore(index, tag, view.selfTag));
 }
 
-/** Neighbours of what this node already fetches go first: fewer requests; then its own order. */
-function unheld(view: ShareView, places: number): number[] {
+/** ClaimPeers of what this node already fetches go first: fewer requests; then its own order. */
+function unheld(view: FetchView, places: number): number[] {
   const chosen = new Set<number>();
   const free = (index: number): boolean =>
     isCandidate(view, index) && !chosen.has(index) && !view.held(index) && view.claimers(index).length === 0;
@@ -163,7 +163,7 @@ function unheld(view: ShareView, places: number): number[] {
 }
 
 /** What peers have and are too slow for: one piece to learn what the registry does, more when it is faster. */
-function fromSlowPeers(view: ShareView, places: number): number[] {
+function fromSlowPeers(view: FetchView, places: number): number[] {
   if (!view.slowPeers || places <= 0) return [];
   const most = view.knowsRegistry ? places : Math.min(places, view.open.size === 0 ? 1 : 0);
   const chosen: number[] = [];

@@ -4,7 +4,7 @@ import type { RelayedMessage } from './claim-messages.ts';
 const TOGETHER_MS = 40;
 
 /** What a node has heard of others' claims and is to pass on. What is let go before it was passed on, never is. */
-export class Hearsay {
+export class Gossip {
   #made = new Map<string, { readonly index: number; readonly tag: number }>();
   #ended = new Map<string, { readonly index: number; readonly tag: number }>();
   #passedAt = -Infinity;

@@ -2,7 +2,7 @@
 const STUCK_MS = 3000;
 
 /** Whether what somebody has comes to the others. */
-export class Spread {
+export class SoleHolder {
   /** Piece -> since when somebody has it. */
   readonly #since = new Map<number, number>();
 

@@ -4,7 +4,7 @@ const UNKNOWN_MS = 5000;
 const MOST = 12;
 
 /** How often the work of a swarm has stood still, as this node sees it: each time more nodes fetch. */
-export class Standstill {
+export class StallDetector {
   #count = 0;
   #newsAt: number;
 

@@ -1,22 +1,22 @@
 import { pieceSpan } from '../../metainfo/geometry.ts';
 import type { Metainfo } from '../../metainfo/metainfo.ts';
-import { Blame } from './piece-contributors.ts';
+import { PieceContributors } from './piece-contributors.ts';
 import type { Peer } from '../peers/peer.ts';
-import type { Keeper } from '../pieces/piece-writer.ts';
+import type { PieceWriter } from '../pieces/piece-writer.ts';
 import type { Filling } from '../wire/message-reader.ts';
 import { givePieceBuffer } from '../pieces/piece-buffers.ts';
 import type { BlockRange } from '../pieces/piece-progress.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
 import type { Pieces } from '../pieces/pieces.ts';
-import type { Tally } from './transfer-stats.ts';
+import type { TransferStats } from '../pieces/transfer-stats.ts';
 
 const NOWHERE: Filling = { target: undefined };
 
 export interface DownloadOptions {
   readonly metainfo: Metainfo;
   readonly pieces: Pieces;
-  readonly keeper: Keeper;
-  readonly tally: Tally;
+  readonly keeper: PieceWriter;
+  readonly tally: TransferStats;
   readonly peers: () => Iterable<Peer>;
   /** It is here, and can be given to others. */
   readonly onVerified: (index: number) => void;
@@ -28,7 +28,7 @@ export interface DownloadOptions {
 /** The way of a block into its piece, and of a whole piece through its hash. */
 export class Download {
   readonly #options: DownloadOptions;
-  readonly #blame = new Blame();
+  readonly #blame = new PieceContributors();
 
   constructor(options: DownloadOptions) {
     this.#options = options;

@@ -4,7 +4,7 @@ import type { PeerWire } from '../wire/peer-wire.ts';
  * Who gave blocks of which piece. A piece that does not verify names its liar when one peer gave all of it; else it
  * is next taken from one peer alone.
  */
-export class Blame {
+export class PieceContributors {
   readonly #givers = new Map<number, Set<PeerWire>>();
   /** Pieces that failed with several givers -> the one who may give them now. */
   readonly #exclusive = new Map<number, PeerWire | undefined>();

@@ -1,25 +1,25 @@
+import { shortName } from '../../metainfo/metainfo.ts';
 import type { Availability } from '../peers/availability.ts';
 import { Connections } from '../peers/connections.ts';
-import { Dialler } from '../peers/dialer.ts';
+import { Dialer } from '../peers/dialer.ts';
 import { Download } from './download.ts';
-import { introduce } from '../wire/opening-messages.ts';
-import type { Keeper } from '../pieces/piece-writer.ts';
-import { shortName } from '../registry/reachability.ts';
+import { sendOpening } from '../peers/opening-messages.ts';
+import type { PieceWriter } from '../pieces/piece-writer.ts';
 import type { Peer } from '../peers/peer.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
 import { PiecePicker } from './piece-picker.ts';
 import type { Pieces } from '../pieces/pieces.ts';
 import type { JoinOptions } from '../swarm-client.ts';
 import type { SwarmContext } from '../swarm-context.ts';
-import type { Tally } from './transfer-stats.ts';
+import type { TransferStats } from '../pieces/transfer-stats.ts';
 import { Uploads } from './uploads.ts';
 
 export interface ExchangeOptions extends Pick<JoinOptions, 'metainfo' | 'storage'> {
   readonly context: SwarmContext;
   readonly pieces: Pieces;
   readonly availability: Availability;
-  readonly keeper: Keeper;
-  readonly tally: Tally;
+  readonly keeper: PieceWriter;
+  readonly tally: TransferStats;
   /** Before our handshake goes out, where it has not: time for extensions. */
   readonly onJoined: (wire: PeerWire) => void;
   /** `gone`: the peer, when it was its only connection. */
@@ -33,12 +33,12 @@ export interface ExchangeOptions extends Pick<JoinOptions, 'metainfo' | 'storage
 }
 
 /** What this node and its peers give each other. */
-export class Exchange {
+export class TorrentPeers {
   readonly #options: ExchangeOptions;
   readonly #connections: Connections;
   readonly #download: Download;
   readonly #picker: PiecePicker;
-  readonly #dialler: Dialler;
+  readonly #dialler: Dialer;
   #complete = false;
 
   constructor(options: ExchangeOptions) {
@@ -121,7 +121,7 @@ export class Exchange {
               onGiven: (bytes) => (this.#options.tally.uploaded += bytes),
             }),
           );
-          introduce(
+          sendOpening(
             peer.wire,
             { infoHash: this.#options.metainfo.infoHash, peerId, port },
             metainfo.geometry,
@@ -162,7 +162,7 @@ export class Exchange {
       onBlock: (index, offset, length) => this.#download.place(peer, index, offset, length),
       onFilled: (index, offset, length, filling) => {
         if (!this.#download.filled(peer, index, { offset, length }, filling)) {
-          if (!peer.transfer.forgives(length)) peer.wire.offend('blocks that nobody asked for');
+          if (!peer.transfer.forgives(length)) peer.wire.reportViolation('blocks that nobody asked for');
           return;
         }
         peer.transfer.observe(length);
@@ -214,7 +214,7 @@ export class Exchange {
         this.#options.onVerified(index);
         this.#picker.update();
       },
-      onLiar: (wire) => wire.offend('a piece that does not verify'),
+      onLiar: (wire) => wire.reportViolation('a piece that does not verify'),
       onFailed: (index) => {
         this.#options.context.onDebug(
           `piece ${index} of ${shortName(this.#options.metainfo)} did not verify`,
@@ -236,8 +236,8 @@ export class Exchange {
     });
   }
 
-  #makeDialler(): Dialler {
-    return new Dialler({
+  #makeDialler(): Dialer {
+    return new Dialer({
       ...this.#options.context,
       infoHash: this.#options.metainfo.infoHash,
       limiter: this.#options.context.downloadLimiter,

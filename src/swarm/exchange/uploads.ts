@@ -45,11 +45,13 @@ export class Uploads {
 
   ask(index: number, offset: number, length: number): void {
     const { geometry, has } = this.#options;
-    if (!isBlock(geometry, index, offset, length)) return this.#wire.offend('a request for what is no block');
-    if (this.#queue.size >= MAX_REQUESTS) return this.#wire.offend('a flood of requests');
+    if (!isBlock(geometry, index, offset, length))
+      return this.#wire.reportViolation('a request for what is no block');
+    if (this.#queue.size >= MAX_REQUESTS) return this.#wire.reportViolation('a flood of requests');
     const request = { index, offset, length };
     if (!has(index)) {
-      if (++this.#refused > MAX_REFUSED) return this.#wire.offend('requests for what it was not offered');
+      if (++this.#refused > MAX_REFUSED)
+        return this.#wire.reportViolation('requests for what it was not offered');
       return this.#refuse(request);
     }
     this.#queue.set(keyOf(request), request);

@@ -3,7 +3,7 @@ const GROUPS = 8;
 const SITE_GROUPS = 4;
 
 /** Whose address it is, as far as limits go: IPv4 as such, of IPv6 the network, since everybody has 2^64 of these. */
-export function siteOf(address: string): string {
+export function addressGroup(address: string): string {
   const [plain = ''] = address.split('%', 1);
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1];
   if (mapped !== undefined || !plain.includes(':')) return mapped ?? plain;

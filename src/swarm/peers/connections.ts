@@ -1,8 +1,8 @@
-import { AddressBook } from './peer-bans.ts';
+import { PeerBans } from './peer-bans.ts';
 import type { Availability } from './availability.ts';
 import { countOf, hostOf, isBitfieldOf, makePeer, type Peer } from './peer.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
-import type { Asked } from '../exchange/transfer.ts';
+import type { Asked } from './transfer.ts';
 
 /** A peer that owes us something and brings nothing for so long is not counted on. Milliseconds. */
 const STALL_MS = 4000;
@@ -46,7 +46,7 @@ export interface ConnectionOptions {
 export class Connections {
   readonly #options: ConnectionOptions;
   readonly #peers = new Map<PeerWire, Peer>();
-  readonly #book = new AddressBook();
+  readonly #book = new PeerBans();
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -158,7 +158,8 @@ export class Connections {
     const { wire, transfer } = peer;
     let told = 0;
     const tells = (): void => {
-      if (++told > MAX_FIRST_BITFIELDS + pieceCount) return wire.offend('one bitfield after the other');
+      if (++told > MAX_FIRST_BITFIELDS + pieceCount)
+        return wire.reportViolation('one bitfield after the other');
       availability.changed();
       peer.count = countOf(wire, pieceCount);
       events.onChanged(peer);
@@ -167,7 +168,7 @@ export class Connections {
     wire.on('have-none', tells);
     wire.on('bitfield', () => {
       if (isBitfieldOf(wire, pieceCount)) tells();
-      else wire.offend('a bitfield of another length');
+      else wire.reportViolation('a bitfield of another length');
     });
     wire.on('extended', (name: string) => {
       if (name !== 'handshake') return;
@@ -177,7 +178,7 @@ export class Connections {
       events.onChanged(peer);
     });
     wire.on('have', (index: number) => {
-      if (index < 0 || index >= pieceCount) return wire.offend('a piece that does not exist');
+      if (index < 0 || index >= pieceCount) return wire.reportViolation('a piece that does not exist');
       peer.count++;
       availability.have(wire, index);
       events.onHave(peer, index);

@@ -12,7 +12,7 @@ const MAX_ADDRESSES = 1000;
 /** After the first, the second, the third failure; then it waits to be named by a tracker again. Milliseconds. */
 const RETRY_MS = [1000, 5000, 15_000];
 
-/** `encryption` of DiallerOptions. */
+/** `encryption` of DialerOptions. */
 const RC4_ONLY = 2;
 
 interface Place {
@@ -23,7 +23,7 @@ interface Place {
   plaintext: boolean;
 }
 
-export interface DiallerOptions {
+export interface DialerOptions {
   readonly infoHash: InfoHash;
   readonly peerId: string;
   /** 0: none, 1: encrypted first, 2: encrypted only. */
@@ -39,8 +39,8 @@ export interface DiallerOptions {
 }
 
 /** Connects to the peers that the trackers of one torrent name. */
-export class Dialler {
-  readonly #options: DiallerOptions;
+export class Dialer {
+  readonly #options: DialerOptions;
   readonly #places = new Map<string, Place>();
   #queue: string[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -50,7 +50,7 @@ export class Dialler {
   #waiting = false;
   #stopped = false;
 
-  constructor(options: DiallerOptions) {
+  constructor(options: DialerOptions) {
     this.#options = options;
   }
 

@@ -4,13 +4,13 @@ const MAX_REMEMBERED = 5000;
 const MAX_LIARS_PER_HOST = 3;
 
 /** Where a peer is reached (`host:port`), where that is known, and the host that it talks from. */
-export interface Whereabouts {
+export interface PeerAddress {
   readonly address: string | undefined;
   readonly host: string;
 }
 
 /** Who answered where, and who is not wanted any more. Ids are the peers' own word, so their addresses count too. */
-export class AddressBook {
+export class PeerBans {
   /** Only what was seen by dialling: what peers say of themselves could be about others. */
   readonly #answered = new Map<string, string>();
   readonly #bannedIds = new Set<string>();
@@ -26,7 +26,7 @@ export class AddressBook {
     return this.#answered.get(address);
   }
 
-  ban(peerId: string, { address, host }: Whereabouts): void {
+  ban(peerId: string, { address, host }: PeerAddress): void {
     if (this.#bannedIds.size >= MAX_REMEMBERED) return;
     this.#bannedIds.add(peerId);
     if (address !== undefined) this.#bannedAddresses.add(address);

@@ -3,7 +3,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import type { RateLimiter } from '../../base/rate-limiter.ts';
 import { QuayctlError } from '../../base/errors.ts';
 import { PeerWire } from '../wire/peer-wire.ts';
-import { siteOf } from './address-group.ts';
+import { addressGroup } from './address-group.ts';
 
 /** Incoming connections over all torrents, and of one site: behind one address are that many nodes. */
 const MAX_INCOMING = 1000;
@@ -12,7 +12,7 @@ const MAX_PER_SITE = 200;
 const MAX_STRANGERS_PER_SITE = 50;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
-export interface DoorOptions {
+export interface PeerListenerOptions {
   /** As in SwarmContext. */
   readonly encryption: number;
   readonly limiter: RateLimiter;
@@ -23,8 +23,8 @@ export interface DoorOptions {
 }
 
 /** Where other peers come in. Nobody is let to a torrent whose info hash he does not name. */
-export class Door {
-  readonly #options: DoorOptions;
+export class PeerListener {
+  readonly #options: PeerListenerOptions;
   readonly #server: Server;
   /** By site. */
   readonly #open = new Map<string, { all: number; strangers: number }>();
@@ -32,7 +32,7 @@ export class Door {
   readonly #hidden = new Map<string, string>();
   readonly #sockets = new Set<Socket>();
 
-  private constructor(server: Server, options: DoorOptions) {
+  private constructor(server: Server, options: PeerListenerOptions) {
     this.#options = options;
     this.#server = server;
     server.maxConnections = MAX_INCOMING;
@@ -42,7 +42,7 @@ export class Door {
   }
 
   /** @param port 0: the kernel's choice @returns undefined when the port is taken or forbidden */
-  static async tryOpen(port: number, options: DoorOptions): Promise<Door | undefined> {
+  static async tryOpen(port: number, options: PeerListenerOptions): Promise<PeerListener | undefined> {
     const server = createServer();
     try {
       await new Promise<void>((resolve, reject) => {
@@ -57,7 +57,7 @@ export class Door {
       if (code === 'EADDRINUSE' || code === 'EACCES') return undefined;
       throw new QuayctlError('port', 'no port can be opened for peers', { cause: error });
     }
-    return new Door(server, options);
+    return new PeerListener(server, options);
   }
 
   get port(): number {
@@ -70,7 +70,7 @@ export class Door {
   }
 
   #admit(socket: Socket): void {
-    const site = siteOf(socket.remoteAddress ?? '');
+    const site = addressGroup(socket.remoteAddress ?? '');
     const count = this.#open.get(site) ?? { all: 0, strangers: 0 };
     if (count.all >= MAX_PER_SITE || count.strangers >= MAX_STRANGERS_PER_SITE) {
       socket.on('error', () => {});

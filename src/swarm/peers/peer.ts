@@ -1,9 +1,9 @@
-import type { Whereabouts } from './peer-bans.ts';
+import type { PeerAddress } from './peer-bans.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
-import { Transfer } from '../exchange/transfer.ts';
+import { Transfer } from './transfer.ts';
 
 /** A connected peer. */
-export interface Peer extends Whereabouts {
+export interface Peer extends PeerAddress {
   readonly wire: PeerWire;
   readonly peerId: string;
   readonly transfer: Transfer;

@@ -1,8 +1,5 @@
-import type { Filling } from '../wire/message-reader.ts';
+import { BLOCK, type Filling } from '../wire/message-reader.ts';
 import { givePieceBuffer, takePieceBuffer } from './piece-buffers.ts';
-
-/** The grain in which a piece is asked for, bytes (BEP 3). */
-export const BLOCK = 2 ** 14;
 
 /** Part of a piece: bytes from its beginning. */
 export interface BlockRange {

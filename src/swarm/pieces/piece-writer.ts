@@ -7,7 +7,7 @@ import type { PieceStorage } from '../swarm-client.ts';
 /** Peers may be faster than the disk: so much waits for it in memory, and no more is asked for. Bytes. */
 const MAX_UNWRITTEN_BYTES = 8 * 1024 * 1024;
 
-export interface KeeperOptions {
+export interface PieceWriterOptions {
   readonly metainfo: Metainfo;
   readonly storage: PieceStorage;
   readonly cache: PieceCache;
@@ -17,14 +17,14 @@ export interface KeeperOptions {
 }
 
 /** The way of a whole piece: its hash is checked, it is held for those who ask for it at once, and written. */
-export class Keeper {
-  readonly #options: KeeperOptions;
+export class PieceWriter {
+  readonly #options: PieceWriterOptions;
   #unwritten = 0;
   /** What the storage does not have yet, whatever the cache thinks of it. */
   readonly #writing = new Map<number, HeldPiece>();
   #onWritten = Promise.withResolvers<void>();
 
-  constructor(options: KeeperOptions) {
+  constructor(options: PieceWriterOptions) {
     this.#options = options;
   }
 

@@ -1,5 +1,5 @@
 import { QuayctlError } from '../../base/errors.ts';
-import type { Metainfo } from '../../metainfo/metainfo.ts';
+import { shortName, type Metainfo } from '../../metainfo/metainfo.ts';
 import type { RegistrySeed } from './registry-seed.ts';
 import type { JoinOptions } from '../swarm-client.ts';
 
@@ -15,7 +15,7 @@ export interface PathView {
 }
 
 /** Whether there still is a way to each missing piece, and since when there has not been. */
-export class LastPath {
+export class Reachability {
   readonly #options: Pick<JoinOptions, 'metainfo' | 'registry' | 'waitForPeersMs'>;
   readonly #view: PathView;
   #movedAt = performance.now();
@@ -59,9 +59,4 @@ function nobodyHas(metainfo: Metainfo, missing: number): QuayctlError {
   return new QuayctlError('no-peers', what, {
     hint: 'without --skip-web-seed they would come from the registry',
   });
-}
-
-/** For people: the blob, else its torrent. */
-export function shortName({ digest, name }: Metainfo): string {
-  return digest === undefined ? name.slice(0, 12) : digest.slice(0, 'sha256:'.length + 12);
 }

@@ -11,7 +11,7 @@ const FRUITLESS_MS = 15_000;
 const REST_FIRST_MS = 500;
 
 /** How long the registry is waited for, and when it is given up. Times on the clock of performance.now, milliseconds. */
-export class RegistryPatience {
+export class RegistryBackoff {
   #failures = 0;
   /** When it last brought something, once it has failed. */
   #brokenSince: number | undefined;

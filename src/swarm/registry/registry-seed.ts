@@ -3,7 +3,7 @@ import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { RateLimiter } from '../../base/rate-limiter.ts';
 import { pieceSpan, type PieceGeometry } from '../../metainfo/geometry.ts';
 import { givePieceBuffer, takePieceBuffer } from '../pieces/piece-buffers.ts';
-import { RegistryPatience } from './registry-backoff.ts';
+import { RegistryBackoff } from './registry-backoff.ts';
 import type { OpenPiece } from '../claims/fetch-policy.ts';
 import type { RangeSource } from '../swarm-client.ts';
 
@@ -36,7 +36,7 @@ export interface RegistrySeedOptions {
 }
 
 /**
- * The registry as a peer: pieces are opened by the SharePolicy and come in runs of neighbours, one range request
+ * The registry as a peer: pieces are opened by the FetchPolicy and come in runs of neighbours, one range request
  * for each run.
  */
 export class RegistrySeed {
@@ -46,7 +46,7 @@ export class RegistrySeed {
   readonly #runs = new Set<Run>();
   readonly #restingUntil = new Map<number, number>();
   readonly #end = new AbortController();
-  readonly #patience = new RegistryPatience();
+  readonly #patience = new RegistryBackoff();
   #badPieces = 0;
   #lost: unknown;
   #received = 0;

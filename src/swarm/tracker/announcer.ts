@@ -2,7 +2,8 @@ import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { Http } from '../../http/http.ts';
 import type { AnnounceGate } from './announce-gate.ts';
 import type { TrackerTokens } from './tracker-tokens.ts';
-import { announceTo, trackerName, type Announce, type TrackerAnswer, type TrackerEvent } from './tracker.ts';
+import type { Announce, TrackerAnswer, TrackerEvent } from './announce.ts';
+import { announceTo, trackerName } from './tracker.ts';
 
 /** While few peers are known: soon, then less and less often. Milliseconds. */
 const EARLY_FIRST_MS = 1500;

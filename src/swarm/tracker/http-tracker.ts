@@ -1,7 +1,7 @@
 import { QuayctlError } from '../../base/errors.ts';
 import { dumpBody, headerOf, readBody, type Http, type HttpAnswer } from '../../http/http.ts';
 import { decodeBencode, isDictionary, type BDictionary, type BValue } from '../../metainfo/bencode.ts';
-import type { Announce, TrackerAnswer } from './tracker.ts';
+import type { Announce, TrackerAnswer } from './announce.ts';
 
 /** Fifty peers are 300 bytes; a whole megabyte is no answer of a tracker. */
 const MAX_ANSWER_BYTES = 1024 * 1024;

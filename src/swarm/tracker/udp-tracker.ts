@@ -1,5 +1,5 @@
 import { QuayctlError } from '../../base/errors.ts';
-import type { Announce, TrackerAnswer } from './tracker.ts';
+import type { Announce, TrackerAnswer } from './announce.ts';
 
 /** One announce over UDP (BEP 15). @throws QuayctlError `unreachable` */
 export async function announceUdp(

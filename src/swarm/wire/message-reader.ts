@@ -6,6 +6,8 @@ const HEAD_BYTES = LENGTH_BYTES + 1;
 const PIECE_HEAD_BYTES = HEAD_BYTES + 8;
 /** A bitfield of 400,000 pieces, an extended message: nothing honest besides blocks is longer. Bytes. */
 const MAX_MESSAGE = 64 * 1024;
+/** The grain in which a piece is asked for, bytes (BEP 3). */
+export const BLOCK = 2 ** 14;
 /** BEP 3: what no client asks for. Bytes. */
 export const MAX_BLOCK = 128 * 1024;
 

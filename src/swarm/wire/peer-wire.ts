@@ -5,9 +5,8 @@ import { ExtendedHandshakes } from './extended-handshakes.ts';
 import { KeyExchange } from './key-exchange.ts';
 import { Liveness } from './liveness.ts';
 import { MessageBudget } from './message-budget.ts';
-import { MAX_BLOCK, MessageReader, type Filling } from './message-reader.ts';
-import { Outbox } from './send-buffer.ts';
-import { BLOCK } from '../pieces/piece-progress.ts';
+import { BLOCK, MAX_BLOCK, MessageReader, type Filling } from './message-reader.ts';
+import { SendBuffer } from './send-buffer.ts';
 
 /** What stands behind the first byte of a handshake (BEP 3), bytes. */
 const HANDSHAKE_BYTES = 67;
@@ -48,7 +47,7 @@ export class PeerWire extends Wire {
   #reader: MessageReader | undefined;
   #handlers: PeerWireHandlers | undefined;
   #closed = false;
-  readonly #outbox: Outbox;
+  readonly #outbox: SendBuffer;
   #offence: string | undefined;
   readonly #budget = new MessageBudget();
   readonly #extendedHandshakes = new ExtendedHandshakes();
@@ -62,7 +61,7 @@ export class PeerWire extends Wire {
     super(`tcp${direction}`, encryption);
     this.incoming = direction === 'Incoming';
     this.#socket = socket;
-    this.#outbox = new Outbox(socket);
+    this.#outbox = new SendBuffer(socket);
     this.#liveness = new Liveness(socket);
     if (this._encryptor !== null) this._encryptor._dh = new KeyExchange();
     socket.setNoDelay(true);
@@ -157,7 +156,7 @@ export class PeerWire extends Wire {
   }
 
   /** It does what no client does. @param what for people */
-  offend(what: string): void {
+  reportViolation(what: string): void {
     this.#offence ??= what;
     this.destroy();
   }
@@ -198,7 +197,7 @@ export class PeerWire extends Wire {
   override _onHandshakeBuffer(handshake: Uint8Array): void {
     // The library goes on with bytes of a connection that ended; and a second handshake is none.
     if (this.#closed || this.#reader !== undefined) return;
-    if (handshake.length < HANDSHAKE_BYTES) return this.offend('a handshake that is too short');
+    if (handshake.length < HANDSHAKE_BYTES) return this.reportViolation('a handshake that is too short');
     // Where it came within the encrypted handshake, more may stand behind it.
     const rest = handshake.subarray(HANDSHAKE_BYTES);
     if (rest.length > 0) this._buffer = [Buffer.concat([rest, ...this._buffer])];
@@ -210,7 +209,7 @@ export class PeerWire extends Wire {
       onBlock: (index, offset, length) => this.#handlers?.onBlock(index, offset, length) ?? DISCARD,
       onFilled: (index, offset, length, filling) => this.#handlers?.onFilled(index, offset, length, filling),
       onMessage: (message) => this.#message(message),
-      onTooLong: () => this.offend('a message that is too long'),
+      onTooLong: () => this.reportViolation('a message that is too long'),
     });
   }
 
@@ -224,7 +223,8 @@ export class PeerWire extends Wire {
   }
 
   #message(message: Uint8Array): void {
-    if (!UNCOUNTED.includes(message[0]) && !this.#budget.spend()) return this.offend('a flood of messages');
+    if (!UNCOUNTED.includes(message[0]) && !this.#budget.spend())
+      return this.reportViolation('a flood of messages');
     this.#guarded(() => this._onMessage(message));
   }
 
@@ -232,7 +232,7 @@ export class PeerWire extends Wire {
     try {
       read();
     } catch {
-      this.offend('a message that cannot be read');
+      this.reportViolation('a message that cannot be read');
     }
   }
 

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 const MAX_UNSENT = 1024 * 1024;
 
 /** What goes out on a connection. All that is written in one turn of the event loop goes in one system call. */
-export class Outbox {
+export class SendBuffer {
   readonly #socket: Socket;
   #corked = false;
 

@@ -1,7 +1,7 @@
 import type { PieceGeometry } from '../../metainfo/geometry.ts';
 import type { InfoHash } from '../../metainfo/metainfo.ts';
-import { MAX_BLOCK } from './message-reader.ts';
-import { LONGEST_BLOCK, type PeerWire } from './peer-wire.ts';
+import { MAX_BLOCK } from '../wire/message-reader.ts';
+import { LONGEST_BLOCK, type PeerWire } from '../wire/peer-wire.ts';
 import type { Pieces } from '../pieces/pieces.ts';
 
 /** Requests of one peer that may wait here (libtorrent's `reqq`). */
@@ -11,7 +11,7 @@ const MAX_WAITING_REQUESTS = 2000;
  * What a node says first on a connection: its handshake, where it did not speak first, what it can do (BEP 10), what it
  * has, and that it may be asked. Nobody is choked: a peer that takes slowly waits for itself.
  */
-export function introduce(
+export function sendOpening(
   wire: PeerWire,
   self: { readonly infoHash: InfoHash; readonly peerId: string; readonly port: number },
   geometry: PieceGeometry,

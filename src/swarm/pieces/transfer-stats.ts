@@ -1,5 +1,5 @@
 /** Where verified bytes came from, and what was received in vain. Bytes. */
-export class Tally {
+export class TransferStats {
   fromPeers = 0;
   fromRegistry = 0;
   fromStorage = 0;
