@@ -205,7 +205,7 @@ export class FetchCoordinator<Peer> {
   #decision(registry: RegistryPieces): ShareDecision {
     const { geometry, availability, has } = this.#options;
     const peers = availability.wires.size;
-    const expecting = this.#now() < this.#expectingUntil ? (this.#seeds ? 'seeds' : 'nodes') : 'nobody';
+    const expecting = this.#now() < this.#expectingUntil ? (this.#seeds ? 'seeders' : 'leechers') : 'none';
     return decideShares({
       selfTag: this.#tag,
       pieceLength: geometry.pieceLength,
