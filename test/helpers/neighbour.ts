@@ -40,7 +40,7 @@ export function skipWithoutNeighbour(): string | false {
   return skipWithout('root', 'ip');
 }
 
-const FIXTURES = join(import.meta.dirname, '../fixtures');
+const ASK = join(import.meta.dirname, 'ask-process.ts');
 const ADDRESSES = 12;
 
 /** A network namespace and a pair of virtual cables to it, with names and addresses that no other run has. As root. */
@@ -81,7 +81,7 @@ export async function openNeighbour(scope: Scope): Promise<Neighbour> {
     addresses6,
     start,
     async ask(requests) {
-      const asking = start(process.execPath, [join(FIXTURES, 'ask.ts')], JSON.stringify(requests));
+      const asking = start(process.execPath, [ASK], JSON.stringify(requests));
       const { code } = await asking.exited;
       if (code !== 0) throw new Error(`the neighbour could not ask: ${asking.stderr()}`);
       return JSON.parse(asking.stdout()) as NeighbourAnswer[];
