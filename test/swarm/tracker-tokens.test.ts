@@ -96,7 +96,7 @@ test('nothing that is printed by chance shows a token, a passkey or a password',
     'https://u:passw0rd@tracker.example/announce?jwt=a.s3cret.b&passkey=s3cret',
   );
   const shown = [
-    `${tracker} ${tracker.token}`,
+    [tracker, tracker.token].join(),
     JSON.stringify(tracker),
     inspect(tracker, { depth: 9, getters: false }),
     tracker.withoutSecrets().announceUrl,
