@@ -43,6 +43,11 @@ export interface JoinOptions {
    * when a tracker refuses one; absent where nobody can be asked.
    */
   readonly renewTrackers?: (signal: AbortSignal) => Promise<readonly string[]>;
+  /**
+   * Called with bytes `start` to `end` (exclusive) of each piece that has verified and lies in the storage, those that
+   * were found there at the start included.
+   */
+  readonly onVerified?: (start: number, end: number) => void;
   /** Without a registry: how long a piece that nobody has is waited for, milliseconds. */
   readonly waitForPeersMs?: number;
   readonly signal: AbortSignal;
@@ -52,6 +57,11 @@ export interface JoinOptions {
 export interface Swarm {
   readonly infoHash: InfoHash;
   stats(): SwarmStats;
+  /**
+   * Somebody waits for bytes `start` to `end` (exclusive): their pieces are asked for before all others, of peers and
+   * of the registry. May be called at any time, also with bytes that are here.
+   */
+  want(start: number, end: number): void;
   /**
    * Resolves when every piece is in the storage and has verified against its SHA-1. The swarm keeps seeding.
    * @throws QuayctlError `no-peers`, `interrupted`, and what the registry source or the storage threw when no

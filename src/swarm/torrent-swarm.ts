@@ -56,12 +56,20 @@ export class TorrentSwarm implements Swarm {
     this.done = this.#done.promise;
     this.done.catch(() => {}); // a seeding node does not look
     this.#pieces = new Pieces(geometry, stored);
-    for (const index of stored) this.#tally.fromStorage += this.#lengthOf(index);
+    for (const index of stored) {
+      const { start, end } = pieceSpan(geometry, index);
+      this.#tally.fromStorage += end - start;
+      options.onVerified?.(start, end);
+    }
     this.#availability = new Availability(geometry.pieceCount);
     this.#keeper = new PieceWriter({
       metainfo,
       storage,
       cache: context.cache,
+      onWritten: (index) => {
+        const { start, end } = pieceSpan(geometry, index);
+        options.onVerified?.(start, end);
+      },
       onIdle: () => this.#finishIfComplete(),
       onError: (error) => this.#fail(error),
     });
@@ -114,6 +122,19 @@ export class TorrentSwarm implements Swarm {
       downloadRate: isOver ? 0 : this.#downloadRate.perSecond + this.#shares.registrySpeed,
       uploadRate: isOver ? 0 : this.#uploadRate.perSecond,
     };
+  }
+
+  want(start: number, end: number): void {
+    if (this.#complete || this.#leaving !== undefined) return;
+    const { pieceLength, pieceCount } = this.#options.metainfo.geometry;
+    const from = Math.max(0, Math.floor(start / pieceLength));
+    const to = Math.min(pieceCount, Math.ceil(end / pieceLength));
+    const missing = Array.from({ length: Math.max(0, to - from) }, (_, at) => from + at).filter(
+      (index) => !this.#pieces.has(index),
+    );
+    if (missing.length === 0) return;
+    this.#exchange.want(missing);
+    this.#shares.want(missing);
   }
 
   leave(): Promise<void> {
@@ -255,10 +276,5 @@ export class TorrentSwarm implements Swarm {
     const { missing, error } = this.#lastPath.look(now);
     if (missing > 0) this.#announcer.hurry();
     if (error !== undefined) this.#fail(error);
-  }
-
-  #lengthOf(index: number): number {
-    const { start, end } = pieceSpan(this.#options.metainfo.geometry, index);
-    return end - start;
   }
 }

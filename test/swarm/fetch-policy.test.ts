@@ -192,3 +192,18 @@ test('a decision stands when it is carried out: what was opened because peers ar
     assert.deepEqual(second, { open: [], release: [] });
   }
 });
+
+test('what somebody waits for is opened first, alone and among peers, and beside a long run', () => {
+  const wanted = [40, 41];
+  assert.equal(decideShares(view({ peers: 0, wanted })).open[0], 40);
+  assert.deepEqual(decideShares(view({ peers: 0, wanted, open: open([1, 2, 3], true) })).open, wanted);
+  assert.deepEqual(decideShares(view({ wanted })).open, wanted);
+  const held = (index: number): boolean => index === 40;
+  assert.equal(decideShares(view({ wanted, held })).open[0], 41, 'what a peer has is asked of the peer');
+});
+
+test('a node that is none of those that fetch opens what somebody waits for, and keeps it', () => {
+  const wanted = [40];
+  assert.deepEqual(decideShares(view({ wanted, fetcher: false })).open, wanted);
+  assert.deepEqual(decideShares(view({ wanted, fetcher: false, open: open(wanted, false) })).release, []);
+});

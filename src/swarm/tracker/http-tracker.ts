@@ -1,7 +1,7 @@
 import { QuayctlError } from '../../base/errors.ts';
 import { dumpBody, headerOf, readBody, type Http } from '../../http/http.ts';
 import { isRedirect } from '../../http/redirect.ts';
-import { decodeBencode, isDictionary, type BDictionary, type BValue } from '../../metainfo/bencode.ts';
+import { decodeLooseBencode, isDictionary, type BDictionary, type BValue } from '../../metainfo/bencode.ts';
 import type { Announce, TrackerAnswer } from './announce.ts';
 
 /** Fifty peers are 300 bytes; a whole megabyte is no answer of a tracker. */
@@ -86,7 +86,7 @@ function readAnswer(bytes: Uint8Array, status: number): TrackerAnswer {
 
 function parse(bytes: Uint8Array): BDictionary | undefined {
   try {
-    const value = decodeBencode(bytes);
+    const value = decodeLooseBencode(bytes);
     return isDictionary(value) ? value : undefined;
   } catch {
     return undefined;
