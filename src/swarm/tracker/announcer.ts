@@ -1,6 +1,6 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import type { Http } from '../../http/http.ts';
-import type { AnnounceGate } from './announce-gate.ts';
+import type { Semaphore } from '../../base/semaphore.ts';
 import type { TrackerTokens } from './tracker-tokens.ts';
 import type { TrackerAddress } from '../../metainfo/tracker-address.ts';
 import { TrackerFailure, type Announce, type TrackerAnswer, type TrackerEvent } from './announce.ts';
@@ -34,7 +34,7 @@ export interface AnnouncerOptions {
   readonly connected: () => number;
   readonly onPeer: (address: string) => void;
   readonly onWarning: (message: string) => void;
-  readonly gate: AnnounceGate;
+  readonly gate: Semaphore;
   readonly http: Http;
 }
 
