@@ -30,15 +30,17 @@ export async function* unpackedBy(
   const ended = once(child, 'close') as Promise<[code: number | null]>;
   // Told below, where it is waited for; what the program did not want to read is no failure of the bytes.
   ended.catch(() => undefined);
-  let failure: unknown;
-  const fed = pipeline(packed, child.stdin).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') failure = error;
-    child.kill();
-  });
+  const fed = pipeline(packed, child.stdin).then(
+    () => undefined,
+    (error: NodeJS.ErrnoException) => {
+      child.kill();
+      return error.code === 'EPIPE' ? undefined : error;
+    },
+  );
   try {
     yield* child.stdout as AsyncIterable<Uint8Array>;
     const [code] = await ended;
-    await fed;
+    const failure = await fed;
     if (failure !== undefined) throw failure;
     if (code !== 0) {
       throw new QuayctlError('verification', `its compression is damaged, says ${program}`, {

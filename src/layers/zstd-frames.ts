@@ -65,12 +65,13 @@ async function* dataFrame(magic: Uint8Array, source: ByteSource): AsyncGenerator
     const bytes = await exactly(source, block.size + behind);
     piece.push(bytes);
     pieceBytes += bytes.length;
-    if (block.isLast) return yield Buffer.concat(piece);
+    if (block.isLast || pieceBytes >= PIECE_BYTES) {
+      yield Buffer.concat(piece);
+      piece = [];
+      pieceBytes = 0;
+    }
+    if (block.isLast) return;
     block = parseBlockHeader(bytes.subarray(block.size));
-    if (pieceBytes < PIECE_BYTES) continue;
-    yield Buffer.concat(piece);
-    piece = [];
-    pieceBytes = 0;
   }
 }
 

@@ -123,8 +123,8 @@ test(
 );
 
 const frames = (tar: Buffer): Buffer => {
-  const ends = [700, 5000, tar.length];
-  return Buffer.concat(ends.map((end, at) => zstdCompressSync(tar.subarray(ends[at - 1] ?? 0, end))));
+  const cuts = [700, 5000, tar.length];
+  return Buffer.concat(cuts.map((end, at) => zstdCompressSync(tar.subarray(cuts[at - 1] ?? 0, end))));
 };
 const MISTYPED: readonly { what: string; compression: LayerSpec['compression']; pack: LayerSpec['pack'] }[] =
   [

@@ -53,9 +53,9 @@ export async function buildLayer(folder: string, spec: LayerSpec): Promise<Built
   const source = 'tarFile' in spec ? createReadStream(spec.tarFile) : tarOf(spec.entries);
   const sink = createWriteStream(partial);
   if (spec.pack !== undefined) {
-    const { pack } = spec;
+    const { pack: packWhole } = spec;
     const packed = async function* (chunks: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array> {
-      yield await pack(await buffer(chunks));
+      yield await packWhole(await buffer(chunks));
     };
     await pipeline(source, tar.stream, packed, blob.stream, sink);
   } else if (compression === 'none') await pipeline(source, tar.stream, blob.stream, sink);
