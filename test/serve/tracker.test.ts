@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { decodeBencode, isDictionary, type BDictionary } from '../../src/metainfo/bencode.ts';
 import { decodeTorrent, type InfoHash } from '../../src/metainfo/metainfo.ts';
-import { plainAddress } from '../../src/http-server/client-address.ts';
+import { plainAddress } from '../../src/base/ip-address.ts';
 import { peerAddress } from '../../src/serve/tracker/address.ts';
 import { PeerList, type Announcement } from '../../src/serve/tracker/peer-list.ts';
 import { randomLayer, TestLayout } from '../helpers/images.ts';

@@ -1,6 +1,6 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { Http } from '../../http/http.ts';
-import type { AnnounceGate } from './announce-gate.ts';
+import type { Semaphore } from '../../base/semaphore.ts';
 import type { TrackerTokens } from './tracker-tokens.ts';
 import type { Announce, TrackerAnswer, TrackerEvent } from './announce.ts';
 import { announceTo, trackerName } from './tracker.ts';
@@ -33,7 +33,7 @@ export interface AnnouncerOptions {
   readonly connected: () => number;
   readonly onPeer: (address: string) => void;
   readonly onWarning: (message: string) => void;
-  readonly gate: AnnounceGate;
+  readonly gate: Semaphore;
   readonly http: Http;
 }
 

@@ -1,5 +1,6 @@
 import { QuayctlError } from '../../base/errors.ts';
-import { dumpBody, headerOf, readBody, type Http, type HttpAnswer } from '../../http/http.ts';
+import { dumpBody, headerOf, readBody, type Http } from '../../http/http.ts';
+import { isRedirect } from '../../http/redirect.ts';
 import { decodeLooseBencode, isDictionary, type BDictionary, type BValue } from '../../metainfo/bencode.ts';
 import type { Announce, TrackerAnswer } from './announce.ts';
 
@@ -27,17 +28,13 @@ export async function announceHttp(
   let url = URL.parse(withQuery(tracker, announce));
   if (url === null) throw new QuayctlError('protocol', 'its URL is none');
   let answer = await http.request(url, { signal });
-  for (let redirects = 0; isRedirect(answer) && redirects < MAX_REDIRECTS; redirects++) {
+  for (let redirects = 0; isRedirect(answer.statusCode) && redirects < MAX_REDIRECTS; redirects++) {
     await dumpBody(answer);
     url = redirectTarget(url, headerOf(answer, 'location'));
     answer = await http.request(url, { signal });
   }
   const bytes = await readBody(answer, { maxBytes: MAX_ANSWER_BYTES, url, what: 'its answer', signal });
   return readAnswer(bytes, answer.statusCode);
-}
-
-function isRedirect({ statusCode }: HttpAnswer): boolean {
-  return [301, 302, 303, 307, 308].includes(statusCode);
 }
 
 /** The announce token is part of the URL: what was asked over TLS does not go on without. */
