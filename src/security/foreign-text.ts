@@ -17,7 +17,9 @@ export function foreignText(value: unknown, max: number): string {
 export function foreignLinks(value: unknown): readonly string[] {
   if (typeof value !== 'string') return [];
   const words = value.slice(0, MAX_LINKS * MAX_LINK).split(/\s+/);
-  const links = words
+  // Half a link leads elsewhere.
+  const whole = value.length > MAX_LINKS * MAX_LINK ? words.slice(0, -1) : words;
+  const links = whole
     .filter((word) => word.length <= MAX_LINK && /^https?:\/\//i.test(word))
     .map((word) => URL.parse(word))
     .filter((url) => url !== null && url.username === '' && url.password === '')

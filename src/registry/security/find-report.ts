@@ -23,8 +23,10 @@ export interface ReportOptions {
   readonly clair?: Clair | undefined;
   /** How long a report is waited for, milliseconds. */
   readonly waitMs: number;
-  /** For `--debug`: who is asked, and how far they are. */
-  readonly onProgress: (message: string) => void;
+  /** Somebody is making the report: who, and how far they are. */
+  readonly onStep: (message: string) => void;
+  /** For `--debug`: who is asked, and what they answer. */
+  readonly onDebug: (message: string) => void;
 }
 
 export interface ReportedImage {
@@ -56,7 +58,7 @@ export async function findReport(
   if (reason !== undefined) {
     throw new QuayctlError('unsupported', `${image} has no security report: ${reason}`);
   }
-  const { waitMs, onProgress } = options;
+  const { waitMs, onStep, onDebug } = options;
   const deadline = AbortSignal.timeout(waitMs);
   const either = AbortSignal.any([signal, deadline]);
   const failures: QuayctlError[] = [];
@@ -64,16 +66,16 @@ export async function findReport(
   for (const source of sourcesOf(options, wanted)) {
     at = source.name;
     try {
-      onProgress(`asking ${source.name} for the security report of ${digest}`);
+      onDebug(`asking ${source.name} for the security report of ${digest}`);
       return await source.ask(either, (step) => {
         at = `${source.name} (${step})`;
-        onProgress(`${source.name}: ${step}`);
+        onStep(`${source.name}: ${step}`);
       });
     } catch (error) {
       signal.throwIfAborted();
       if (deadline.aborted) throw tooLate(image, at, waitMs, failures);
       if (!isQuayctlError(error)) throw error;
-      onProgress(error.message);
+      onDebug(error.message);
       failures.push(error);
     }
   }
