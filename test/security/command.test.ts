@@ -34,7 +34,7 @@ interface Stage {
   readonly name: string;
   readonly clair: ClairStandIn;
   readonly node: QuayctlNode;
-  security(...args: readonly string[]): Promise<Output>;
+  readonly security: (...args: readonly string[]) => Promise<Output>;
 }
 
 async function stage(
