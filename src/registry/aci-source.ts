@@ -10,7 +10,8 @@ import { discover, type DiscoveryOptions } from './discovery/discover.ts';
 import type { AciPlace } from './discovery/template.ts';
 import { readRefusal } from './failures.ts';
 import type { TorrentAnswer } from './repository.ts';
-import { Requester, type LocatedResponse, type RegistryRequest } from './requester.ts';
+import type { LocatedResponse } from '../http/redirect.ts';
+import { Requester, type RegistryRequest } from './requester.ts';
 import { readResuming } from './resuming.ts';
 import { ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
@@ -60,7 +61,8 @@ export async function discoverAci(
     requesters.set(url.origin, requester);
     return requester;
   };
-  const get: Get = async (url, request) => (await requesterFor(url)).follow(url, request);
+  const { denyLocal } = place;
+  const get: Get = async (url, request) => (await requesterFor(url)).follow(url, { ...request, denyLocal });
   return new PlacedAci(formatAppcName(name), place, get);
 }
 

@@ -2,7 +2,8 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { dropBody, dumpBody } from '../http/http.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
-import type { LocatedResponse, RegistryRequest, Requester } from './requester.ts';
+import type { LocatedResponse } from '../http/redirect.ts';
+import type { RegistryRequest, Requester } from './requester.ts';
 import { readResuming } from './resuming.ts';
 
 /** A signed storage URL is used again for so long; registries sign for 10 minutes and more. */

@@ -25,28 +25,16 @@ export async function announceHttp(
   http: Http,
   signal: AbortSignal,
 ): Promise<TrackerAnswer> {
-  let url = URL.parse(withQuery(tracker, announce));
-  if (url === null) throw new QuayctlError('protocol', 'its URL is none');
-  let answer = await http.request(url, { signal });
-  for (let redirects = 0; isRedirect(answer.statusCode) && redirects < MAX_REDIRECTS; redirects++) {
-    await dumpBody(answer);
-    url = redirectTarget(url, headerOf(answer, 'location'));
-    answer = await http.request(url, { signal });
-  }
+  const start = URL.parse(withQuery(tracker, announce));
+  if (start === null) throw new QuayctlError('protocol', 'invalid tracker URL');
+  // The announce token is part of the URL: what was asked over TLS does not go on without it.
+  const rules = { limit: MAX_REDIRECTS, insecure: false, denyLocal: named === 'by-torrent' };
+  const { answer, url } = await followRedirects(http, start, rules, (hop) =>
+    http.request(hop.url, { denyLocal: hop.denyLocal, signal }),
+  );
   const bytes = await readBody(answer, { maxBytes: MAX_ANSWER_BYTES, url, what: 'its answer', signal });
-  return readAnswer(bytes, answer.statusCode);
-}
-
-/** The announce token is part of the URL: what was asked over TLS does not go on without. */
-function redirectTarget(from: URL, location: string | undefined): URL {
-  const to = location === undefined ? null : URL.parse(location, from.href);
-  if (to === null || !/^https?:$/.test(to.protocol)) {
-    throw new QuayctlError('protocol', 'redirects to nowhere that can be followed');
-  }
-  if (from.protocol === 'https:' && to.protocol === 'http:') {
-    throw new QuayctlError('protocol', `redirects from HTTPS to plain HTTP at ${to.host}`);
-  }
-  return to;
+  const read = readAnswer(bytes, answer.statusCode);
+  return http.isLocal(url) ? read : { ...read, peers: read.peers.filter(isElsewhere) };
 }
 
 function withQuery(tracker: string, announce: Announce): string {
