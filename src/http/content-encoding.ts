@@ -42,7 +42,11 @@ export function decoderOf(coding: string): Transform | undefined {
  * A whole body without its coding. A label that is not true changes nothing: then the bytes are what they are.
  * @returns undefined where more than `maxBytes` come out
  */
-export async function decodeBody(bytes: Buffer, coding: string, maxBytes: number): Promise<Buffer | undefined> {
+export async function decodeBody(
+  bytes: Buffer,
+  coding: string,
+  maxBytes: number,
+): Promise<Buffer | undefined> {
   try {
     return (await CODINGS[coding]?.decode(bytes, { maxOutputLength: maxBytes })) ?? bytes;
   } catch (error) {

@@ -1,9 +1,9 @@
-import type { LookupFunction } from 'node:net';
+import { isIP, Socket, type LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';
 import { Agent, buildConnector, ProxyAgent, type Dispatcher } from 'undici';
 import { hostCertificates } from './certificates.ts';
 import { QuayctlError } from '../base/errors.ts';
-import { isLoopback, plainAddress } from '../base/ip-address.ts';
+import { isLoopback } from '../base/ip-address.ts';
 import { codingOf, decodeBody } from './content-encoding.ts';
 import { denyLocal, isLocalAddress, lookupBySystem, refuseLocal, type Lookup } from './local-address.ts';
 import { orAborted } from '../base/abort.ts';
@@ -56,7 +56,7 @@ export interface HttpRequest {
 /** One answer, redirects not followed. The body must be read, dumped or dropped. */
 export interface HttpAnswer {
   readonly statusCode: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly body: Readable & { dump?(options: { limit: number; signal: AbortSignal }): Promise<void> };
 }
 
@@ -77,6 +77,24 @@ export class Http {
    */
   isLocal(url: URL): boolean {
     return this.#endsHere.get(url.origin) ?? isLoopback(url.hostname);
+  }
+
+  /**
+   * An address of a host, for what does not go over HTTP.
+   * @throws QuayctlError `unreachable`; `protocol` where it is on this machine and must not be
+   */
+  async resolve(hostname: string, { denyLocal: isRemote }: { readonly denyLocal: boolean }): Promise<string> {
+    const lookup = this.#options.lookup ?? lookupBySystem;
+    const url = new URL(`http://${hostname.includes(':') ? `[${hostname}]` : hostname}`);
+    if (isRemote) refuseLocal(url);
+    if (isIP(hostname) !== 0) return hostname;
+    try {
+      const [first] = await (isRemote ? denyLocal(lookup) : lookup)(hostname);
+      if (first !== undefined) return first.address;
+    } catch (error) {
+      throw networkError(url, error);
+    }
+    throw new QuayctlError('unreachable', `${hostname} has no address`);
   }
 
   /**
@@ -179,9 +197,9 @@ function watching(
   return (place, done) =>
     connect(place, (...result: buildConnector.CallbackArgs) => {
       const [, socket] = result;
-      if (socket !== null) {
-        const remote = plainAddress(socket.remoteAddress ?? '');
-        onConnection(isLocalAddress(remote) || remote === plainAddress(socket.localAddress ?? 'unknown'));
+      // undici leaves the socket out where there is an error, whatever its types say.
+      if (socket instanceof Socket) {
+        onConnection(isLocalAddress(socket.remoteAddress ?? ''));
       }
       done(...result);
     });

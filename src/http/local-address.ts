@@ -60,5 +60,8 @@ export function refuseLocal(url: URL): void {
 }
 
 function refusal(hostname: string): QuayctlError {
-  return new QuayctlError('protocol', `another host leads to this machine or its link, at ${hostname}: refused`);
+  return new QuayctlError(
+    'protocol',
+    `another host leads to this machine or its link, at ${hostname}: refused`,
+  );
 }

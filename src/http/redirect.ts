@@ -53,7 +53,10 @@ export async function followRedirects(
     if (!isRedirect(answer.statusCode)) return { answer, url, denyLocal };
     await dumpBody(answer);
     if (count === rules.limit) {
-      throw new QuayctlError('protocol', `${start.host} redirects without end (more than ${rules.limit} times)`);
+      throw new QuayctlError(
+        'protocol',
+        `${start.host} redirects without end (more than ${rules.limit} times)`,
+      );
     }
     denyLocal ||= !http.isLocal(url);
     url = redirectTarget(url, headerOf(answer, 'location'), rules.insecure);
@@ -64,7 +67,7 @@ export async function followRedirects(
  * Where a redirect leads. Messages name hosts only, the rest may be signed.
  * @throws QuayctlError `protocol`
  */
-function redirectTarget(from: URL, location: string | undefined, insecure: boolean): URL {
+export function redirectTarget(from: URL, location: string | undefined, insecure: boolean): URL {
   const url = location === undefined ? null : URL.parse(location, from.href);
   if (url === null || !/^https?:$/.test(url.protocol)) {
     throw new QuayctlError('protocol', `${from.host} redirects to nowhere that can be followed`);

@@ -10,6 +10,7 @@ import {
 } from './bencode.ts';
 import { PIECE_HASH_LENGTH, pieceGeometry, type PieceGeometry } from './geometry.ts';
 import { infoHashOf, type InfoHash } from './info-hash.ts';
+import { TrackerAddress } from './tracker-address.ts';
 
 export type { PieceGeometry } from './geometry.ts';
 export type { InfoHash } from './info-hash.ts';
@@ -23,8 +24,8 @@ export interface Metainfo {
   /** SHA-1 of each piece, 20 bytes each, concatenated: `info.pieces`. */
   readonly pieces: Uint8Array;
   readonly private: boolean;
-  /** Tracker URLs in order, without duplicates; may carry an announce token: secret. */
-  readonly announce: readonly string[];
+  /** In order, without duplicates. Others than http, https and udp may be among them. */
+  readonly trackers: readonly TrackerAddress[];
   /** Web seed URLs; signed: secret. */
   readonly urlList: readonly string[];
   /** `quayctl.digest`, outside `info`: what the content must hash to. */
@@ -46,6 +47,8 @@ export interface TorrentFields {
   readonly digest?: Digest;
   /** Of an ACI; only beside `digest`. */
   readonly imageId?: string;
+  /** The torrent came from another machine, so that its trackers must not be on this one. */
+  readonly fromElsewhere?: boolean;
 }
 
 /** 512 GiB in pieces of 1 MiB need 10 MiB of hashes; our own torrents stay under 1 MiB up to 800 GiB. */
@@ -77,7 +80,7 @@ export function buildInfo(content: { name: string; length: number; pieces: Uint8
 
 /** A .torrent around the bytes of an info dictionary, which go in as they are. */
 export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uint8Array {
-  const { announce, urlList = [], createdBy, creationDate, digest, imageId } = fields;
+  const { announce, urlList = [], createdBy, creationDate, digest, imageId, fromElsewhere } = fields;
   const [first] = announce;
   const torrent: Record<string, BInput> = { info: { raw: infoBytes } };
   if (first !== undefined) torrent['announce'] = first;
@@ -86,8 +89,12 @@ export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uin
   if (urlList.length > 0) torrent['url-list'] = urlList;
   if (createdBy !== undefined) torrent['created by'] = createdBy;
   if (creationDate !== undefined) torrent['creation date'] = creationDate;
-  if (digest !== undefined) {
-    torrent['quayctl'] = { digest, ...(imageId === undefined ? {} : { imageID: imageId }) };
+  if (digest !== undefined || fromElsewhere === true) {
+    torrent['quayctl'] = {
+      ...(digest === undefined ? {} : { digest }),
+      ...(fromElsewhere === true ? { 'from elsewhere': 1 } : {}),
+      ...(imageId === undefined ? {} : { imageID: imageId }),
+    };
   }
   return encodeBencode(torrent);
 }
@@ -110,7 +117,7 @@ export function decodeTorrent(bytes: Uint8Array): Metainfo {
     geometry,
     pieces,
     private: info.entries.get('private') === 1,
-    announce: readTrackers(torrent),
+    trackers: readTrackers(torrent),
     urlList: readWebSeeds(torrent),
     ...readContent(torrent),
     infoBytes,
@@ -123,22 +130,31 @@ export function decodeTorrent(bytes: Uint8Array): Metainfo {
  * @throws QuayctlError as decodeTorrent
  */
 export function withoutSecrets(bytes: Uint8Array): Uint8Array {
-  const { infoBytes, announce, digest, imageId } = decodeTorrent(bytes);
-  const bare = [...new Set(announce.map(withoutToken))];
+  const { infoBytes, trackers, digest, imageId } = decodeTorrent(bytes);
+  const bare = [...new Set(trackers.map((tracker) => tracker.withoutSecrets().announceUrl))];
   return encodeTorrent(infoBytes, {
     announce: bare,
+    fromElsewhere: trackers.some(({ denyLocal }) => denyLocal),
     ...(digest === undefined ? {} : { digest }),
     ...(imageId === undefined ? {} : { imageId }),
   });
 }
 
-function withoutToken(tracker: string): string {
-  const url = new URL(tracker);
-  url.username = '';
-  url.password = '';
-  url.search = '';
-  url.hash = '';
-  return url.href;
+/**
+ * The same torrent with a note for its readers (`quayctl.from elsewhere`) that another machine gave it, so that trackers on
+ * this machine are not believed, neither in this run nor when the store gives it back. Fields that quayctl does not read
+ * are left out.
+ * @throws QuayctlError as decodeTorrent
+ */
+export function notedAsFromElsewhere(bytes: Uint8Array): Uint8Array {
+  const { infoBytes, trackers, urlList, digest, imageId } = decodeTorrent(bytes);
+  return encodeTorrent(infoBytes, {
+    announce: trackers.map(({ announceUrl }) => announceUrl),
+    urlList,
+    fromElsewhere: true,
+    ...(digest === undefined ? {} : { digest }),
+    ...(imageId === undefined ? {} : { imageId }),
+  });
 }
 
 function split(bytes: Uint8Array): { torrent: BDictionary; info: BDictionary; infoBytes: Uint8Array } {
@@ -188,7 +204,7 @@ function readImageId(value: BValue): string {
 }
 
 /** `announce`, then the tiers of `announce-list` (BEP 12). */
-function readTrackers({ entries }: BDictionary): string[] {
+function readTrackers({ entries }: BDictionary): TrackerAddress[] {
   const announce = entries.get('announce');
   const tiers = entries.get('announce-list') ?? [];
   if (!isList(tiers)) throw malformed('announce-list is not a list');
@@ -202,7 +218,9 @@ function readTrackers({ entries }: BDictionary): string[] {
   const urls = all.map((value) => text(value, 'announce', MAX_URL));
   const wrong = urls.find((url) => !isUrl(url, TRACKER_PROTOCOLS));
   if (wrong !== undefined) throw malformed('a tracker that is no http, https, udp or ws URL');
-  return [...new Set(urls)];
+  const quayctl = entries.get('quayctl');
+  const denyLocal = isDictionary(quayctl) && quayctl.entries.get('from elsewhere') === 1;
+  return [...new Set(urls)].map((url) => new TrackerAddress(url, denyLocal));
 }
 
 /** BEP 19: one URL or a list, often an empty one. Other schemes are left out: nothing here could ask them. */

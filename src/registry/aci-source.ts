@@ -62,7 +62,10 @@ export async function discoverAci(
     return requester;
   };
   const { denyLocal } = place;
-  const get: Get = async (url, request) => (await requesterFor(url)).follow(url, { ...request, denyLocal });
+  const get: Get = async (url, request) => {
+    const located = await (await requesterFor(url)).follow(url, { ...request, denyLocal });
+    return { ...located, isLocal: options.http.isLocal(located.url) };
+  };
   return new PlacedAci(formatAppcName(name), place, get);
 }
 
@@ -98,7 +101,9 @@ export function aciAtService(name: AppcName, options: ServiceAskerOptions & { se
   const asker = new ServiceAsker(options);
   const get: Get = async (url, request) => {
     const { answer, authorization } = await asker.ask(url, { headers: {}, ...request });
-    if (answer.statusCode !== 401 && answer.statusCode !== 403) return { answer, url, denyLocal: false };
+    if (answer.statusCode !== 401 && answer.statusCode !== 403) {
+      return { answer, url, denyLocal: false, isLocal: options.http.isLocal(url) };
+    }
     await dumpBody(answer);
     throw asker.refusal(url, request.what, authorization);
   };
@@ -110,7 +115,7 @@ export function aciAtService(name: AppcName, options: ServiceAskerOptions & { se
 type Get = (
   url: URL,
   request: RegistryRequest & { readonly waitSeconds?: number },
-) => Promise<LocatedResponse>;
+) => Promise<LocatedResponse & { readonly isLocal: boolean }>;
 
 class PlacedAci implements AciSource {
   readonly #name: string;
@@ -134,9 +139,9 @@ class PlacedAci implements AciSource {
     if (wait > 0) url.searchParams.set('wait', String(wait));
     const headers = { accept: TORRENT_TYPE };
     const request = { headers, what: this.#name, waitSeconds: wait, signal };
-    const { answer, url: answered } = await this.#get(url, request);
+    const { answer, url: answered, isLocal } = await this.#get(url, request);
     if (answer.statusCode === 404) throw await this.#absent(answer, answered, signal);
-    const read = await readTorrentAnswer(answer, answered, signal);
+    const read = await readTorrentAnswer(answer, answered, isLocal, signal);
     if (read.kind === 'refused') throw new QuayctlError('unauthorized', `${url.host} refuses ${this.#name}`);
     return read.kind === 'no-service' ? { kind: 'none', reason: `${url.host} serves no torrents` } : read;
   }

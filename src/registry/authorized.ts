@@ -9,12 +9,12 @@ export interface AuthorizedRequest<Answer> {
   /** Of the request, which names the host whose challenges are believed. */
   readonly url: URL;
   /** Sends it with a value of Authorization, or without. */
-  send(authorization: string | undefined): Promise<Answer>;
-  head(answer: Answer): AnswerHead;
+  readonly send: (authorization: string | undefined) => Promise<Answer>;
+  readonly head: (answer: Answer) => AnswerHead;
   /** An answer that is not wanted any more. */
-  drop(answer: Answer): Promise<void>;
+  readonly drop: (answer: Answer) => Promise<void>;
   /** Asks `/v2/`, where every registry says how it wants to be asked; undefined where nothing comes of it. */
-  ping?(): Promise<AnswerHead | undefined>;
+  readonly ping?: () => Promise<AnswerHead | undefined>;
   readonly signal: AbortSignal;
 }
 
@@ -42,7 +42,7 @@ export async function sendAuthorized<Answer>(
   { url, send, head, drop, ping, signal }: AuthorizedRequest<Answer>,
 ): Promise<AuthorizedAnswer<Answer>> {
   let pinged = ping === undefined;
-  for (let challenges = 0; ; ) {
+  for (let challenges = 0; ;) {
     const authorization = await authorizer.header(url, signal);
     const answer = await send(authorization);
     const { statusCode } = head(answer);

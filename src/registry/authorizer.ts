@@ -69,8 +69,7 @@ export class Authorizer {
   /** The value of Authorization for a request to `url`, if any. @throws what fetching a token throws */
   async header(url: URL, signal: AbortSignal): Promise<string | undefined> {
     if (this.#scheme?.kind === 'basic') return this.#basic(url);
-    if (this.#scheme?.kind === 'bearer')
-      return `Bearer ${await this.#bearer(this.#scheme, signal)}`;
+    if (this.#scheme?.kind === 'bearer') return `Bearer ${await this.#bearer(this.#scheme, signal)}`;
     return this.#options.unasked === true ? this.#unasked(url) : undefined;
   }
 

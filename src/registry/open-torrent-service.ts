@@ -70,7 +70,7 @@ class HttpTorrentService implements TorrentService {
     const url = this.#torrentUrl(base, wanted, wait);
     const question = { headers: { accept: TORRENT_TYPE }, waitSeconds: wait, signal };
     const { answer, authorization } = await this.#asker.ask(url, question);
-    const read = await readTorrentAnswer(answer, url, signal);
+    const read = await readTorrentAnswer(answer, url, this.#options.http.isLocal(url), signal);
     switch (read.kind) {
       case 'refused':
         throw this.#asker.refusal(url, wanted.what, authorization);

@@ -58,7 +58,13 @@ export class ServiceAsker {
       const authorization = await this.#authorization(base, signal);
       const headers = { ...question.headers, ...(authorization === undefined ? {} : { authorization }) };
       const headersTimeoutMs = waitSeconds * 1000 + ANSWER_MARGIN_MS;
-      const send = (): Promise<HttpAnswer> => http.request(url, { headers, headersTimeoutMs, registry: service === undefined ? registry : undefined, signal });
+      const send = (): Promise<HttpAnswer> =>
+        http.request(url, {
+          headers,
+          headersTimeoutMs,
+          registry: service === undefined ? registry : undefined,
+          signal,
+        });
       // A registry that is asked on the off-chance is not insisted upon.
       const answer = await (service === undefined ? send() : withPatience(url, signal, send));
       if (answer.statusCode !== 401 || attempt === 2) return { answer, authorization };

@@ -1,6 +1,6 @@
 import { QuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
-import { dumpBody, readBody, type Http, type HttpAnswer, type HttpRequest } from '../http/http.ts';
+import { dumpBody, readBody, type Http, type HttpRequest } from '../http/http.ts';
 import { followRedirects, type Hop } from '../http/redirect.ts';
 import type { Credential } from '../credentials/credential.ts';
 import type { Challenge } from './challenge.ts';

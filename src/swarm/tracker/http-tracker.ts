@@ -1,12 +1,14 @@
 import { QuayctlError } from '../../base/errors.ts';
-import { dumpBody, headerOf, readBody, type Http } from '../../http/http.ts';
-import { isRedirect } from '../../http/redirect.ts';
+import { readBody, type Http } from '../../http/http.ts';
+import { followRedirects } from '../../http/redirect.ts';
 import { decodeLooseBencode, isDictionary, type BDictionary, type BValue } from '../../metainfo/bencode.ts';
-import type { Announce, TrackerAnswer } from './announce.ts';
+import type { TrackerAddress } from '../../metainfo/tracker-address.ts';
+import { peersElsewhere } from './peers-elsewhere.ts';
+import { trackerFailure, type Announce, type TrackerAnswer } from './announce.ts';
 
-/** Fifty peers are 300 bytes; a whole megabyte is no answer of a tracker. */
+/** Bytes. Fifty peers are 300 bytes; no tracker answers with a megabyte. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
-/** More than a node connects to. */
+/** Peers that are taken from one answer; a node connects to fewer. */
 const MAX_PEERS = 200;
 const MAX_REASON = 200;
 
@@ -14,27 +16,28 @@ const MAX_REASON = 200;
 const MAX_REDIRECTS = 3;
 
 /**
- * One announce over HTTP (BEP 3, BEP 7 peers6, BEP 23 compact). Our own in place of bittorrent-tracker's, which
- * reads answers of any length and ends the process when one breaks off (an unhandled rejection).
+ * One announce over HTTP (BEP 3, BEP 7 peers6, BEP 23 compact). bittorrent-tracker's client is not used for it: it reads
+ * answers of any length, and ends the process when one breaks off (an unhandled rejection). A tracker elsewhere can
+ * neither redirect to this machine nor name peers on it.
  * @throws QuayctlError `unreachable` and `limit` without the URL's query, which holds the token; `protocol`; the
  *   signal's reason
  */
 export async function announceHttp(
-  tracker: string,
+  { announceUrl, denyLocal }: TrackerAddress,
   announce: Announce,
   http: Http,
   signal: AbortSignal,
 ): Promise<TrackerAnswer> {
-  const start = URL.parse(withQuery(tracker, announce));
-  if (start === null) throw new QuayctlError('protocol', 'invalid tracker URL');
+  const start = URL.parse(withQuery(announceUrl, announce));
+  if (start === null) throw new QuayctlError('protocol', 'the URL of the tracker is not valid');
   // The announce token is part of the URL: what was asked over TLS does not go on without it.
-  const rules = { limit: MAX_REDIRECTS, insecure: false, denyLocal: named === 'by-torrent' };
+  const rules = { limit: MAX_REDIRECTS, insecure: false, denyLocal };
   const { answer, url } = await followRedirects(http, start, rules, (hop) =>
     http.request(hop.url, { denyLocal: hop.denyLocal, signal }),
   );
   const bytes = await readBody(answer, { maxBytes: MAX_ANSWER_BYTES, url, what: 'its answer', signal });
   const read = readAnswer(bytes, answer.statusCode);
-  return http.isLocal(url) ? read : { ...read, peers: read.peers.filter(isElsewhere) };
+  return http.isLocal(url) ? read : { ...read, peers: await peersElsewhere(read.peers, http) };
 }
 
 function withQuery(tracker: string, announce: Announce): string {
@@ -57,9 +60,10 @@ function percentEncode(hex: string): string {
 function readAnswer(bytes: Uint8Array, status: number): TrackerAnswer {
   const answer = parse(bytes);
   const reason = answer === undefined ? undefined : text(answer.entries.get('failure reason'));
-  if (reason !== undefined) throw new QuayctlError('protocol', reason);
+  if (reason !== undefined) throw trackerFailure(reason);
   if (status !== 200) throw new QuayctlError('protocol', `HTTP ${status}`);
-  if (answer === undefined) throw new QuayctlError('protocol', 'the answer is no tracker answer');
+  if (answer === undefined)
+    throw new QuayctlError('protocol', 'it gave no tracker answer: no bencoded dictionary (BEP 3)');
   const { entries } = answer;
   const peers = [...readPeers(entries.get('peers'), 4), ...readPeers(entries.get('peers6'), 16)];
   const warning = text(entries.get('warning message'));
@@ -86,19 +90,19 @@ function swarmSize(
   incomplete: BValue | undefined,
 ): Pick<TrackerAnswer, 'size'> {
   const known = typeof complete === 'number' && typeof incomplete === 'number';
-  return known ? { size: { seeds: complete, missing: incomplete } } : {};
+  return known ? { size: { seeds: complete, leechers: incomplete } } : {};
 }
 
 function seconds(value: BValue | undefined): number | undefined {
   return typeof value === 'number' && value > 0 ? value * 1000 : undefined;
 }
 
-/** For people: a stranger's text, without control characters (they move terminals) and bounded. */
+/** A stranger's text for people: bounded, without control and formatting characters, which can rewrite a terminal. */
 function text(value: BValue | undefined): string | undefined {
   if (!(value instanceof Uint8Array)) return undefined;
   return Buffer.from(value)
     .toString('utf8')
-    .replaceAll(/\p{Cc}/gu, ' ')
+    .replaceAll(/[\p{Cc}\p{Cf}]/gu, ' ')
     .slice(0, MAX_REASON);
 }
 
