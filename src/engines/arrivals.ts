@@ -3,9 +3,10 @@ import type { BlobFeed } from './engine.ts';
 
 /** Which of an image's layers are committed by now. One failure ends every wait. */
 export class Arrivals {
+  /** Rejects as soon as one of the layers cannot come. */
+  readonly failed: Promise<never>;
   readonly #waits: readonly Promise<void>[];
   readonly #ready: boolean[];
-  readonly #failed: Promise<never>;
 
   /** @param wanted from this index on; the layers before it are not waited for */
   constructor(layers: readonly { readonly digest: Digest }[], wanted: number, feed: Pick<BlobFeed, 'ready'>) {
@@ -15,10 +16,10 @@ export class Arrivals {
       await feed.ready(digest);
       this.#ready[at] = true;
     });
-    this.#failed = new Promise((_, reject) => {
+    this.failed = new Promise((_, reject) => {
       for (const wait of this.#waits) wait.catch(reject);
     });
-    this.#failed.catch(() => undefined);
+    this.failed.catch(() => undefined);
   }
 
   /** Waits for one layer. Rejects as soon as any layer cannot come, or with the signal's reason. */
@@ -28,7 +29,7 @@ export class Arrivals {
     const abort = (): void => reject(signal.reason as Error);
     signal.addEventListener('abort', abort, { once: true });
     try {
-      await Promise.race([this.#failed, this.#waits[at], aborted]);
+      await Promise.race([this.failed, this.#waits[at], aborted]);
     } finally {
       signal.removeEventListener('abort', abort);
     }

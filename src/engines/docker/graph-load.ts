@@ -1,11 +1,12 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
+import { taggedName } from '../../image/reference.ts';
 import type { BlobFeed, LoadOptions } from '../engine.ts';
 import { Arrivals } from '../arrivals.ts';
-import type { ArchivePart } from './archive.ts';
-import type { DockerClient } from './client.ts';
-import { comeback } from './wait-for-daemon.ts';
-import { DockerRefusal, isLost } from './failures.ts';
+import type { ArchivePart } from '../archive.ts';
+import type { DockerClient } from '../docker-api/client.ts';
+import { comeback } from '../docker-api/wait-for-daemon.ts';
+import { DockerRefusal, isLost } from '../docker-api/failures.ts';
 import {
   archiveHead,
   firstMissingLayer,
@@ -15,7 +16,7 @@ import {
   type LoadedConfig,
 } from './graph-archive.ts';
 import { firstMissing, probe } from './graph-presence.ts';
-import { layerFile, layerStream } from './layer-file.ts';
+import { layerFile, layerStream } from '../layer-file.ts';
 import { TemporaryImages } from './temporary-images.ts';
 
 /**
@@ -42,17 +43,16 @@ interface GraphLoad {
 /**
  * Loads into Docker's own layer store while layers still arrive: `docker load` of images without a name that hold
  * the layers so far, each sending only what the one before it had not, then the image itself.
- * @param names `name:tag`
  */
 export async function loadIntoGraph(
   client: DockerClient,
   image: RunnableImage,
   feed: BlobFeed,
   options: LoadOptions,
-  names: readonly string[],
   readsZstd: boolean,
 ): Promise<void> {
   const temporary = new TemporaryImages(client, image.manifest.config.digest);
+  const names = options.names.map(taggedName);
   try {
     await loadInto(temporary, { client, image, feed, options, readsZstd, temporary, imports: true }, names);
   } finally {

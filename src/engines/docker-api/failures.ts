@@ -1,5 +1,19 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
-import { formatEndpoint, type DockerEndpoint } from './endpoint.ts';
+import { formatEndpoint, type ApiEndpoint } from './endpoint.ts';
+
+/** How one engine behind this API is named, started and looked after, for error messages. */
+export interface EngineWords {
+  readonly title: string;
+  /** The variable that says where it listens. */
+  readonly variable: string;
+  /** Shell commands. */
+  readonly start: string;
+  readonly restart: string;
+  readonly log: string;
+  readonly makeRoom: string;
+  /** What a user does who may not open the socket. */
+  readonly access: string;
+}
 
 /** What a request fails with when the daemon goes away in the middle of it, or is not back yet. */
 const LOST = new Set([
@@ -11,16 +25,25 @@ const LOST = new Set([
   'ERR_STREAM_PREMATURE_CLOSE',
 ]);
 
-const HINTS: Readonly<Record<string, string>> = {
-  ENOENT: 'is Docker installed and running? start it (sudo systemctl start docker), or set DOCKER_HOST',
-  ECONNREFUSED: 'start Docker (sudo systemctl start docker), or set DOCKER_HOST',
-  EACCES: 'join the docker group (sudo usermod -aG docker "$USER", then log in again), or use sudo',
-  EPERM: 'join the docker group (sudo usermod -aG docker "$USER", then log in again), or use sudo',
-  ENOTFOUND: 'check DOCKER_HOST',
-  EHOSTUNREACH: 'check DOCKER_HOST',
-  ENETUNREACH: 'check DOCKER_HOST',
-  ETIMEDOUT: 'check DOCKER_HOST',
-};
+/** What to do where no connection comes about, by the error's code. */
+function connectHint(code: string, { title, variable, start, access }: EngineWords): string | undefined {
+  switch (code) {
+    case 'ENOENT':
+      return `is ${title} installed and running? start it (${start}), or set ${variable}`;
+    case 'ECONNREFUSED':
+      return `start ${title} (${start}), or set ${variable}`;
+    case 'EACCES':
+    case 'EPERM':
+      return access;
+    case 'ENOTFOUND':
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+    case 'ETIMEDOUT':
+      return `check ${variable}`;
+    default:
+      return undefined;
+  }
+}
 
 /** The daemon understood a request and said no; `message` is its own text. */
 export class DockerRefusal extends Error {
@@ -40,20 +63,22 @@ export function isLost(error: unknown): boolean {
   return false;
 }
 
-/** What a failed request means to the user. @param what e.g. `Docker: loading docker.io/library/x:1` */
+/** What a failed request means to the user. @param what e.g. `loading docker.io/library/x:1` */
 export function explain(
   error: unknown,
   what: string,
-  endpoint: DockerEndpoint,
+  endpoint: ApiEndpoint,
+  words: EngineWords,
   signal: AbortSignal,
 ): QuayctlError {
+  what = `${words.title}: ${what}`;
   if (signal.aborted) {
     return isQuayctlError(signal.reason)
       ? signal.reason
       : new QuayctlError('interrupted', 'interrupted', { cause: signal.reason });
   }
   if (isQuayctlError(error)) return error;
-  if (error instanceof DockerRefusal) return explainRefusal(error, what);
+  if (error instanceof DockerRefusal) return explainRefusal(error, what, words);
   const code = error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? '') : '';
   if (/^(?:ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|UNABLE_TO|SELF_SIGNED|EPROTO)/.test(code)) {
     return new QuayctlError('engine', `${what}: TLS with ${formatEndpoint(endpoint)} failed (${code})`, {
@@ -61,20 +86,21 @@ export function explain(
       hint: 'check DOCKER_TLS_VERIFY, and ca.pem, cert.pem and key.pem in DOCKER_CERT_PATH',
     });
   }
+  const hint = connectHint(code, words);
   const reason =
-    code in HINTS ? `cannot connect to ${formatEndpoint(endpoint)} (${code})` : 'the connection broke';
+    hint === undefined ? 'the connection broke' : `cannot connect to ${formatEndpoint(endpoint)} (${code})`;
   return new QuayctlError('engine', `${what}: ${reason}`, {
     cause: error,
-    hint: HINTS[code] ?? 'look at what Docker says: sudo journalctl -u docker',
+    hint: hint ?? `look at what ${words.title} says: ${words.log}`,
   });
 }
 
-function explainRefusal(refusal: DockerRefusal, what: string): QuayctlError {
+function explainRefusal(refusal: DockerRefusal, what: string, words: EngineWords): QuayctlError {
   const text = refusal.message.trim();
   if (/no space left on device|disk quota exceeded/i.test(text)) {
-    return new QuayctlError('engine', `${what}: Docker's disk is full`, {
+    return new QuayctlError('engine', `${what}: ${words.title}'s disk is full`, {
       cause: refusal,
-      hint: 'make room where Docker keeps its images: docker system df, docker image prune',
+      hint: `make room where ${words.title} keeps its images: ${words.makeRoom}`,
     });
   }
   if (/invalid diffID|wrong diff id|layers from manifest don't match/i.test(text)) {
@@ -84,7 +110,7 @@ function explainRefusal(refusal: DockerRefusal, what: string): QuayctlError {
     });
   }
   const hint = /HTTP request to an HTTPS server/i.test(text)
-    ? 'the daemon wants TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH'
+    ? 'the service expects TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH'
     : undefined;
   return new QuayctlError('engine', `${what}: ${text}`, { cause: refusal, hint });
 }

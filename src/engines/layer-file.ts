@@ -1,10 +1,11 @@
 import { pipeline, Readable } from 'node:stream';
 import { createZstdDecompress } from 'node:zlib';
-import { isQuayctlError, QuayctlError, type ErrorCode } from '../../base/errors.ts';
-import type { Descriptor } from '../../image/descriptor.ts';
-import { shortDigest } from '../../image/digest.ts';
-import { layerCompression } from '../../image/media-types.ts';
-import type { BlobFeed } from '../engine.ts';
+import { orAborted } from '../base/abort.ts';
+import { isQuayctlError, QuayctlError, type ErrorCode } from '../base/errors.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import { shortDigest } from '../image/digest.ts';
+import { layerCompression } from '../image/media-types.ts';
+import type { BlobFeed } from './engine.ts';
 import type { ArchivePart } from './archive.ts';
 
 /**
@@ -30,6 +31,25 @@ export async function layerFile(
     size += (chunk as Uint8Array).length;
   }
   return { name, size, open };
+}
+
+/**
+ * A layer for an engine that reads gzip and zstd and checks what it is sent. It is sent while it arrives, where the
+ * feed can; else its file in the archive waits until the blob is ready.
+ */
+export function arrivingLayer(
+  name: string,
+  layer: Descriptor,
+  feed: BlobFeed,
+  signal: AbortSignal,
+): ArchivePart {
+  const open = async (): Promise<Readable> => {
+    const arriving = await feed.follow?.(layer.digest, signal);
+    if (arriving !== undefined) return told(arriving, 'store', `layer ${shortDigest(layer.digest)} broke off`);
+    await orAborted(feed.ready(layer.digest), signal);
+    return blobOf(layer, feed);
+  };
+  return { name, size: layer.size, open };
 }
 
 /** The same for a body of which the length need not be known. */
