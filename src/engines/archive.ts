@@ -1,54 +1,64 @@
-import type { Readable } from 'node:stream';
-import { pack, type Pack } from 'tar-stream';
+import { Readable } from 'node:stream';
+import { orAborted } from '../base/abort.ts';
+import { fileEntry, type TarEntry } from '../tar/entry.ts';
+import { tarBytes } from '../tar/writer.ts';
 
 /** One file of an archive; the length of a streamed one must be known before it begins. */
 export type ArchivePart =
   | { readonly name: string; readonly bytes: Uint8Array }
   | { readonly name: string; readonly size: number; readonly open: () => Promise<Readable> };
 
-/** A stream of Node, or of streamx, on which tar-stream is built. */
-export type UploadBody = NodeJS.ReadableStream & { destroy(error?: Error): void };
+/** An archive on its way to an engine. */
+export interface Upload {
+  readonly body: Readable;
+  /** Why the body ended before the archive was complete: what `parts` failed with, or the signal's reason. */
+  readonly failure: () => Error | undefined;
+}
 
 /**
- * A tar that is written as it is read. `parts` may take its time before each part, and before it ends: the archive
- * is complete only then, so an engine that reads it to its end waits with it. Fails with what `parts` fails with.
+ * A tar that is written while it is read. `parts` may wait before each part and before its end; an engine acts on an
+ * archive once it is complete, so it waits as well.
+ *
+ * Where the parts fail, or the signal aborts, the body ends early in place of breaking off: an engine that sees a
+ * connection break keeps what it has received (Docker with containerd's store for 24 hours), while a truncated
+ * archive is refused and removed at once.
  */
-export function archive(parts: AsyncIterable<ArchivePart>): UploadBody {
-  const tar = pack();
-  write(tar, parts).catch((error: unknown) => {
-    tar.destroy(error instanceof Error ? error : new Error(String(error)));
-  });
-  // Node's http takes it; only the types of streamx say less than Node's.
-  return tar as unknown as UploadBody;
+export function archive(parts: AsyncIterable<ArchivePart>, signal: AbortSignal): Upload {
+  let failure: Error | undefined;
+  const chunks = async function* (): AsyncGenerator<Uint8Array> {
+    const bytes = tarBytes(entries(parts, signal))[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const next = await orAborted(bytes.next(), signal);
+        if (next.done === true) return;
+        yield next.value;
+      }
+    } catch (error) {
+      failure = error instanceof Error ? error : new Error(String(error));
+    } finally {
+      // A part that is still waited for must not hold up the end of the body.
+      bytes.return(undefined).catch(() => undefined);
+    }
+  };
+  return { body: Readable.from(chunks(), { objectMode: false }), failure: () => failure };
 }
 
-async function write(tar: Pack, parts: AsyncIterable<ArchivePart>): Promise<void> {
+async function* entries(parts: AsyncIterable<ArchivePart>, signal: AbortSignal): AsyncGenerator<TarEntry> {
   for await (const part of parts) {
-    if (tar.destroyed) return;
-    if ('bytes' in part) tar.entry({ name: part.name }, Buffer.from(part.bytes));
-    else await copy(await part.open(), tar, part.name, part.size);
+    if ('bytes' in part) {
+      yield fileEntry(part.name, part.bytes);
+      continue;
+    }
+    const { header } = fileEntry(part.name, new Uint8Array());
+    const source = await part.open();
+    const abort = (): void => void source.destroy(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    source.on('error', () => undefined);
+    try {
+      yield { header: { ...header, size: part.size }, content: source as AsyncIterable<Uint8Array> };
+    } finally {
+      signal.removeEventListener('abort', abort);
+      source.destroy();
+    }
   }
-  tar.finalize();
-}
-
-async function copy(source: Readable, tar: Pack, name: string, size: number): Promise<void> {
-  let wake = (): void => undefined;
-  const written = Promise.withResolvers<void>();
-  // Called once the entry is complete, and when the tar is destroyed because its reader went away.
-  const entry = tar.entry({ name, size }, (error) => {
-    if (error) written.reject(error);
-    else written.resolve();
-    wake();
-  });
-  // It is told by the callback, too; an error event that nobody hears would end the process.
-  entry.on('error', () => undefined);
-  written.promise.catch(() => source.destroy());
-  entry.on('drain', () => wake());
-  for await (const chunk of source) {
-    if (tar.destroyed) break;
-    const drained = new Promise<void>((resolve) => (wake = () => resolve()));
-    if (!entry.write(chunk)) await drained;
-  }
-  entry.end(null);
-  await written.promise;
 }

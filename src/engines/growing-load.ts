@@ -67,18 +67,23 @@ export async function loadGrowing(
   }
 
   /** `end`: the index behind its last layer, once all of it was sent. `taken`: the engine has unpacked it. */
-  function startArchive(at: number, engineIsIdle: Promise<void>): { end: Promise<number>; taken: Promise<void> } {
+  function startArchive(
+    at: number,
+    engineIsIdle: Promise<void>,
+  ): { end: Promise<number>; taken: Promise<void> } {
     let end = at;
     const sent = Promise.withResolvers<void>();
     const parts = async function* (): AsyncGenerator<ArchivePart> {
-      let isIdle = false;
-      const idle = engineIsIdle.then(() => void (isIdle = true));
+      const engine = { isIdle: false };
+      const idle = engineIsIdle.then(() => void (engine.isIdle = true));
+      // Told by the wait below, or by the failure of the archive before this one.
+      idle.catch(() => undefined);
       while (end < layers.length) {
         const part = await form.layer(end, signal);
         report(end, end + 1, false);
         if (part !== undefined) yield part;
         end++;
-        if (isIdle && bytesFrom(end) > REST_BYTES) break;
+        if (engine.isIdle && bytesFrom(end) > REST_BYTES) break;
       }
       // The engine begins to unpack when the archive ends; by then the layers below must be there.
       await idle;

@@ -9,10 +9,13 @@ import type { BlobFeed } from './engine.ts';
 import type { ArchivePart } from './archive.ts';
 
 /**
- * A layer as this daemon can read it. gzip is sent as it is: unpacking it here first measured no faster than the
- * daemon's own, and the length of what is in it would have to be found by unpacking it twice. zstd for an old
- * daemon is unpacked twice, which is cheap enough: nothing else tells the length that the tar header needs, and a
- * temporary file would cost the disk of both sides.
+ * A layer's file in an archive. It is sent while it arrives where the feed can, else once it is ready: an engine
+ * compares it with a digest before it uses it.
+ *
+ * gzip is sent as it is: unpacking it here first measured no faster than the daemon's own. zstd for an old daemon is
+ * unpacked twice, since nothing else tells the length that the tar header needs, and a temporary file would cost the
+ * disk of both sides.
+ * @param readsZstd whether the engine takes layers in zstd
  */
 export async function layerFile(
   name: string,
@@ -21,10 +24,8 @@ export async function layerFile(
   readsZstd: boolean,
   signal: AbortSignal,
 ): Promise<ArchivePart> {
-  if (readsZstd || layerCompression(layer.mediaType) !== 'zstd') {
-    return { name, size: layer.size, open: () => blobOf(layer, feed) };
-  }
-  const open = (): Promise<Readable> => layerStream(layer, feed, readsZstd);
+  const open = (): Promise<Readable> => arrivingStream(layer, feed, readsZstd, signal);
+  if (!isUnpackedHere(layer, readsZstd)) return { name, size: layer.size, open };
   let size = 0;
   for await (const chunk of await open()) {
     signal.throwIfAborted();
@@ -33,35 +34,38 @@ export async function layerFile(
   return { name, size, open };
 }
 
-/**
- * A layer for an engine that reads gzip and zstd and checks what it is sent. It is sent while it arrives, where the
- * feed can; else its file in the archive waits until the blob is ready.
- */
-export function arrivingLayer(
-  name: string,
+/** The bytes of such a file, for requests that need no length. */
+export async function arrivingStream(
   layer: Descriptor,
   feed: BlobFeed,
+  readsZstd: boolean,
   signal: AbortSignal,
-): ArchivePart {
-  const open = async (): Promise<Readable> => {
-    const arriving = await feed.follow?.(layer.digest, signal);
-    if (arriving !== undefined) return told(arriving, 'store', `layer ${shortDigest(layer.digest)} broke off`);
-    await orAborted(feed.ready(layer.digest), signal);
-    return blobOf(layer, feed);
-  };
-  return { name, size: layer.size, open };
+): Promise<Readable> {
+  const blob = await arrivingBlob(layer, feed, signal);
+  if (!isUnpackedHere(layer, readsZstd)) return blob;
+  const plain = pipeline(blob, createZstdDecompress(), () => undefined);
+  return told(
+    plain,
+    'verification',
+    `layer ${shortDigest(layer.digest)} is not zstd, although its type says so`,
+  );
 }
 
-/** The same for a body of which the length need not be known. */
-export async function layerStream(layer: Descriptor, feed: BlobFeed, readsZstd: boolean): Promise<Readable> {
-  const blob = await blobOf(layer, feed);
-  if (readsZstd || layerCompression(layer.mediaType) !== 'zstd') return blob;
-  const plain = pipeline(blob, createZstdDecompress(), () => undefined);
-  return told(plain, 'verification', `layer ${shortDigest(layer.digest)} is not what its type says: zstd`);
+function isUnpackedHere(layer: Descriptor, readsZstd: boolean): boolean {
+  return !readsZstd && layerCompression(layer.mediaType) === 'zstd';
+}
+
+async function arrivingBlob(layer: Descriptor, feed: BlobFeed, signal: AbortSignal): Promise<Readable> {
+  const arriving = await feed.follow?.(layer.digest, signal);
+  if (arriving !== undefined) {
+    return told(arriving, 'store', `layer ${shortDigest(layer.digest)} broke off while it arrived`);
+  }
+  await orAborted(feed.ready(layer.digest), signal);
+  return committedBlob(layer, feed);
 }
 
 /** A layer that was in the engine at first has not been downloaded; when it is gone there, nobody has it. */
-async function blobOf(layer: Descriptor, feed: BlobFeed): Promise<Readable> {
+async function committedBlob(layer: Descriptor, feed: BlobFeed): Promise<Readable> {
   try {
     const blob = await feed.stream(layer.digest);
     return told(blob, 'store', `layer ${shortDigest(layer.digest)} cannot be read`);

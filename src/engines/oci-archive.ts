@@ -50,7 +50,13 @@ export function ociPrefix(image: RunnableImage, count: number, label: string): O
     bytes,
   };
   const { digest } = document.descriptor;
-  return { name: undefined, digest, documents: [document], config: { digest: config.id, bytes: config.bytes }, layers };
+  return {
+    name: undefined,
+    digest,
+    documents: [document],
+    config: { digest: config.id, bytes: config.bytes },
+    layers,
+  };
 }
 
 /**

@@ -33,15 +33,24 @@ const [I, D, L, E, COLON, MINUS, ZERO] = [0x69, 0x64, 0x6c, 0x65, 0x3a, 0x2d, 0x
 
 /**
  * Decodes one value that fills all of `bytes`. Byte strings are views, not copies. Only the canonical form is
- * taken (keys sorted and different, no leading zeros): other readers re-encode `info` for its hash, and all must
- * come to the same one.
+ * accepted (keys sorted and different, no leading zeros): other readers encode `info` again for its hash, and all must
+ * arrive at the same one.
  * @throws QuayctlError `protocol`, `limit`
  */
 export function decodeBencode(bytes: Uint8Array): BValue {
-  const decoder = new Decoder(bytes);
+  const decoder = new Decoder(bytes, true);
   const value = decoder.value(0);
   decoder.expectEnd();
   return value;
+}
+
+/**
+ * Decodes the value at the start of `bytes` with the same bounds, in whatever form it was written: what trackers and
+ * peers say is not hashed, and Chihaya writes the keys of its answers in random order. Of equal keys the last counts.
+ * @throws QuayctlError `protocol`, `limit`
+ */
+export function decodeLooseBencode(bytes: Uint8Array): BValue {
+  return new Decoder(bytes, false).value(0);
 }
 
 export function isDictionary(value: BValue | undefined): value is BDictionary {
@@ -57,11 +66,13 @@ export function encodeBencode(value: BInput): Uint8Array {
 
 class Decoder {
   readonly #bytes: Uint8Array;
+  readonly #canonical: boolean;
   #at = 0;
   #values = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, canonical: boolean) {
     this.#bytes = bytes;
+    this.#canonical = canonical;
   }
 
   value(depth: number): BValue {
@@ -90,7 +101,7 @@ class Decoder {
     const negative = this.#bytes[this.#at] === MINUS;
     if (negative) this.#at++;
     const magnitude = this.#digits(E);
-    if (negative && magnitude === 0) throw this.#malformed('minus zero');
+    if (this.#canonical && negative && magnitude === 0) throw this.#malformed('minus zero');
     return negative ? -magnitude : magnitude;
   }
 
@@ -107,7 +118,8 @@ class Decoder {
     let previous: string | undefined;
     while (!this.#ended()) {
       const key = this.#key();
-      if (previous !== undefined && key <= previous) throw this.#malformed('keys are not sorted');
+      if (this.#canonical && previous !== undefined && key <= previous)
+        throw this.#malformed('keys are not sorted');
       previous = key;
       entries.set(key, this.value(depth + 1));
     }
@@ -117,7 +129,7 @@ class Decoder {
   #key(): string {
     const key = this.#string();
     // Text for everybody: readers that decode keys as UTF-8 would not write other bytes back as they were.
-    if (key.length > MAX_KEY || !key.every((byte) => byte >= 0x20 && byte < 0x7f)) {
+    if (this.#canonical && (key.length > MAX_KEY || !key.every((byte) => byte >= 0x20 && byte < 0x7f))) {
       throw this.#malformed('a key that is not short ASCII text');
     }
     return Buffer.from(key).toString('latin1');
@@ -144,7 +156,7 @@ class Decoder {
       if (this.#at - start >= MAX_DIGITS) throw this.#malformed('a number that is too large');
       value = value * 10 + (byte - ZERO);
     }
-    if (this.#at - start > 1 && this.#bytes[start] === ZERO)
+    if (this.#canonical && this.#at - start > 1 && this.#bytes[start] === ZERO)
       throw this.#malformed('a number with a leading zero');
     if (!Number.isSafeInteger(value)) throw this.#malformed('a number that is too large');
     this.#at++;

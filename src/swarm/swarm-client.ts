@@ -1,6 +1,7 @@
 import type { Http } from '../http/http.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import type { InfoHash, Metainfo } from '../metainfo/metainfo.ts';
+import type { RenewTrackers } from './tracker/tracker-tokens.ts';
 
 /** Where the pieces of a torrent lie; satisfied by the store's PartialBlob and BlobReader. */
 export interface PieceStorage {
@@ -42,7 +43,12 @@ export interface JoinOptions {
    * Asks for the torrent's trackers again, with fresh announce tokens. Called some time before a token expires, and
    * when a tracker refuses one; absent where nobody can be asked.
    */
-  readonly renewTrackers?: (signal: AbortSignal) => Promise<readonly string[]>;
+  readonly renewTrackers?: RenewTrackers;
+  /**
+   * Called with bytes `start` to `end` (exclusive) of each piece that has verified and lies in the storage, those that
+   * were found there at the start included.
+   */
+  readonly onVerified?: (start: number, end: number) => void;
   /** Without a registry: how long a piece that nobody has is waited for, milliseconds. */
   readonly waitForPeersMs?: number;
   readonly signal: AbortSignal;
@@ -52,6 +58,11 @@ export interface JoinOptions {
 export interface Swarm {
   readonly infoHash: InfoHash;
   stats(): SwarmStats;
+  /**
+   * Somebody waits for bytes `start` to `end` (exclusive): their pieces are asked for before all others, of peers and
+   * of the registry. May be called at any time, also with bytes that are here.
+   */
+  want(start: number, end: number): void;
   /**
    * Resolves when every piece is in the storage and has verified against its SHA-1. The swarm keeps seeding.
    * @throws QuayctlError `no-peers`, `interrupted`, and what the registry source or the storage threw when no

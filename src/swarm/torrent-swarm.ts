@@ -1,6 +1,7 @@
 import { QuayctlError } from '../base/errors.ts';
 import { pieceSpan } from '../metainfo/geometry.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
+import { TrackerAddress } from '../metainfo/tracker-address.ts';
 import { Announcer } from './tracker/announcer.ts';
 import { Availability } from './peers/availability.ts';
 import { useClaims } from './claims/claims-extension.ts';
@@ -56,12 +57,20 @@ export class TorrentSwarm implements Swarm {
     this.done = this.#done.promise;
     this.done.catch(() => {}); // a seeding node does not look
     this.#pieces = new Pieces(geometry, stored);
-    for (const index of stored) this.#tally.fromStorage += this.#lengthOf(index);
+    for (const index of stored) {
+      const { start, end } = pieceSpan(geometry, index);
+      this.#tally.fromStorage += end - start;
+      options.onVerified?.(start, end);
+    }
     this.#availability = new Availability(geometry.pieceCount);
     this.#keeper = new PieceWriter({
       metainfo,
       storage,
       cache: context.cache,
+      onWritten: (index) => {
+        const { start, end } = pieceSpan(geometry, index);
+        options.onVerified?.(start, end);
+      },
       onIdle: () => this.#finishIfComplete(),
       onError: (error) => this.#fail(error),
     });
@@ -90,8 +99,8 @@ export class TorrentSwarm implements Swarm {
       setTimeout(() => this.#shares.settle(), WAIT_FOR_TRACKER_MS),
     );
     void this.#announcer.firstAnswer.then((company) => {
-      if (company === 'nobody') this.#shares.settle();
-      else this.#shares.expect(company === 'seeds');
+      if (company === 'none') this.#shares.settle();
+      else this.#shares.expect(company === 'seeders');
     });
   }
 
@@ -114,6 +123,19 @@ export class TorrentSwarm implements Swarm {
       downloadRate: isOver ? 0 : this.#downloadRate.perSecond + this.#shares.registrySpeed,
       uploadRate: isOver ? 0 : this.#uploadRate.perSecond,
     };
+  }
+
+  want(start: number, end: number): void {
+    if (this.#complete || this.#leaving !== undefined) return;
+    const { pieceLength, pieceCount } = this.#options.metainfo.geometry;
+    const from = Math.max(0, Math.floor(start / pieceLength));
+    const to = Math.min(pieceCount, Math.ceil(end / pieceLength));
+    const missing = Array.from({ length: Math.max(0, to - from) }, (_, at) => from + at).filter(
+      (index) => !this.#pieces.has(index),
+    );
+    if (missing.length === 0) return;
+    this.#exchange.want(missing);
+    this.#shares.want(missing);
   }
 
   leave(): Promise<void> {
@@ -192,7 +214,7 @@ export class TorrentSwarm implements Swarm {
       countOf: (wire) => this.#exchange.peerOf(wire)?.count ?? 0,
       link: (wire, handlers) => useClaims(wire, geometry.pieceCount, handlers),
       registry: this.#registry,
-      swarmSize: () => this.#announcer.missing,
+      swarmSize: () => this.#announcer.leechers,
     });
   }
 
@@ -227,7 +249,10 @@ export class TorrentSwarm implements Swarm {
     // A `--tracker` override is shown no token, so there is none to renew.
     const renew = trackers === undefined ? renewTrackers : undefined;
     return new Announcer({
-      tokens: new TrackerTokens((trackers ?? metainfo.announce).filter(isSupportedTracker), renew),
+      tokens: new TrackerTokens(
+        (trackers?.map((url) => new TrackerAddress(url)) ?? metainfo.trackers).filter(isSupportedTracker),
+        renew,
+      ),
       identity: {
         infoHash: this.infoHash,
         peerId,
@@ -255,10 +280,5 @@ export class TorrentSwarm implements Swarm {
     const { missing, error } = this.#lastPath.look(now);
     if (missing > 0) this.#announcer.hurry();
     if (error !== undefined) this.#fail(error);
-  }
-
-  #lengthOf(index: number): number {
-    const { start, end } = pieceSpan(this.#options.metainfo.geometry, index);
-    return end - start;
   }
 }

@@ -8,11 +8,12 @@ const PIECES = 10;
 fuzzParsers({
   'claims of peers': {
     corpus: 'claims',
-    pieces: ['\0\0\0\0', '\xff\xff\xff\xff', '\x01', '\x03'],
+    pieces: ['\0\0\x04\x01', '\x03\0\x08\x01', '\0\0\0\0', '\xff\xff\xff\xff', '\x01', '\x03'],
     codes: [],
     parse: (bytes) => {
       const claims = decodeClaims(bytes, PIECES);
-      if (claims !== undefined) assert.deepEqual(Buffer.from(encodeClaims(claims)), bytes);
+      // What this version does not know is skipped, so only the understood part comes back.
+      if (claims !== undefined) assert.deepEqual(decodeClaims(encodeClaims(claims), PIECES), claims);
     },
   },
 });

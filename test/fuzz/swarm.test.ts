@@ -35,7 +35,10 @@ const MESSAGES: readonly Buffer[] = [
   message(7, Buffer.concat([uint32(1, 0), Buffer.alloc(32)])),
   message(9, Buffer.of(26, 225)),
   ...[13, 17].map((id) => message(id, uint32(2))),
-  message(20, Buffer.from('\0d1:md14:quayctl_claimsi1e11:ut_metadatai2ee1:pi6881e13:quayctl_blocki131072ee')),
+  message(
+    20,
+    Buffer.from('\0d1:md16:quayctl_claims_1i1e11:ut_metadatai2ee1:pi6881e13:quayctl_blocki131072ee'),
+  ),
   ...claims,
 ];
 

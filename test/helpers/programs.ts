@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
-import { networkInterfaces } from 'node:os';
+import { homedir, networkInterfaces } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 /** Where a program comes from on Debian, for those who see a test skipped. */
@@ -31,12 +31,20 @@ const PACKAGES: Readonly<Record<string, string>> = {
   zstd: 'zstd',
 };
 
+/**
+ * Where scripts/go-programs puts what it builds: current engines and tools that Debian lacks, or has in old versions.
+ * As a need of `skipWithout` they are written `go:NAME` (`go:dockerd`), so that they are not taken for Debian's.
+ */
+const GO_PROGRAMS = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'quayctl-engines/bin');
+const GO_PREFIX = 'go:';
+
 /** Where daemons live that are not on the PATH of every user. */
 const SYSTEM_PATHS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
 /**
  * For the `skip` of a test: false where every program is here, else the reason. Under CI nothing may be skipped,
- * so there a missing program throws. `root` and `python3-libtorrent` are known besides programs.
+ * so there a missing program throws. Known besides programs: `root`, `python3-libtorrent`, and `go:NAME` for what
+ * scripts/setup --engines builds.
  */
 export function skipWithout(...needs: readonly string[]): string | false {
   const missing = needs.filter((need) => !isHere(need));
@@ -61,7 +69,23 @@ export function programPath(program: string): string {
   return path;
 }
 
+/**
+ * The full path of a program that `scripts/setup --engines` or `--tools` built. Daemons start others (dockerd starts
+ * containerd, that runc), which they look for on the PATH: give them `goProgramsPath()`.
+ */
+export function engineProgram(name: string): string {
+  const path = join(GO_PROGRAMS, name);
+  if (!isExecutable(path)) throw new Error(`needs ${withPackage(GO_PREFIX + name)}`);
+  return path;
+}
+
+/** A PATH on which the programs that Go built come before those of the system. */
+export function goProgramsPath(): string {
+  return [GO_PROGRAMS, process.env['PATH'] ?? '', ...SYSTEM_PATHS].join(delimiter);
+}
+
 function isHere(need: string): boolean {
+  if (need.startsWith(GO_PREFIX)) return isExecutable(join(GO_PROGRAMS, need.slice(GO_PREFIX.length)));
   if (need === OUTSIDE_ADDRESS) return outsideAddress() !== undefined;
   if (need === 'root') return process.getuid?.() === 0;
   if (need === 'python3-libtorrent')
@@ -84,6 +108,10 @@ function isExecutable(path: string): boolean {
 }
 
 function withPackage(need: string): string {
+  if (need.startsWith(GO_PREFIX)) {
+    const name = need.slice(GO_PREFIX.length);
+    return `a current ${name} (scripts/setup --tools ${name}, which needs Go)`;
+  }
   const origin = PACKAGES[need];
   return origin === undefined || origin === need ? need : `${need} (Debian package ${origin})`;
 }

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { isQuayctlError, type ErrorCode } from '../../src/base/errors.ts';
 import {
   decodeBencode,
+  decodeLooseBencode,
   encodeBencode,
   isDictionary,
   type BInput,
@@ -115,5 +116,34 @@ describe('what is not canonical bencode is refused', () => {
         (error) => isQuayctlError(error, code) && error.message.length < 200,
       );
     });
+  }
+});
+
+describe('what trackers and peers say needs no canonical form, and has the same bounds', () => {
+  const loose = (text: string): unknown => plain(decodeLooseBencode(Buffer.from(text, 'latin1')));
+  const taken: [string, string, unknown][] = [
+    ['keys in any order', 'd1:bi1e1:ai2ee', { a: 2, b: 1 }],
+    ['a key twice', 'd1:ai1e1:ai2ee', { a: 2 }],
+    ['keys that are no text', 'd1:\xffi1ee', { '\xff': 1 }],
+    ['leading zeros', 'd1:ai007e1:b03:abce', { a: 7, b: 'abc' }],
+    ['minus zero', 'i-0e', -0],
+    ['something behind the value', 'd1:ai1ee\r\n', { a: 1 }],
+  ];
+  for (const [name, text, value] of taken) test(name, () => assert.deepEqual(loose(text), value));
+  for (const text of [
+    'l-3:',
+    '5:abc',
+    'i1',
+    'd1:a',
+    'l'.repeat(1000),
+    `l${'i1e'.repeat(20_000)}e`,
+    'i99999999999999999e',
+    '',
+  ]) {
+    test(`refused: ${text.slice(0, 12)}`, () =>
+      assert.throws(
+        () => loose(text),
+        (error) => isQuayctlError(error),
+      ));
   }
 });

@@ -26,20 +26,45 @@ test('a message comes back as it was sent', () => {
   }
 });
 
-test('messages from strangers that are none are refused', () => {
-  const refused: [string, Uint8Array][] = [
-    ['empty', new Uint8Array()],
-    ['no pieces', Uint8Array.of(0)],
-    ['a part of an index', Uint8Array.of(0, 0, 0, 1)],
-    ['an unknown kind', Uint8Array.of(5, 0, 0, 0, 1)],
-    ['a piece that does not exist', Uint8Array.of(0, 0, 0, 0, 100)],
-    ['a huge index', Uint8Array.of(0, 0xff, 0xff, 0xff, 0xff)],
-    ['too many pieces', new Uint8Array(1 + 4 * 65)],
-    ['a relayed claim of nobody', Uint8Array.of(3, 0, 0, 0, 1)],
-    ['a relayed claim of no piece', Uint8Array.of(3, 0, 0, 0, 100, 0, 0, 0, 1)],
-    ['too many relayed claims', Uint8Array.from({ length: 1 + 8 * 65 }, (_, at) => (at === 0 ? 4 : 0))],
+test('a message without anything that this version understands is nothing, never an error', () => {
+  const nothing: [string, number[]][] = [
+    ['empty', []],
+    ['a kind alone', [0]],
+    ['a header cut off', [0, 0, 4]],
+    ['no entries', [0, 0, 4, 0]],
+    ['a kind of a later version', [5, 0, 4, 1, 0, 0, 0, 1]],
+    ['entries that are too short for an index', [0, 0, 3, 1, 0, 0, 1]],
+    ['entries that are too short for a tag', [3, 0, 4, 1, 0, 0, 0, 1]],
+    ['an entry cut off', [0, 0, 4, 1, 0, 0, 1]],
+    ['a piece that does not exist', [0, 0, 4, 1, 0, 0, 0, 100]],
+    ['a huge index', [0, 0, 4, 1, 0xff, 0xff, 0xff, 0xff]],
   ];
-  for (const [name, bytes] of refused) assert.equal(decodeClaims(bytes, 100), undefined, name);
+  for (const [name, bytes] of nothing)
+    assert.equal(decodeClaims(Uint8Array.from(bytes), 100), undefined, name);
+});
+
+test('what a later version adds is skipped, and the rest of the message is read', () => {
+  const claim = { kind: 'claim', pieces: [1, 2] };
+  const understood: [string, number[], object][] = [
+    ['flags', [0, 0x83, 4, 2, 0, 0, 0, 1, 0, 0, 0, 2], claim],
+    ['a field of each entry', [0, 0, 6, 2, 0, 0, 0, 1, 9, 9, 0, 0, 0, 2, 9, 9], claim],
+    ['a field behind the entries', [0, 0, 4, 2, 0, 0, 0, 1, 0, 0, 0, 2, 7, 7, 7], claim],
+    ['a piece that this torrent does not have', [0, 0, 4, 3, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 2], claim],
+    ['fewer entries than announced', [0, 0, 4, 9, 0, 0, 0, 1, 0, 0, 0, 2], claim],
+    [
+      'a field of a relayed claim',
+      [3, 0, 9, 1, 0, 0, 0, 1, 0, 0, 0, 2, 9],
+      { kind: 'relayed', claims: [{ index: 1, tag: 2 }] },
+    ],
+  ];
+  for (const [name, bytes, message] of understood) {
+    assert.deepEqual(decodeClaims(Uint8Array.from(bytes), 100), message, name);
+  }
+  const many = new Uint8Array(4 + 4 * 255);
+  many.set([0, 0, 4, 255]);
+  const read = decodeClaims(many, 100);
+  assert.ok(read !== undefined && 'pieces' in read);
+  assert.equal(read.pieces.length, 64, 'of a longer list the first 64 entries');
 });
 
 test('a claim ends with time, with the piece, when it is dropped, and with the connection', () => {

@@ -23,7 +23,7 @@ function view(changes: Partial<FetchView> = {}): FetchView {
     claimers: () => [],
     resting: () => false,
     peers: 1,
-    expecting: 'nobody',
+    expecting: 'none',
     settled: true,
     early: false,
     fetcher: true,
@@ -66,8 +66,8 @@ test('a node alone opens the next run while the last piece of one arrives', () =
 });
 
 test('a node that expects peers opens a few pieces, and none where seeds are expected', () => {
-  assert.equal(decideShares(view({ peers: 0, expecting: 'nodes' })).open.length, 2);
-  assert.equal(decideShares(view({ peers: 0, expecting: 'seeds' })).open.length, 0);
+  assert.equal(decideShares(view({ peers: 0, expecting: 'leechers' })).open.length, 2);
+  assert.equal(decideShares(view({ peers: 0, expecting: 'seeders' })).open.length, 0);
 });
 
 test('a node that is none of those that fetch opens nothing, and lets go of what it began in haste', () => {
@@ -191,4 +191,19 @@ test('a decision stands when it is carried out: what was opened because peers ar
     const second = decideShares(view({ ...slow, open: open(first.open, false) }));
     assert.deepEqual(second, { open: [], release: [] });
   }
+});
+
+test('what somebody waits for is opened first, alone and among peers, and beside a long run', () => {
+  const wanted = [40, 41];
+  assert.equal(decideShares(view({ peers: 0, wanted })).open[0], 40);
+  assert.deepEqual(decideShares(view({ peers: 0, wanted, open: open([1, 2, 3], true) })).open, wanted);
+  assert.deepEqual(decideShares(view({ wanted })).open, wanted);
+  const held = (index: number): boolean => index === 40;
+  assert.equal(decideShares(view({ wanted, held })).open[0], 41, 'what a peer has is asked of the peer');
+});
+
+test('a node that is none of those that fetch opens what somebody waits for, and keeps it', () => {
+  const wanted = [40];
+  assert.deepEqual(decideShares(view({ wanted, fetcher: false })).open, wanted);
+  assert.deepEqual(decideShares(view({ wanted, fetcher: false, open: open(wanted, false) })).release, []);
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CLAIMS_EXTENSION } from '../../src/swarm/claims/claims-extension.ts';
 import { encodeClaims } from '../../src/swarm/claims/claim-messages.ts';
 import {
   floods,
@@ -23,8 +24,8 @@ const claiming =
   (...claims: Uint8Array[]): Behaviour =>
   (wire) => {
     repeat(wire, 20, () => {
-      if (!wire.peerExtendedMapping['quayctl_claims']) return;
-      for (const claim of claims) wire.extended('quayctl_claims', claim);
+      if (!wire.peerExtendedMapping[CLAIMS_EXTENSION]) return;
+      for (const claim of claims) wire.extended(CLAIMS_EXTENSION, claim);
     });
   };
 
@@ -70,7 +71,12 @@ const hostile: [name: string, behaviour: Behaviour, offence?: RegExp, options?: 
   ['bytes of chance', sends(randomBytes(100_000))],
   ['claims of everything, again and again', claiming(encodeClaims({ kind: 'claim', pieces: PIECES }))],
   ['claims of others for everything', claiming(encodeClaims({ kind: 'relayed', claims: strangers }))],
-  ['claims that are none', claiming(new Uint8Array(10_000)), /claims/],
+  ['claim messages that are too long', claiming(new Uint8Array(70_000)), /too long/],
+  [
+    'more claim messages than anybody can need',
+    floods(Buffer.concat(times(5000, message(20, Buffer.of(1, 0, 0, 4, 0))))),
+    /flood/,
+  ],
 ];
 
 suite('hostile peers', { concurrency: 6 }, () => {
@@ -98,4 +104,35 @@ suite('hostile peers', { concurrency: 6 }, () => {
       assert.ok(banned().every((line) => line.includes(`127.0.0.1:${peer.port}`)));
     });
   }
+});
+
+test('a peer of a later version, which says what this one does not know, is neither banned nor left', async (t) => {
+  const { url } = await startTracker(t);
+  const { content, metainfo } = sample(2 ** 21, [url]);
+  const later: Behaviour = (wire) => {
+    let said = 0;
+    repeat(wire, 20, () => {
+      if (!wire.peerExtendedMapping[CLAIMS_EXTENSION] || said++ > 0) return;
+      wire.extended(CLAIMS_EXTENSION, Buffer.from('9a0004010000000000', 'hex'));
+      wire.extended(CLAIMS_EXTENSION, Buffer.from('00ff0801000000000000000777', 'hex'));
+      wire.extended(CLAIMS_EXTENSION, Buffer.alloc(2000, 0x7f));
+      wire.push(message(20, Buffer.from('\xc8an extension that nobody announced', 'latin1')));
+      wire.push(message(20, Buffer.from('\0d1:v5:later1:pi7e13:quayctl_blocki1048576e11:quayctl_newli1eee')));
+      told.resolve();
+    });
+  };
+  const told = Promise.withResolvers<void>();
+  await startLiar(t, url, metainfo, later, bare);
+  const log: string[] = [];
+  const storage = emptyStorage(content.length);
+  const { source } = countedSource(content, () => told.promise);
+  const client = node(t, { encryptionMode: 2, onDebug: (line) => log.push(line) });
+  const swarm = await client.join({ metainfo, storage, registry: source, signal: never });
+  await swarm.done;
+  assert.ok(storage.bytes.equals(content));
+  assert.equal(swarm.stats().peers, 1, 'it is connected still');
+  assert.deepEqual(
+    log.filter((line) => /banned|leaves/.test(line)),
+    [],
+  );
 });

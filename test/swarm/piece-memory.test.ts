@@ -61,6 +61,7 @@ test('what is not written yet is given from memory, whatever the cache has dropp
     metainfo,
     storage: { ...storage, write: () => written.promise },
     cache: new PieceCache(PIECE),
+    onWritten: () => {},
     onIdle: () => {},
     onError: () => assert.fail(),
   });

@@ -346,3 +346,29 @@ test('a torrent of another length than the blob is refused', async (t) => {
   const storage = emptyStorage(101);
   await assert.rejects(node(t).join({ metainfo, storage, signal: never }), { code: 'protocol' });
 });
+
+test('a wanted range comes before the rest, and each verified piece is told once it can be read', async (t) => {
+  const { url } = await startTracker(t);
+  const { content, metainfo } = sample(32 * MIB, [url]);
+  const seed = node(t);
+  await seed.join({ metainfo, storage: fullStorage(content), signal: never });
+  const storage = emptyStorage(content.length);
+  const told: number[] = [];
+  const limiter = createRateLimiter(8 * MIB);
+  const client = node(t, { downloadLimiter: limiter });
+  const swarm = await client.join({
+    metainfo,
+    storage,
+    signal: never,
+    onVerified: (start, end) => {
+      assert.ok(storage.bytes.subarray(start, end).equals(content.subarray(start, end)));
+      told.push(start);
+    },
+  });
+  const { pieceLength, pieceCount } = metainfo.geometry;
+  swarm.want(content.length - 1, content.length);
+  await swarm.done;
+  assert.equal(told.length, pieceCount);
+  const place = told.indexOf((pieceCount - 1) * pieceLength);
+  assert.ok(place < pieceCount / 4, `the last piece came as number ${place} of ${pieceCount}`);
+});

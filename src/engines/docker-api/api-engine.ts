@@ -6,6 +6,7 @@ import type { BlobFeed, Engine, EnginePresence, LoadedImage, LoadOptions } from 
 import { DockerClient } from './client.ts';
 import { formatEndpoint, type ApiEndpoint } from './endpoint.ts';
 import { explain, type EngineWords } from './failures.ts';
+import { Comebacks, isRestarting, survivingRestarts } from './wait-for-daemon.ts';
 
 /** How an engine keeps images, and so how it is asked for them and in which form it takes them. */
 export interface ImageStore {
@@ -55,7 +56,9 @@ export class ApiEngine implements Engine {
 
   presence(image: RunnableImage, signal: AbortSignal): Promise<EnginePresence> {
     return this.#explained(`looking for ${formatReference(image.reference)}`, signal, async () =>
-      (await this.#contacted(signal)).store.presence(image, signal),
+      survivingRestarts(this.#client, signal, async () =>
+        (await this.#contacted(signal)).store.presence(image, signal),
+      ),
     );
   }
 
@@ -67,7 +70,17 @@ export class ApiEngine implements Engine {
   }
 
   async #contacted(signal: AbortSignal): Promise<Contact> {
-    return (this.#contact ??= await this.#firstContact(this.#client, signal));
+    if (this.#contact !== undefined) return this.#contact;
+    const ask = (): Promise<Contact> => this.#firstContact(this.#client, signal);
+    try {
+      this.#contact = await ask();
+    } catch (error) {
+      if (!(await isRestarting(error, this.#endpoint))) throw error;
+      // The engine was there a moment ago.
+      await new Comebacks(this.#client, signal).after(error);
+      this.#contact = await survivingRestarts(this.#client, signal, ask);
+    }
+    return this.#contact;
   }
 
   async #explained<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {

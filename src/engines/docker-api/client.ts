@@ -1,3 +1,4 @@
+import { orAborted } from '../../base/abort.ts';
 import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { QuayctlError } from '../../base/errors.ts';
@@ -120,16 +121,21 @@ export class DockerClient {
 
   /** `docker import`: one layer, compressed or not, becomes an image. @returns its ID */
   async importLayer(layer: Readable, label: string, signal: AbortSignal): Promise<string> {
-    let failure: unknown;
+    let failure: Error | undefined;
     layer.once('error', (error) => (failure = error));
     // A layer that ends early could pass for a complete one, so its connection is broken off.
     const abort = (): void => void layer.destroy(signal.reason as Error);
     signal.addEventListener('abort', abort, { once: true });
     layer.once('close', () => signal.removeEventListener('abort', abort));
-    const messages = await this.#upload(layer, () => failure, signal, (abortSignal) => {
-      const options = { changes: `LABEL ${label}`, abortSignal };
-      return this.#docker.importImage(layer, options);
-    });
+    const messages = await this.#upload(
+      layer,
+      () => failure,
+      signal,
+      (abortSignal) => {
+        const options = { changes: `LABEL ${label}`, abortSignal };
+        return this.#docker.importImage(layer, options);
+      },
+    );
     const id = messages.findLast(({ status }) => status?.startsWith('sha256:'))?.status;
     if (id === undefined) throw new QuayctlError('engine', 'Docker: an import without an image ID');
     return id;
@@ -154,7 +160,7 @@ export class DockerClient {
    */
   async #upload(
     body: Readable,
-    failure: () => unknown,
+    failure: () => Error | undefined,
     signal: AbortSignal,
     send: (abortSignal: AbortSignal) => Promise<NodeJS.ReadableStream>,
   ): Promise<DockerMessage[]> {
@@ -196,16 +202,8 @@ export class DockerClient {
   }
 
   /** Ends at the signal even where dockerode only ends once the daemon has answered. */
-  async #call<T>(signal: AbortSignal, request: Promise<T>): Promise<T> {
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      return await Promise.race([request.catch(refusal), aborted]);
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+  #call<T>(signal: AbortSignal, request: Promise<T>): Promise<T> {
+    return orAborted(request.catch(refusal), signal);
   }
 }
 

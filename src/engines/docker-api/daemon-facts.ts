@@ -25,7 +25,11 @@ export interface ApiVersion {
 const CONTACT_MS = 30_000;
 
 /** First contact: both questions at once. @throws QuayctlError `engine`; what the client throws */
-export async function askDaemon(client: DockerClient, title: string, signal: AbortSignal): Promise<DaemonFacts> {
+export async function askDaemon(
+  client: DockerClient,
+  title: string,
+  signal: AbortSignal,
+): Promise<DaemonFacts> {
   const late = AbortSignal.timeout(CONTACT_MS);
   const either = AbortSignal.any([signal, late]);
   try {
@@ -69,9 +73,13 @@ function platformOf(
   if (typeof os === 'string' && os !== '' && typeof architecture === 'string' && architecture !== '') {
     return normalizePlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) });
   }
-  throw new QuayctlError('engine', `the service that answered is not ${title}: it does not tell its platform`, {
-    hint: 'check the address',
-  });
+  throw new QuayctlError(
+    'engine',
+    `the service that answered is not ${title}: it does not tell its platform`,
+    {
+      hint: 'check the address',
+    },
+  );
 }
 
 function isPodman(version: Record<string, unknown>): boolean {

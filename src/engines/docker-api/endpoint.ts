@@ -49,7 +49,9 @@ export async function parseEndpoint(
     case 'ssh':
       // ssh2, which dockerode brings, takes any host key; `docker` itself runs ssh, which checks them.
       throw new QuayctlError('engine', `${source}: ssh is not supported`, {
-        hint: 'forward its socket: ssh -nNT -L "$XDG_RUNTIME_DIR/docker.sock:/var/run/docker.sock" HOST, then DOCKER_HOST="unix://$XDG_RUNTIME_DIR/docker.sock"',
+        hint:
+          'forward its socket: ssh -nNT -L "$XDG_RUNTIME_DIR/engine.sock:/var/run/docker.sock" HOST, then set ' +
+          `${source === 'CONTAINER_HOST' ? source : 'DOCKER_HOST'}="unix://$XDG_RUNTIME_DIR/engine.sock"`,
       });
     default:
       throw new QuayctlError(

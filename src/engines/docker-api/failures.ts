@@ -8,7 +8,6 @@ export interface EngineWords {
   readonly variable: string;
   /** Shell commands. */
   readonly start: string;
-  readonly restart: string;
   readonly log: string;
   readonly makeRoom: string;
   /** What a user does who may not open the socket. */
@@ -55,23 +54,28 @@ export class DockerRefusal extends Error {
   }
 }
 
-/** True where asking again, once the daemon is back, may help. */
+/** What a daemon answers while it ends: it closes its connections to containerd before those to its clients. */
+const ENDING =
+  /client connection is closing|transport is closing|context canceled|code = (?:Canceled|Unavailable)|error reading from server/i;
+
+/** Whether the daemon is gone or going, so that asking again once it is back may help. */
 export function isLost(error: unknown): boolean {
+  if (error instanceof DockerRefusal && ENDING.test(error.message)) return true;
   for (let at = error; at instanceof Error; at = at.cause) {
     if (LOST.has((at as NodeJS.ErrnoException).code ?? '')) return true;
   }
   return false;
 }
 
-/** What a failed request means to the user. @param what e.g. `loading docker.io/library/x:1` */
+/** What a failed request means to the user. @param work e.g. `loading docker.io/library/x:1` */
 export function explain(
   error: unknown,
-  what: string,
+  work: string,
   endpoint: ApiEndpoint,
   words: EngineWords,
   signal: AbortSignal,
 ): QuayctlError {
-  what = `${words.title}: ${what}`;
+  const what = `${words.title}: ${work}`;
   if (signal.aborted) {
     return isQuayctlError(signal.reason)
       ? signal.reason

@@ -5,10 +5,10 @@ import type { RunnableImage } from '../../image/manifest.ts';
 import { Arrivals } from '../arrivals.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { DockerRefusal } from '../docker-api/failures.ts';
-import { Comebacks } from '../docker-api/wait-for-daemon.ts';
+import { Comebacks, survivingRestarts } from '../docker-api/wait-for-daemon.ts';
 import type { BlobFeed, LoadOptions } from '../engine.ts';
 import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts';
-import { arrivingLayer } from '../layer-file.ts';
+import { layerFile } from '../layer-file.ts';
 import { ociDocuments, ociImage, ociPrefix } from '../oci-archive.ts';
 import { countUnpacked, missingLayer } from './containerd-presence.ts';
 import { TemporaryImages } from './temporary-images.ts';
@@ -45,7 +45,9 @@ export async function loadIntoContainerd(
           from = missing;
         } else {
           await comebacks.after(error);
-          from = await countUnpacked(client, image, options.signal);
+          from = await survivingRestarts(client, options.signal, () =>
+            countUnpacked(client, image, options.signal),
+          );
         }
       }
     }
@@ -69,12 +71,12 @@ function loadFrom(
   /** The images on the way, by how many layers they have. */
   const prefixes = new Map<number, Digest>();
   const form: GrowingForm = {
-    layer: (at) => {
+    layer: (at, signal) => {
       const layer = layers[at];
       // The same layer may stand in an image twice; the store has it by its digest.
       if (layer === undefined || sent.has(layer.digest)) return undefined;
       sent.add(layer.digest);
-      return arrivingLayer(blobPath(layer.digest), layer, feed, options.signal);
+      return layerFile(blobPath(layer.digest), layer, feed, true, signal);
     },
     documents: (count) => {
       if (count === layers.length) return ociDocuments(ociImage(image, name, true));

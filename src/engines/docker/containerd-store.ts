@@ -5,7 +5,7 @@ import type { DockerClient } from '../docker-api/client.ts';
 import { isAtLeast, type DaemonFacts } from '../docker-api/daemon-facts.ts';
 import { DockerRefusal } from '../docker-api/failures.ts';
 import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
-import { ContainerdLoad } from './containerd-load.ts';
+import { loadIntoContainerd } from './containerd-load.ts';
 import { presenceInContainerd } from './containerd-presence.ts';
 import { isRunnable, targetOf } from './containerd-record.ts';
 
@@ -34,19 +34,19 @@ export class ContainerdStore implements ImageStore {
    */
   async load(image: RunnableImage, feed: BlobFeed, options: LoadOptions): Promise<LoadedImage> {
     const id = targetOf(image);
-    const { signal, names } = options;
-    const load = new ContainerdLoad(this.#client, image, feed, options);
+    const { signal, names, presence } = options;
+    const name = digestNameOf(image, names);
     try {
-      if (!options.presence.image || load.name !== undefined) await load.run();
+      if (!presence.image || name !== undefined) {
+        await loadIntoContainerd(this.#client, image, feed, options, name);
+      }
       await this.#assertRunnable(image, signal);
-      for (const name of names) await this.#client.tag(id, name, signal);
+      for (const tagged of names) await this.#client.tag(id, tagged, signal);
     } catch (error) {
-      await this.#removeIncomplete(image, load.name);
+      await this.#removeIncomplete(image, name);
       throw error;
-    } finally {
-      await load.removeTemporary();
     }
-    return { id, digestRecorded: names.length > 0 || load.name !== undefined };
+    return { id, digestRecorded: names.length > 0 || name !== undefined };
   }
 
   /** @throws DockerRefusal */
@@ -74,8 +74,11 @@ export class ContainerdStore implements ImageStore {
   }
 }
 
-/** `REPOSITORY@DIGEST`, for an image that was asked for by its digest alone; tags cannot express it. */
-export function ownDigestName(image: RunnableImage): string | undefined {
-  const { reference } = image;
-  return reference.digest === undefined ? undefined : digestName(reference, reference.digest);
+/**
+ * `REPOSITORY@DIGEST` for an image that was asked for by its digest alone. Tagging cannot give such a name, so the
+ * load itself does.
+ */
+function digestNameOf({ reference }: RunnableImage, names: readonly unknown[]): string | undefined {
+  if (names.length > 0 || reference.digest === undefined) return undefined;
+  return digestName(reference, reference.digest);
 }

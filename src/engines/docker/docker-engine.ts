@@ -12,7 +12,6 @@ const WORDS: EngineWords = {
   title: 'Docker',
   variable: 'DOCKER_HOST',
   start: 'sudo systemctl start docker',
-  restart: 'sudo systemctl restart docker',
   log: 'sudo journalctl -u docker',
   makeRoom: 'docker system df, docker image prune',
   access: 'join the docker group (sudo usermod -aG docker "$USER", then log in again), or use sudo',

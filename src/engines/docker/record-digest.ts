@@ -10,7 +10,7 @@ const RECORD_MS = 10_000;
 const FETCHING = /^(?:Pulling fs layer|Waiting|Downloading|Download complete|Verifying Checksum|Extracting)/;
 
 /** The digest by which the image was asked for, else what the registry's tag points at. */
-export function recordedDigest(image: RunnableImage): Digest {
+function recordedDigest(image: RunnableImage): Digest {
   return image.reference.digest ?? image.index?.descriptor.digest ?? image.document.descriptor.digest;
 }
 

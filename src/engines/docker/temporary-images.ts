@@ -62,7 +62,10 @@ export class TemporaryImages {
       ? []
       : (await this.#list(signal)).filter((image) => labelOf(image) === this.label);
     const ids = new Set([...this.#ids, ...[...others, ...own].map(({ id }) => id)]);
-    await Promise.allSettled([...this.#dropping, ...Array.from(ids, (id) => this.#client.remove(id, signal))]);
+    await Promise.allSettled([
+      ...this.#dropping,
+      ...Array.from(ids, (id) => this.#client.remove(id, signal)),
+    ]);
   }
 
   #list(signal: AbortSignal): Promise<readonly ListedImage[]> {

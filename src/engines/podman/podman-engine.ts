@@ -13,7 +13,6 @@ const WORDS: EngineWords = {
   title: 'podman',
   variable: 'CONTAINER_HOST',
   start: 'systemctl --user start podman.socket, as root sudo systemctl start podman.socket',
-  restart: 'systemctl --user restart podman.socket',
   log: 'journalctl --user -u podman',
   makeRoom: 'podman system df, podman image prune',
   access: "set CONTAINER_HOST to a socket of this user's own: systemctl --user start podman.socket",

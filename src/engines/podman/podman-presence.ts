@@ -12,7 +12,6 @@ const PROBE_BYTES = 1024 * 1024;
 const MAX_PROBES = 8;
 const CLEANUP_MS = 5000;
 
-
 /** What podman has of an image. Takes the same time whether it holds one image or a thousand. */
 export async function presenceInPodman(
   client: DockerClient,
@@ -38,7 +37,11 @@ export async function findImage(
 }
 
 /** The lowest layers that podman has under these blob digests, so that an archive may leave them out. */
-async function countPresent(client: DockerClient, image: RunnableImage, signal: AbortSignal): Promise<number> {
+async function countPresent(
+  client: DockerClient,
+  image: RunnableImage,
+  signal: AbortSignal,
+): Promise<number> {
   let count = image.manifest.layers.length;
   for (let probe = 0; count > 0 && probe < MAX_PROBES; probe++) {
     const missing = await firstMissing(client, image, count, signal);
@@ -65,7 +68,9 @@ async function firstMissing(
     return undefined;
   } catch (error) {
     if (!(error instanceof DockerRefusal)) throw error;
-    const at = image.manifest.layers.slice(0, count).findIndex(({ digest }) => error.message.includes(digest));
+    const at = image.manifest.layers
+      .slice(0, count)
+      .findIndex(({ digest }) => error.message.includes(digest));
     return Math.max(at, 0);
   } finally {
     await client.remove(prefix.config.digest, AbortSignal.timeout(CLEANUP_MS)).catch(() => undefined);

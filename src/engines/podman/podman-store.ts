@@ -7,8 +7,8 @@ import type { ArchivePart } from '../archive.ts';
 import { Arrivals } from '../arrivals.ts';
 import type { ImageStore } from '../docker-api/api-engine.ts';
 import type { DockerClient } from '../docker-api/client.ts';
-import { DockerRefusal, isLost } from '../docker-api/failures.ts';
-import { comeback } from '../docker-api/wait-for-daemon.ts';
+import { DockerRefusal } from '../docker-api/failures.ts';
+import { Comebacks } from '../docker-api/wait-for-daemon.ts';
 import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
 import { layerFile } from '../layer-file.ts';
 import { ociDocuments, ociImage, type OciImage } from '../oci-archive.ts';
@@ -43,7 +43,7 @@ export class PodmanStore implements ImageStore {
     image.manifest.layers.forEach(({ digest }, at) => {
       if (presence.image || presence.layers[at] === true) left.add(digest);
     });
-    let lost = false;
+    const comebacks = new Comebacks(this.#client, signal);
     for (;;) {
       try {
         await this.#send(image, feed, options, left);
@@ -51,10 +51,7 @@ export class PodmanStore implements ImageStore {
       } catch (error) {
         if (signal.aborted || isQuayctlError(error)) throw error;
         if (error instanceof DockerRefusal && left.size > 0) left = new Set();
-        else if (isLost(error) && !lost) {
-          lost = true;
-          await comeback(this.#client, error, signal);
-        } else throw error;
+        else await comebacks.after(error);
       }
     }
   }

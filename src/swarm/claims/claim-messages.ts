@@ -4,51 +4,63 @@ export interface HeardClaim {
   readonly tag: number;
 }
 
-/** What one peer tells another about who fetches what from the registry. */
+/** What one peer tells another about which pieces are being fetched from the registry, and by whom. */
 export type ClaimMessage =
   | {
-      /** `fetching`: a claim whose bytes are on their way already. */
+      /** `claim`: the sender will fetch these; `fetching`: their bytes are already arriving; `drop`: it will not. */
       readonly kind: 'claim' | 'fetching' | 'drop';
-      /** "Do not ask for these, I bring them"; or no longer. */
       readonly pieces: readonly number[];
     }
   | RelayedMessage;
 
-/** Claims of others, made or let go, passed on where not everybody is connected with everybody. */
+/** Claims of other nodes, made or withdrawn, passed on in swarms in which not every node is connected to all others. */
 export interface RelayedMessage {
   readonly kind: 'relayed' | 'withdrawn';
   readonly claims: readonly HeardClaim[];
 }
 
-/** One message; a node has fewer open at once. */
+/** Entries of one message. A sender splits longer lists; a receiver ignores the entries behind these. */
 export const MAX_CLAIMS_PER_MESSAGE = 64;
-/** On the wire: its place in this list. */
+/** On the wire a kind is its position in this list. New kinds are appended; a position is never used again. */
 const KINDS = ['claim', 'drop', 'fetching', 'relayed', 'withdrawn'] as const;
+/** Kind, flags, length of an entry, number of entries: one byte each. */
+const HEADER_BYTES = 4;
+/** An index or a tag: unsigned, big-endian. */
 const NUMBER_BYTES = 4;
 
-/** kind (1 byte), then piece indexes, each of a relayed claim followed by a tag (4 bytes each, big-endian). */
+/** Encodes one message as docs/protocol.md ("The claims extension") describes it. */
 export function encodeClaims(message: ClaimMessage): Uint8Array {
-  const numbers =
-    'claims' in message ? message.claims.flatMap(({ index, tag }) => [index, tag]) : message.pieces;
-  const bytes = new Uint8Array(1 + numbers.length * NUMBER_BYTES);
+  const entries =
+    'claims' in message
+      ? message.claims.map(({ index, tag }) => [index, tag])
+      : message.pieces.map((index) => [index]);
+  const width = NUMBER_BYTES * ('claims' in message ? 2 : 1);
+  const bytes = new Uint8Array(HEADER_BYTES + entries.length * width);
+  bytes.set([KINDS.indexOf(message.kind), 0, width, entries.length]);
   const view = new DataView(bytes.buffer);
-  view.setUint8(0, KINDS.indexOf(message.kind));
-  numbers.forEach((number, at) => view.setUint32(1 + at * NUMBER_BYTES, number));
+  entries.flat().forEach((number, at) => view.setUint32(HEADER_BYTES + at * NUMBER_BYTES, number));
   return bytes;
 }
 
-/** @returns undefined for what is no such message: too long, not whole, an unknown kind, an index out of range */
+/**
+ * Decodes what a peer sent. A later version of the extension may append kinds, fields of an entry and fields behind the
+ * entries, and may use the flags: all of these are skipped, as are pieces that the torrent does not have.
+ * @returns undefined for a message without anything that this version understands
+ */
 export function decodeClaims(bytes: Uint8Array, pieceCount: number): ClaimMessage | undefined {
-  const kind = KINDS[bytes[0] ?? KINDS.length];
+  const [kindNumber = KINDS.length, , width = 0, count = 0] = bytes;
+  const kind = KINDS[kindNumber];
   if (kind === undefined) return undefined;
   const isRelayed = kind === 'relayed' || kind === 'withdrawn';
-  const width = isRelayed ? 2 : 1;
-  const count = (bytes.length - 1) / NUMBER_BYTES / width;
-  if (!Number.isInteger(count) || count < 1 || count > MAX_CLAIMS_PER_MESSAGE) return undefined;
+  if (width < NUMBER_BYTES * (isRelayed ? 2 : 1)) return undefined;
+  const whole = Math.floor((bytes.length - HEADER_BYTES) / width);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const number = (at: number): number => view.getUint32(1 + at * NUMBER_BYTES);
-  const pieces = Array.from({ length: count }, (_, at) => number(at * width));
-  if (pieces.some((index) => index >= pieceCount)) return undefined;
-  if (!isRelayed) return { kind, pieces };
-  return { kind, claims: pieces.map((index, at) => ({ index, tag: number(2 * at + 1) })) };
+  const claims: HeardClaim[] = [];
+  for (let at = 0; at < Math.min(count, whole, MAX_CLAIMS_PER_MESSAGE); at++) {
+    const start = HEADER_BYTES + at * width;
+    const index = view.getUint32(start);
+    if (index < pieceCount) claims.push({ index, tag: isRelayed ? view.getUint32(start + NUMBER_BYTES) : 0 });
+  }
+  if (claims.length === 0) return undefined;
+  return isRelayed ? { kind, claims } : { kind, pieces: claims.map(({ index }) => index) };
 }

@@ -2,22 +2,26 @@ import type { Extension } from 'bittorrent-protocol';
 import { MAX_CLAIMS_PER_MESSAGE, decodeClaims, encodeClaims, type ClaimMessage } from './claim-messages.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
 
-/** The name under which peers announce it in the extended handshake (BEP 10). */
-const NAME = 'quayctl_claims';
+/**
+ * The extension's name in `m` of the extended handshake (BEP 10). It ends in the major version, which changes only when
+ * messages can no longer be understood by those who skip what they do not know (docs/protocol.md).
+ */
+export const CLAIMS_EXTENSION = 'quayctl_claims_1';
 
-/** Claims as a BEP 10 extension of one connection. Clients that do not speak it are never sent any. */
+/** Claims as a BEP 10 extension of one connection. Clients that do not support it are never sent any. */
 export interface ClaimsLink {
-  /** Nothing is sent to a peer that does not speak it. */
+  /** Does nothing where the peer does not support the extension, or the connection is closed. */
   send(message: ClaimMessage): void;
 }
 
 export interface ClaimsHandlers {
-  /** The peer speaks it: it is to be told the open claims. */
+  /** The peer supports the extension and may now be told the open claims. */
   readonly onReady: () => void;
-  /** Only what is well-formed. */
+  /** Only messages with something that this version understands. */
   readonly onMessage: (message: ClaimMessage) => void;
 }
 
+/** Adds the extension to a connection. Call it before the handshake is sent. */
 export function useClaims(wire: PeerWire, pieceCount: number, handlers: ClaimsHandlers): ClaimsLink {
   let ready = false;
   class Claims implements Extension {
@@ -26,21 +30,22 @@ export function useClaims(wire: PeerWire, pieceCount: number, handlers: ClaimsHa
       handlers.onReady();
     }
     onMessage(payload: Uint8Array): void {
+      // A newer peer may say things that this version does not know. Only the amount is limited (peer-wire.ts).
       const message = decodeClaims(payload, pieceCount);
-      if (message === undefined) wire.reportViolation('claims that are none');
-      else handlers.onMessage(message);
+      if (message !== undefined) handlers.onMessage(message);
     }
   }
-  Object.defineProperty(Claims.prototype, 'name', { value: NAME });
+  Object.defineProperty(Claims.prototype, 'name', { value: CLAIMS_EXTENSION });
   wire.use(Claims);
   return {
     send(message) {
       if (!ready || wire.destroyed) return;
-      for (const part of parts(message)) wire.extended(NAME, encodeClaims(part));
+      for (const part of parts(message)) wire.extended(CLAIMS_EXTENSION, encodeClaims(part));
     },
   };
 }
 
+/** Splits a message so that no part has more entries than a receiver reads. */
 function* parts(message: ClaimMessage): Generator<ClaimMessage> {
   const { length } = 'claims' in message ? message.claims : message.pieces;
   for (let at = 0; at < length; at += MAX_CLAIMS_PER_MESSAGE) {

@@ -68,6 +68,8 @@ export class FetchCoordinator<Peer> {
   readonly #hasty = new Set<number>();
   readonly #spread = new SoleHolder();
   readonly #standstill: StallDetector;
+  /** Missing pieces that somebody waits for. */
+  readonly #wanted = new Set<number>();
   #settled = false;
   #early = false;
   #expectingUntil = -Infinity;
@@ -125,6 +127,12 @@ export class FetchCoordinator<Peer> {
     this.#seeds = seeds;
     this.#settled = true;
     this.#place();
+    this.decide();
+  }
+
+  /** Somebody waits for these pieces. */
+  want(pieces: readonly number[]): void {
+    for (const index of pieces) this.#wanted.add(index);
     this.decide();
   }
 
@@ -205,12 +213,14 @@ export class FetchCoordinator<Peer> {
   #decision(registry: RegistryPieces): ShareDecision {
     const { geometry, availability, has } = this.#options;
     const peers = availability.wires.size;
-    const expecting = this.#now() < this.#expectingUntil ? (this.#seeds ? 'seeds' : 'nodes') : 'nobody';
+    for (const index of this.#wanted) if (has(index)) this.#wanted.delete(index);
+    const expecting = this.#now() < this.#expectingUntil ? (this.#seeds ? 'seeders' : 'leechers') : 'none';
     return decideShares({
       selfTag: this.#tag,
       pieceLength: geometry.pieceLength,
       pieceCount: geometry.pieceCount,
       order: this.#order,
+      wanted: [...this.#wanted],
       has,
       open: registry.open,
       hasty: (index) => this.#hasty.has(index),

@@ -17,6 +17,8 @@ export interface FetchView {
   readonly pieceCount: number;
   /** Missing pieces, and perhaps some that are here; this node's best first (rendezvousOrder). */
   readonly order: readonly number[];
+  /** Missing pieces that somebody waits for, the most urgent first; absent: none. */
+  readonly wanted?: readonly number[];
   /** Verified here. */
   readonly has: (index: number) => boolean;
   readonly open: ReadonlyMap<number, OpenPiece>;
@@ -30,8 +32,8 @@ export interface FetchView {
   readonly resting: (index: number) => boolean;
   /** Connected peers that are not stalled. */
   readonly peers: number;
-  /** What the tracker has named and that has not had the time to answer: nobody, nodes, or nodes that have all. */
-  readonly expecting: 'nobody' | 'nodes' | 'seeds';
+  /** Peers that the tracker named and that have not had the time to answer. */
+  readonly expecting: 'none' | 'leechers' | 'seeders';
   /** The tracker has answered, or has had its time, or peers are here. */
   readonly settled: boolean;
   /** It is this node's turn to begin, whoever may answer later. */
@@ -77,11 +79,11 @@ const HARDLY_BEGUN = 1 / 8;
  */
 export function decideShares(view: FetchView): ShareDecision {
   if (!view.settled) return { open: decideEarly(view), release: [] };
-  if (view.peers === 0 && view.expecting === 'nobody') return { open: decideAlone(view), release: [] };
+  if (view.peers === 0 && view.expecting === 'none') return { open: decideAlone(view), release: [] };
   const release = toRelease(view);
   const places = openLimit(view) - (view.open.size - release.length);
-  if (places <= 0 || (view.peers === 0 && view.expecting === 'seeds')) return { open: [], release };
-  const ours = view.fetcher ? unheld(view, places) : [];
+  if (places <= 0 || (view.peers === 0 && view.expecting === 'seeders')) return { open: [], release };
+  const ours = view.fetcher ? unheld(view, places) : wantedUnheld(view).slice(0, places);
   return { open: [...ours, ...fromSlowPeers(view, places - ours.length)], release };
 }
 
@@ -97,10 +99,12 @@ function decideEarly(view: FetchView): number[] {
  * node's best place (others may be about to do the same), the next where pieces are missing first.
  */
 function decideAlone(view: FetchView): number[] {
-  if (view.open.size > 1) return [];
+  const wanted = (view.wanted ?? []).filter((index) => isCandidate(view, index));
+  // Beside the long run that is under way, whose end may be far.
+  if (view.open.size > 1) return wanted.slice(0, MIN_OPEN);
   const candidates = view.order.filter((index) => isCandidate(view, index));
   const begun = candidates.length < view.pieceCount;
-  const first = begun ? candidates.toSorted((a, b) => a - b)[0] : candidates[0];
+  const first = wanted[0] ?? (begun ? candidates.toSorted((a, b) => a - b)[0] : candidates[0]);
   if (first === undefined) return [];
   const done = (view.pieceCount - candidates.length) * view.pieceLength;
   const bytes = Math.min(Math.max(done, FIRST_ALONE_BYTES), MAX_ALONE_BYTES);
@@ -140,7 +144,8 @@ function isOthers(view: FetchView, index: number, { requested, received = Infini
   const most = requested ? view.pieceLength * WORTH_ENDING : Infinity;
   if (received > most && requested) return false;
   if (view.held(index)) return true;
-  if (!view.fetcher) return !requested || (view.hasty(index) && received < view.pieceLength * HARDLY_BEGUN);
+  if (!view.fetcher && view.wanted?.includes(index) !== true)
+    return !requested || (view.hasty(index) && received < view.pieceLength * HARDLY_BEGUN);
   return view
     .claimers(index)
     .some(({ tag, fetching }) => (fetching && !requested) || goesBefore(index, tag, view.selfTag));
@@ -154,12 +159,20 @@ function unheld(view: FetchView, places: number): number[] {
   const run = (from: number): void => {
     for (let next = from; chosen.size < places && free(next); next++) chosen.add(next);
   };
+  for (const index of wantedUnheld(view)) if (chosen.size < places) chosen.add(index);
   for (const index of view.open.keys()) run(index + 1);
   for (const index of view.order) {
     if (chosen.size >= places) break;
     run(index);
   }
   return [...chosen];
+}
+
+/** Somebody waits for it, and no peer has it or is fetching it. */
+function wantedUnheld(view: FetchView): number[] {
+  return (view.wanted ?? []).filter(
+    (index) => isCandidate(view, index) && !view.held(index) && view.claimers(index).length === 0,
+  );
 }
 
 /** What peers have and are too slow for: one piece to learn what the registry does, more when it is faster. */

@@ -34,6 +34,8 @@ export class PiecePicker {
   readonly #options: PickerOptions;
   /** About the index of each piece, another one at each node. */
   readonly #places: readonly number[];
+  /** Pieces that somebody waits for, in the order in which they were wanted. */
+  readonly #wanted = new Set<number>();
   #order: readonly number[] = [];
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -52,6 +54,12 @@ export class PiecePicker {
       this.#timer = undefined;
       this.#round();
     }, COALESCE_MS);
+  }
+
+  /** These come before all others: somebody waits for them. */
+  want(pieces: readonly number[]): void {
+    for (const index of pieces) this.#wanted.add(index);
+    this.update();
   }
 
   stop(): void {
@@ -135,16 +143,19 @@ export class PiecePicker {
 
   #sorted(): readonly number[] {
     const { pieces, availability, pieceCount } = this.#options;
-    const begun = [...pieces.begun.keys()];
-    if (begun.length >= this.#mostBegun) return begun;
+    for (const index of this.#wanted) if (pieces.has(index)) this.#wanted.delete(index);
+    // No more than may be begun anyhow: wanted pieces must not take the memory that the bound is there for.
+    const wanted = [...this.#wanted].filter((index) => availability.of(index) > 0).slice(0, MIN_BEGUN);
+    const begun = [...pieces.begun.keys()].filter((index) => !wanted.includes(index));
+    if (begun.length >= this.#mostBegun) return [...wanted, ...begun];
     const keys: number[] = [];
     for (let index = 0; index < pieceCount; index++) {
-      if (pieces.has(index) || pieces.begun.has(index)) continue;
+      if (pieces.has(index) || pieces.begun.has(index) || wanted.includes(index)) continue;
       const count = availability.of(index);
       if (count > 0) keys.push((count * PLACE_PLACES + (this.#places[index] ?? 0)) * INDEX_PLACES + index);
     }
     const rare = Float64Array.from(keys).sort();
-    return [...begun, ...Array.from(rare, (key) => key % INDEX_PLACES)];
+    return [...wanted, ...begun, ...Array.from(rare, (key) => key % INDEX_PLACES)];
   }
 }
 

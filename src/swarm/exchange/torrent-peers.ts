@@ -78,6 +78,11 @@ export class TorrentPeers {
     this.#picker.update();
   }
 
+  /** Somebody waits for these pieces. */
+  want(pieces: readonly number[]): void {
+    this.#picker.want(pieces);
+  }
+
   tick(now: number): void {
     this.#connections.tick(now);
     this.#picker.update();

@@ -11,6 +11,8 @@ export interface PieceWriterOptions {
   readonly metainfo: Metainfo;
   readonly storage: PieceStorage;
   readonly cache: PieceCache;
+  /** This piece is in the storage. */
+  readonly onWritten: (index: number) => void;
   /** Everything that was kept so far is in the storage. */
   readonly onIdle: () => void;
   readonly onError: (error: unknown) => void;
@@ -44,7 +46,7 @@ export class PieceWriter {
 
   /** @param bytes have verified, and belong to the keeper from now on */
   keep(index: number, bytes: Uint8Array): void {
-    const { metainfo, storage, cache, onError, onIdle } = this.#options;
+    const { metainfo, storage, cache, onError, onIdle, onWritten } = this.#options;
     if (storage.write === undefined) return onError(new Error('read-only'));
     const held = cache.add(metainfo.infoHash, index, bytes).use();
     this.#writing.set(index, held);
@@ -53,6 +55,7 @@ export class PieceWriter {
       .write(pieceSpan(metainfo.geometry, index).start, bytes)
       .then(() => {
         this.#unwritten -= bytes.length;
+        onWritten(index);
         if (this.isIdle) onIdle();
       }, onError)
       .finally(() => {

@@ -1,4 +1,4 @@
-import { decodeBencode } from '../../metainfo/bencode.ts';
+import { decodeLooseBencode } from '../../metainfo/bencode.ts';
 
 /** Bytes of one; and how often a peer may change its mind: the library keeps the names of all. */
 const MAX_BYTES = 16 * 1024;
@@ -11,7 +11,7 @@ export class ExtendedHandshakes {
   takes(payload: Uint8Array): boolean {
     if (payload.length > MAX_BYTES || ++this.#count > MAX_COUNT) return false;
     try {
-      decodeBencode(payload);
+      decodeLooseBencode(payload);
       return true;
     } catch {
       return false;
