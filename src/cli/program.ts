@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import type { EngineEntry } from '../engines/engine-entry.ts';
 import { ENGINES } from '../engines/engines.ts';
 import { collect, declareOutputFlags, declareTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import { addSecurity } from './security-command.ts';
 import type { RawServeFlags } from './serve.ts';
 import type { Session } from './session.ts';
 
@@ -29,6 +30,7 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
   }
   const torrent = program.command('torrent').description('images for the local store, no engine needed');
   addTorrentCommands(torrent, undefined, session);
+  addSecurity(program, session);
   addServe(program, session);
   addLogin(program, session);
   addStore(program, session);

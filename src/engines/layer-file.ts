@@ -1,12 +1,16 @@
-import { pipeline, Readable } from 'node:stream';
-import { createZstdDecompress } from 'node:zlib';
+import { once } from 'node:events';
+import { Readable } from 'node:stream';
 import { orAborted } from '../base/abort.ts';
 import { isQuayctlError, QuayctlError, type ErrorCode } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
-import { layerCompression } from '../image/media-types.ts';
+import { plainBytes } from '../layers/decompress.ts';
+import { isZstd } from '../layers/zstd-frames.ts';
 import type { BlobFeed } from './engine.ts';
 import type { ArchivePart } from './archive.ts';
+
+/** Enough of a layer to tell zstd. */
+const MAGIC_BYTES = 4;
 
 /**
  * A layer's file in an archive. It is sent while it arrives where the feed can, else once it is ready: an engine
@@ -14,7 +18,8 @@ import type { ArchivePart } from './archive.ts';
  *
  * gzip is sent as it is: unpacking it here first measured no faster than the daemon's own. zstd for an old daemon is
  * unpacked twice, since nothing else tells the length that the tar header needs, and a temporary file would cost the
- * disk of both sides.
+ * disk of both sides. The bytes of a layer tell what it is; media types have been wrong, and daemons do not look at
+ * them either.
  * @param readsZstd whether the engine takes layers in zstd
  */
 export async function layerFile(
@@ -24,17 +29,19 @@ export async function layerFile(
   readsZstd: boolean,
   signal: AbortSignal,
 ): Promise<ArchivePart> {
-  const open = (): Promise<Readable> => arrivingStream(layer, feed, readsZstd, signal);
-  if (!isUnpackedHere(layer, readsZstd)) return { name, size: layer.size, open };
+  if (readsZstd) return { name, size: layer.size, open: () => arrivingBlob(layer, feed, signal) };
+  const first = await arrivingBlob(layer, feed, signal);
+  // Not read twice where nothing has to be unpacked.
+  if (!(await beginsLikeZstd(first))) return { name, size: layer.size, open: () => Promise.resolve(first) };
   let size = 0;
-  for await (const chunk of await open()) {
+  for await (const chunk of unpacked(layer, first)) {
     signal.throwIfAborted();
     size += (chunk as Uint8Array).length;
   }
-  return { name, size, open };
+  return { name, size, open: async () => unpacked(layer, await committedBlob(layer, feed)) };
 }
 
-/** The bytes of such a file, for requests that need no length. */
+/** The same for a request that needs no length. */
 export async function arrivingStream(
   layer: Descriptor,
   feed: BlobFeed,
@@ -42,17 +49,20 @@ export async function arrivingStream(
   signal: AbortSignal,
 ): Promise<Readable> {
   const blob = await arrivingBlob(layer, feed, signal);
-  if (!isUnpackedHere(layer, readsZstd)) return blob;
-  const plain = pipeline(blob, createZstdDecompress(), () => undefined);
-  return told(
-    plain,
-    'verification',
-    `layer ${shortDigest(layer.digest)} is not zstd, although its type says so`,
-  );
+  return readsZstd || !(await beginsLikeZstd(blob)) ? blob : unpacked(layer, blob);
 }
 
-function isUnpackedHere(layer: Descriptor, readsZstd: boolean): boolean {
-  return !readsZstd && layerCompression(layer.mediaType) === 'zstd';
+function unpacked({ digest }: Descriptor, blob: Readable): Readable {
+  const plain = Readable.from(plainBytes(blob), { objectMode: false });
+  return told(plain, 'verification', `layer ${shortDigest(digest)} cannot be unpacked`);
+}
+
+/** Nothing is taken from the stream. */
+async function beginsLikeZstd(blob: Readable): Promise<boolean> {
+  await once(blob, 'readable');
+  const head = ((blob.read(MAGIC_BYTES) ?? blob.read()) as Buffer | null) ?? Buffer.alloc(0);
+  blob.unshift(head);
+  return isZstd(head);
 }
 
 async function arrivingBlob(layer: Descriptor, feed: BlobFeed, signal: AbortSignal): Promise<Readable> {
@@ -82,7 +92,10 @@ function told(source: Readable, code: ErrorCode, message: string): Readable {
     try {
       for await (const chunk of source) yield chunk as Uint8Array;
     } catch (error) {
-      throw isQuayctlError(error) ? error : new QuayctlError(code, message, { cause: error });
+      const isTold = isQuayctlError(error) && error.code !== code;
+      if (isTold) throw error;
+      const reason = isQuayctlError(error) ? `${message}: ${error.message}` : message;
+      throw new QuayctlError(code, reason, { cause: error });
     }
   };
   // Where nobody begins to read, the generator does not begin either, and would leave the file open.
