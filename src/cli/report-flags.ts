@@ -15,7 +15,7 @@ export interface RawReportFlags {
 export const DEFAULT_ISSUER = 'quay';
 
 /** Clair's flags alone. */
-export function declareClairFlags(command: Command): Command {
+function declareClairFlags(command: Command): Command {
   return command
     .addOption(
       new Option('--clair <url>', 'a Clair of version 4, asked for security reports').env('QUAYCTL_CLAIR'),
