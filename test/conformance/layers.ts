@@ -295,7 +295,7 @@ export const LAYERS: readonly LayerCase[] = [
       { a: 'a' },
     ],
     ['.. that stays inside', [folder('d'), folder('d/e'), file('d/e/../a', 'a')], { 'd/a': 'a' }],
-    ['.. that leads out', [file('../a', 'a')], /outside|\.\./],
+    ['.. that leads above the root stays below it, as in Docker', [file('../a', 'a')], { a: 'a' }],
     [
       'junk behind the NUL of a number',
       [{ ...file('a'), uid: Buffer.from('0000\0xyz', 'latin1') }],
