@@ -71,6 +71,7 @@ export class TorrentSwarm implements Swarm {
         const { start, end } = pieceSpan(geometry, index);
         options.onVerified?.(start, end);
       },
+      onRoom: () => this.#exchange.wake(),
       onIdle: () => this.#finishIfComplete(),
       onError: (error) => this.#fail(error),
     });

@@ -62,6 +62,7 @@ test('what is not written yet is given from memory, whatever the cache has dropp
     storage: { ...storage, write: () => written.promise },
     cache: new PieceCache(PIECE),
     onWritten: () => {},
+    onRoom: () => {},
     onIdle: () => {},
     onError: () => assert.fail(),
   });
@@ -95,11 +96,12 @@ test('a peer that asks for much and takes nothing gets half a megabyte ready, an
       storage: emptyStorage(content.length),
       has: () => true,
       cached: (index) => cache.find('t', index),
+      cache,
       limiter: unlimited,
       onGiven: () => {},
     });
     for (let at = 0; at < content.length; at += 2 ** 17)
-      uploads.ask(Math.floor(at / PIECE), at % PIECE, 2 ** 17);
+      uploads.request(Math.floor(at / PIECE), at % PIECE, 2 ** 17);
     // All of them go out of the cache, and others take their memory as soon as it is free.
     cache.forget('t');
     const scribble = setInterval(() => takePieceBuffer(PIECE).fill(255), 5);

@@ -13,6 +13,8 @@ export interface PieceWriterOptions {
   readonly cache: PieceCache;
   /** This piece is in the storage. */
   readonly onWritten: (index: number) => void;
+  /** The disk was behind, and has caught up so far that more can be asked for. */
+  readonly onRoom: () => void;
   /** Everything that was kept so far is in the storage. */
   readonly onIdle: () => void;
   readonly onError: (error: unknown) => void;
@@ -46,7 +48,7 @@ export class PieceWriter {
 
   /** @param bytes have verified, and belong to the keeper from now on */
   keep(index: number, bytes: Uint8Array): void {
-    const { metainfo, storage, cache, onError, onIdle, onWritten } = this.#options;
+    const { metainfo, storage, cache, onError, onIdle, onWritten, onRoom } = this.#options;
     if (storage.write === undefined) return onError(new Error('read-only'));
     const held = cache.add(metainfo.infoHash, index, bytes).use();
     this.#writing.set(index, held);
@@ -54,8 +56,10 @@ export class PieceWriter {
     storage
       .write(pieceSpan(metainfo.geometry, index).start, bytes)
       .then(() => {
+        const wasFull = this.isFull;
         this.#unwritten -= bytes.length;
         onWritten(index);
+        if (wasFull && !this.isFull) onRoom();
         if (this.isIdle) onIdle();
       }, onError)
       .finally(() => {
