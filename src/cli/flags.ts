@@ -178,7 +178,7 @@ export function named<T>(flag: string, value: string, parse: (text: string) => T
 }
 
 /** An http or https URL without query, fragment or password. @throws QuayctlError `usage` */
-function httpUrl(flag: string, value: string): URL {
+export function httpUrl(flag: string, value: string): URL {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw new QuayctlError('usage', `${flag}: not an http or https URL: ${JSON.stringify(value)}`);

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { collect, declareOutputFlags, declareTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import { addSecurity } from './security-command.ts';
 import type { RawServeFlags } from './serve.ts';
 import type { Session } from './session.ts';
 
@@ -28,6 +29,7 @@ export function makeProgram(session: Session): Command {
     'none',
     session,
   );
+  addSecurity(program, session);
   addServe(program, session);
   addLogin(program, session);
   addStore(program, session);
