@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseSize } from '../../src/base/units.ts';
 import { decodeTorrent, encodeTorrent } from '../../src/metainfo/metainfo.ts';
-import { mustRun, run, startProcess, type RunningProcess, type Scope } from '../../test/helpers/processes.ts';
+import {
+  mustRun,
+  run as runProgram,
+  startProcess,
+  type RunningProcess,
+  type Scope,
+} from '../../test/helpers/processes.ts';
 import { quayctlNode } from '../../test/helpers/quayctl.ts';
 import { tempDirectory } from '../../test/helpers/temp.ts';
 import type { LanHost } from './lan.ts';
@@ -131,7 +137,9 @@ async function measure(client: Client, size: number): Promise<Figures> {
     const [program, args] = client.leech(pair, await tempDirectory(scope, 'leech'));
     const before = await usageOf(seed.pid);
     const began = performance.now();
-    const { code, stderr } = await run('/usr/bin/python3', ['-c', MEASURED, program, ...args], { env });
+    const { code, stderr } = await runProgram('/usr/bin/python3', ['-c', MEASURED, program, ...args], {
+      env,
+    });
     if (code !== 0) throw new Error(stderr);
     const seconds = (performance.now() - began) / 1000;
     const after = await usageOf(seed.pid);
