@@ -4,9 +4,14 @@ import type { Pieces } from '../pieces/pieces.ts';
 
 /** Pieces are ordered anew at most this often: doing so after every block took 60 % of the CPU. Milliseconds. */
 const COALESCE_MS = 25;
-/** Begun pieces lie in memory. At this bound they are finished before others are begun. Bytes, and at least pieces. */
-const MAX_BEGUN_BYTES = 16 * 1024 * 1024;
-const MIN_BEGUN = 2;
+/**
+ * Pieces that are begun, and pieces that the disk has not taken yet, lie in memory. At this bound no other piece is
+ * begun. Bytes; at least so many pieces, so that the network does not wait for the disk.
+ */
+const MAX_MEMORY_BYTES = 24 * 1024 * 1024;
+const MIN_PIECES_IN_MEMORY = 2;
+/** Of the pieces that somebody waits for, so many may be begun out of turn. */
+const MAX_WANTED_AT_ONCE = 2;
 /** At the end, a block that a peer has owed for this long is also asked of a peer that is idle. Milliseconds. */
 const OVERDUE_MS = 750;
 /** A sort key has three digits: availability, order, index. Above the number of pieces that a torrent can have. */
@@ -23,8 +28,8 @@ export interface PickerOptions {
   readonly peers: () => Iterable<Peer>;
   /** The registry brings it, or it is not for this peer. */
   readonly leaves: (index: number, peer: Peer) => boolean;
-  /** The disk is behind: nothing more is asked for. */
-  readonly isFull: () => boolean;
+  /** Bytes that have verified, and that the disk has not taken yet. */
+  readonly unwritten: () => number;
   /** Before pieces are ordered anew: time for decisions about the registry. */
   readonly onRound: () => void;
 }
@@ -34,7 +39,9 @@ export class PiecePicker {
   readonly #options: PickerOptions;
   /** About the index of each piece, another number at each node. */
   readonly #turns: readonly number[];
-  readonly #mostBegun: number;
+  readonly #maxMemory: number;
+  /** Pieces were left out because of the bound. */
+  #isWaiting = false;
   /** Pieces that somebody waits for, in the order in which they were wanted. */
   readonly #wanted = new Set<number>();
   /** Missing pieces that some peer has, the rarest first, as of the last round. */
@@ -46,7 +53,7 @@ export class PiecePicker {
 
   constructor(options: PickerOptions) {
     this.#options = options;
-    this.#mostBegun = Math.max(MIN_BEGUN, MAX_BEGUN_BYTES / options.pieceLength);
+    this.#maxMemory = Math.max(MAX_MEMORY_BYTES, MIN_PIECES_IN_MEMORY * options.pieceLength);
     this.#turns = Array.from({ length: options.pieceCount }, (_, index) =>
       Math.floor(index + Math.random() * SPREAD_PIECES),
     );
@@ -61,9 +68,9 @@ export class PiecePicker {
     }, COALESCE_MS);
   }
 
-  /** Asks at once for what was chosen before: there is room for more. */
+  /** The disk has taken a piece: what waits for that is asked for at once, not in the next round. */
   wake(): void {
-    if (!this.#stopped) this.#pickForAll();
+    if (!this.#stopped && this.#isWaiting) this.#pickForAll();
   }
 
   /** These come before all others: somebody waits for them. */
@@ -91,8 +98,7 @@ export class PiecePicker {
 
   /** The peer has just got this piece, and may be idle. */
   pickPiece(peer: Peer, index: number): void {
-    const { begun } = this.#options.pieces;
-    if (this.#mayAsk(peer) && (begun.has(index) || begun.size < this.#mostBegun))
+    if (this.#mayAsk(peer) && (this.#options.pieces.begun.has(index) || this.#mayBegin()))
       this.#request(peer, index, peer.transfer.room);
   }
 
@@ -104,25 +110,26 @@ export class PiecePicker {
     let wanted = 0;
     for (const index of this.#wanted) {
       if (pieces.has(index)) this.#wanted.delete(index);
-      else if (this.#options.availability.of(index) > 0 && wanted++ < MIN_BEGUN) yield index;
+      else if (this.#options.availability.of(index) > 0 && wanted++ < MAX_WANTED_AT_ONCE) yield index;
     }
     yield* begun.keys();
     const isPast = (index: number): boolean => pieces.has(index) || begun.has(index);
     while (this.#next < this.#order.length && isPast(this.#order[this.#next] ?? 0)) this.#next++;
-    for (let at = this.#next; at < this.#order.length && begun.size < this.#mostBegun; at++) {
+    for (let at = this.#next; at < this.#order.length && this.#mayBegin(); at++) {
       const index = this.#order[at] ?? 0;
       if (!isPast(index)) yield index;
     }
   }
 
+  #mayBegin(): boolean {
+    const { pieces, pieceLength, unwritten } = this.#options;
+    const memory = (pieces.begun.size + 1) * pieceLength + unwritten();
+    this.#isWaiting = memory > this.#maxMemory;
+    return !this.#isWaiting;
+  }
+
   #mayAsk({ wire, stalledUntil }: Peer): boolean {
-    return (
-      !this.#stopped &&
-      !wire.destroyed &&
-      !wire.peerChoking &&
-      stalledUntil === undefined &&
-      !this.#options.isFull()
-    );
+    return !this.#stopped && !wire.destroyed && !wire.peerChoking && stalledUntil === undefined;
   }
 
   /** @returns the room that is left */

@@ -242,7 +242,7 @@ export class TorrentPeers {
       availability: this.#options.availability,
       peers: () => this.#connections.peers,
       leaves: (index, peer) => this.#options.isTaken(index) || this.#download.isForAnother(index, peer),
-      isFull: () => this.#options.keeper.isFull,
+      unwritten: () => this.#options.keeper.unwritten,
       onRound: () => this.#options.onRound(),
     });
   }

@@ -106,15 +106,15 @@ export class Uploads {
   #answerNow(request: BlockRequest): Promise<void> | undefined {
     const { index, offset } = request;
     const piece = this.#options.cached(index)?.use();
-    if (piece !== undefined) return void this.#send(request, piece, offset);
+    if (piece !== undefined) return this.#send(request, piece, offset);
     const ahead = this.#readAhead;
     if (ahead !== undefined && isInside(request, ahead))
-      return void this.#send(request, ahead.memory.use(), offset - ahead.offset);
+      return this.#send(request, ahead.memory.use(), offset - ahead.offset);
     return this.#read(request).then(({ memory }) => this.#send(request, memory.use(), 0));
   }
 
   /** @param memory in use for this request: released when the bytes are sent */
-  #send({ index, offset, length }: BlockRequest, memory: HeldPiece, at: number): void {
+  #send({ index, offset, length }: BlockRequest, memory: HeldPiece, at: number): undefined {
     this.#wire.sendPiece(index, offset, memory.bytes.subarray(at, at + length), memory.release);
     this.#options.onGiven(length);
   }

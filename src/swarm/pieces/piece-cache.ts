@@ -2,6 +2,8 @@ import { givePieceBuffer } from './piece-buffers.ts';
 
 /** Peers that take slowly keep pieces in memory. Above this multiple of the cache's size, no more is lent. */
 const MOST_IN_USE = 3;
+/** The largest piece that is kept, as a part of the cache's size. */
+const LARGEST_SHARE = 1 / 4;
 
 /** Verified bytes in memory, for as long as somebody uses them. */
 export class HeldPiece {
@@ -48,12 +50,16 @@ export class PieceCache {
     return this.#alive > MOST_IN_USE * this.#maxBytes;
   }
 
-  /** @param bytes belong to the cache from now on */
+  /**
+   * A piece that is large beside the cache is counted and not kept: reading it from the disk costs little of its time.
+   * @param bytes belong to the cache from now on
+   */
   add(torrent: string, index: number, bytes: Uint8Array): HeldPiece {
+    if (bytes.length > this.#maxBytes * LARGEST_SHARE) return this.#count(bytes);
     const key = keyOf(torrent, index);
     const former = this.#pieces.get(key);
     if (former !== undefined) this.#drop(key, former);
-    const piece = this.lend(bytes);
+    const piece = this.#count(bytes).use();
     this.#pieces.set(key, piece);
     this.#bytes += bytes.length;
     for (const [old, oldest] of this.#pieces) {
@@ -65,8 +71,7 @@ export class PieceCache {
 
   /** Counts bytes that are not to be found in the cache. In use once: they are to be released. */
   lend(bytes: Uint8Array): HeldPiece {
-    this.#alive += bytes.length;
-    return new HeldPiece(bytes, () => (this.#alive -= bytes.length)).use();
+    return this.#count(bytes).use();
   }
 
   find(torrent: string, index: number): HeldPiece | undefined {
@@ -81,6 +86,11 @@ export class PieceCache {
 
   forget(torrent: string): void {
     for (const [key, piece] of this.#pieces) if (key.startsWith(`${torrent}/`)) this.#drop(key, piece);
+  }
+
+  #count(bytes: Uint8Array): HeldPiece {
+    this.#alive += bytes.length;
+    return new HeldPiece(bytes, () => (this.#alive -= bytes.length));
   }
 
   #drop(key: string, piece: HeldPiece): void {

@@ -4,7 +4,7 @@ import type { Metainfo } from '../../metainfo/metainfo.ts';
 import type { HeldPiece, PieceCache } from './piece-cache.ts';
 import type { PieceStorage } from '../swarm-client.ts';
 
-/** Peers may be faster than the disk: so much waits for it in memory, and no more is asked for. Bytes. */
+/** The registry may be faster than the disk: at this bound it waits. Bytes. */
 const MAX_UNWRITTEN_BYTES = 8 * 1024 * 1024;
 
 export interface PieceWriterOptions {
@@ -13,8 +13,6 @@ export interface PieceWriterOptions {
   readonly cache: PieceCache;
   /** This piece is in the storage. */
   readonly onWritten: (index: number) => void;
-  /** The disk was behind, and has caught up so far that more can be asked for. */
-  readonly onRoom: () => void;
   /** Everything that was kept so far is in the storage. */
   readonly onIdle: () => void;
   readonly onError: (error: unknown) => void;
@@ -36,8 +34,9 @@ export class PieceWriter {
     return this.#unwritten === 0;
   }
 
-  get isFull(): boolean {
-    return this.#unwritten >= MAX_UNWRITTEN_BYTES;
+  /** Bytes that were kept and are not in the storage yet. */
+  get unwritten(): number {
+    return this.#unwritten;
   }
 
   verifies(index: number, bytes: Uint8Array): boolean {
@@ -48,7 +47,7 @@ export class PieceWriter {
 
   /** @param bytes have verified, and belong to the keeper from now on */
   keep(index: number, bytes: Uint8Array): void {
-    const { metainfo, storage, cache, onError, onIdle, onWritten, onRoom } = this.#options;
+    const { metainfo, storage, cache, onError, onIdle, onWritten } = this.#options;
     if (storage.write === undefined) return onError(new Error('read-only'));
     const held = cache.add(metainfo.infoHash, index, bytes).use();
     this.#writing.set(index, held);
@@ -56,11 +55,9 @@ export class PieceWriter {
     storage
       .write(pieceSpan(metainfo.geometry, index).start, bytes)
       .then(() => {
-        const wasFull = this.isFull;
         this.#unwritten -= bytes.length;
         onWritten(index);
-        if (wasFull && !this.isFull) onRoom();
-        if (this.isIdle) onIdle();
+        if (this.#unwritten === 0) onIdle();
       }, onError)
       .finally(() => {
         this.#writing.delete(index);
@@ -76,7 +73,7 @@ export class PieceWriter {
 
   /** Resolves when the disk has caught up. */
   async ready(signal: AbortSignal): Promise<void> {
-    while (this.isFull && !signal.aborted) await this.#onWritten.promise;
+    while (this.#unwritten >= MAX_UNWRITTEN_BYTES && !signal.aborted) await this.#onWritten.promise;
   }
 
   close(): void {
