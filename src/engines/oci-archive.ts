@@ -1,5 +1,5 @@
-import { digestOf, type Digest } from '../../image/digest.ts';
-import type { Descriptor } from '../../image/descriptor.ts';
+import { digestOf, type Digest } from '../image/digest.ts';
+import type { Descriptor } from '../image/descriptor.ts';
 import {
   blobPath,
   CONTAINERD_NAME,
@@ -7,17 +7,19 @@ import {
   LAYOUT_FILE,
   layoutFile,
   layoutIndex,
-} from '../../image/layout.ts';
-import type { ManifestDocument, RunnableImage } from '../../image/manifest.ts';
-import { OCI_CONFIG, OCI_MANIFEST } from '../../image/media-types.ts';
+} from '../image/layout.ts';
+import type { ManifestDocument, RunnableImage } from '../image/manifest.ts';
+import { OCI_CONFIG, OCI_MANIFEST } from '../image/media-types.ts';
 import type { ArchivePart } from './archive.ts';
-import { prefixImage } from './graph-archive.ts';
+import { prefixConfig } from './prefix-config.ts';
 
 /** What an OCI archive brings besides layers, and under which name. */
 export interface OciImage {
   /** `name:tag` or `name@digest`; without one the engine keeps it by its digest alone. */
   readonly name: string | undefined;
-  /** What the name points at comes first: the image's index, or its manifest. */
+  /** Of the first of the documents, which is what the name points at. */
+  readonly digest: Digest;
+  /** The image's index first, if it is to be recorded, then the manifest. */
   readonly documents: readonly ManifestDocument[];
   readonly config: { readonly digest: Digest; readonly bytes: Uint8Array };
   readonly layers: readonly Descriptor[];
@@ -26,17 +28,19 @@ export interface OciImage {
 /** @param nested whether the name shall point at the index through which the image was found, if there is one */
 export function ociImage(image: RunnableImage, name: string | undefined, nested: boolean): OciImage {
   const { index, document, manifest, config } = image;
+  const documents = nested && index !== undefined ? [index, document] : [document];
   return {
     name,
-    documents: nested && index !== undefined ? [index, document] : [document],
+    digest: (documents[0] ?? document).descriptor.digest,
+    documents,
     config: { digest: manifest.config.digest, bytes: config.bytes },
     layers: manifest.layers,
   };
 }
 
-/** An image of the first `count` layers, to find out whether the engine has them. */
-export function ociPrefix(image: RunnableImage, count: number, label: string, name: string): OciImage {
-  const config = prefixImage(image, count, label);
+/** An image of the first `count` layers, without a name. @param label TEMPORARY_LABEL's value */
+export function ociPrefix(image: RunnableImage, count: number, label: string): OciImage {
+  const config = prefixConfig(image, count, label);
   const layers = image.manifest.layers.slice(0, count);
   const descriptor = { mediaType: OCI_CONFIG, digest: config.id, size: config.bytes.length };
   const manifest = { schemaVersion: 2, mediaType: OCI_MANIFEST, config: descriptor, layers };
@@ -45,14 +49,22 @@ export function ociPrefix(image: RunnableImage, count: number, label: string, na
     descriptor: { mediaType: OCI_MANIFEST, digest: digestOf(bytes), size: bytes.length },
     bytes,
   };
-  return { name, documents: [document], config: { digest: config.id, bytes: config.bytes }, layers };
+  const { digest } = document.descriptor;
+  return {
+    name: undefined,
+    digest,
+    documents: [document],
+    config: { digest: config.id, bytes: config.bytes },
+    layers,
+  };
 }
 
 /**
- * Everything but the layers. `manifest.json` besides the layout is what an engine reads that knows no OCI layout:
- * each engine takes the form that it prefers from one archive.
+ * Everything but the layers. `manifest.json` besides the layout is for engines that know no OCI layout: each engine
+ * takes the form that it prefers from one archive. The documents may follow the layers; then an archive that is cut
+ * off between two files is no image.
  */
-export function* ociHead({ name, documents, config, layers }: OciImage): Generator<ArchivePart> {
+export function* ociDocuments({ name, documents, config, layers }: OciImage): Generator<ArchivePart> {
   const [target] = documents;
   if (target === undefined) return;
   const annotations = name === undefined ? {} : { annotations: { [CONTAINERD_NAME]: name } };

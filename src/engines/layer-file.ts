@@ -1,22 +1,26 @@
 import { once } from 'node:events';
 import { Readable } from 'node:stream';
-import { isQuayctlError, QuayctlError, type ErrorCode } from '../../base/errors.ts';
-import type { Descriptor } from '../../image/descriptor.ts';
-import { shortDigest } from '../../image/digest.ts';
-import { plainBytes } from '../../layers/decompress.ts';
-import { isZstd } from '../../layers/zstd-frames.ts';
-import type { BlobFeed } from '../engine.ts';
+import { orAborted } from '../base/abort.ts';
+import { isQuayctlError, QuayctlError, type ErrorCode } from '../base/errors.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import { shortDigest } from '../image/digest.ts';
+import { plainBytes } from '../layers/decompress.ts';
+import { isZstd } from '../layers/zstd-frames.ts';
+import type { BlobFeed } from './engine.ts';
 import type { ArchivePart } from './archive.ts';
 
 /** Enough of a layer to tell zstd. */
 const MAGIC_BYTES = 4;
 
 /**
- * A layer as this daemon can read it. gzip is sent as it is: unpacking it here first measured no faster than the
- * daemon's own, and the length of what is in it would have to be found by unpacking it twice. zstd for an old
- * daemon is unpacked twice, which is cheap enough: nothing else tells the length that the tar header needs, and a
- * temporary file would cost the disk of both sides. What a layer holds is told by its bytes: daemons do not look at
- * its media type either, which has been wrong before.
+ * A layer's file in an archive. It is sent while it arrives where the feed can, else once it is ready: an engine
+ * compares it with a digest before it uses it.
+ *
+ * gzip is sent as it is: unpacking it here first measured no faster than the daemon's own. zstd for an old daemon is
+ * unpacked twice, since nothing else tells the length that the tar header needs, and a temporary file would cost the
+ * disk of both sides. The bytes of a layer tell what it is; media types have been wrong, and daemons do not look at
+ * them either.
+ * @param readsZstd whether the engine takes layers in zstd
  */
 export async function layerFile(
   name: string,
@@ -25,8 +29,8 @@ export async function layerFile(
   readsZstd: boolean,
   signal: AbortSignal,
 ): Promise<ArchivePart> {
-  if (readsZstd) return { name, size: layer.size, open: () => blobOf(layer, feed) };
-  const first = await blobOf(layer, feed);
+  if (readsZstd) return { name, size: layer.size, open: () => arrivingBlob(layer, feed, signal) };
+  const first = await arrivingBlob(layer, feed, signal);
   // Not read twice where nothing has to be unpacked.
   if (!(await beginsLikeZstd(first))) return { name, size: layer.size, open: () => Promise.resolve(first) };
   let size = 0;
@@ -34,12 +38,17 @@ export async function layerFile(
     signal.throwIfAborted();
     size += (chunk as Uint8Array).length;
   }
-  return { name, size, open: async () => unpacked(layer, await blobOf(layer, feed)) };
+  return { name, size, open: async () => unpacked(layer, await committedBlob(layer, feed)) };
 }
 
-/** The same for a body of which the length need not be known. */
-export async function layerStream(layer: Descriptor, feed: BlobFeed, readsZstd: boolean): Promise<Readable> {
-  const blob = await blobOf(layer, feed);
+/** The same for a request that needs no length. */
+export async function arrivingStream(
+  layer: Descriptor,
+  feed: BlobFeed,
+  readsZstd: boolean,
+  signal: AbortSignal,
+): Promise<Readable> {
+  const blob = await arrivingBlob(layer, feed, signal);
   return readsZstd || !(await beginsLikeZstd(blob)) ? blob : unpacked(layer, blob);
 }
 
@@ -56,8 +65,17 @@ async function beginsLikeZstd(blob: Readable): Promise<boolean> {
   return isZstd(head);
 }
 
+async function arrivingBlob(layer: Descriptor, feed: BlobFeed, signal: AbortSignal): Promise<Readable> {
+  const arriving = await feed.follow?.(layer.digest, signal);
+  if (arriving !== undefined) {
+    return told(arriving, 'store', `layer ${shortDigest(layer.digest)} broke off while it arrived`);
+  }
+  await orAborted(feed.ready(layer.digest), signal);
+  return committedBlob(layer, feed);
+}
+
 /** A layer that was in the engine at first has not been downloaded; when it is gone there, nobody has it. */
-async function blobOf(layer: Descriptor, feed: BlobFeed): Promise<Readable> {
+async function committedBlob(layer: Descriptor, feed: BlobFeed): Promise<Readable> {
   try {
     const blob = await feed.stream(layer.digest);
     return told(blob, 'store', `layer ${shortDigest(layer.digest)} cannot be read`);

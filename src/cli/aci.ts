@@ -1,6 +1,5 @@
 import { formatAppcName, parseAppcName } from '../image/appc-name.ts';
-import { QuayctlError } from '../base/errors.ts';
-import { openEngine } from '../engines/engines.ts';
+import type { AciEngineEntry } from '../engines/engine-entry.ts';
 import type { AciRequest, AciWorld } from '../pull/aci-request.ts';
 import { pullAci, withVersion } from '../pull/pull-aci.ts';
 import type { Receipt } from '../pull/receipt.ts';
@@ -11,49 +10,56 @@ import { hostPlatform, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './reporter.ts';
 
-/** With one of these rkt looks at no signature (`rkt help fetch`, --insecure-options). */
-const UNSIGNED = ['image', 'all', 'all-fetch'];
-
-/** `quayctl rkt torrent pull`. @throws QuayctlError */
-export function runRktPull(image: string, raw: RawTorrentFlags, session: Session): Promise<void> {
-  return run(image, 'engine', raw, session);
+/** `quayctl rkt torrent pull`, and that of every engine of appc images. @throws QuayctlError */
+export function runAciPull(
+  image: string,
+  entry: AciEngineEntry,
+  raw: RawTorrentFlags,
+  session: Session,
+): Promise<void> {
+  return run(image, 'engine', entry, raw, session);
 }
 
-/** `quayctl rkt torrent seed`: nothing is put into rkt, nor is rkt needed. @throws QuayctlError */
-export function runRktSeed(image: string, raw: RawTorrentFlags, session: Session): Promise<void> {
-  return run(image, 'store', raw, session);
+/** `quayctl rkt torrent seed`: nothing is put into the engine, nor is it needed. @throws QuayctlError */
+export async function runAciSeed(
+  images: readonly string[],
+  entry: AciEngineEntry,
+  raw: RawTorrentFlags,
+  session: Session,
+): Promise<void> {
+  for (const image of images) await run(image, 'store', entry, raw, session);
 }
 
 async function run(
   image: string,
   destination: AciRequest['destination'],
+  entry: AciEngineEntry,
   raw: RawTorrentFlags,
   session: Session,
 ): Promise<void> {
   const flags = readTorrentFlags(raw);
   const name = parseAppcName(image);
-  const insecureOptions = handedOn(raw.insecureOptions);
   const shown = formatAppcName(withVersion(name));
-  const talk = await openTalk(raw, 'rkt', session.terminal);
+  const talk = await openTalk(raw, entry.title, session.terminal);
   const onReceipt = (receipt: Receipt): void => {
     talk.end();
     if (destination === 'engine') talk.line(`Successfully pulled image ${shown}`);
     talk.receipt(receipt);
     session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : shown}\n`);
   };
+  const engine = await entry.open({ env: session.env, options: raw });
   const request: AciRequest = {
     name,
     destination,
     ...(flags.platform === undefined ? {} : { platform: flags.platform }),
     hostPlatform: hostPlatform(),
     rules: rulesOf(flags),
-    withSignature: !insecureOptions?.split(',').some((option) => UNSIGNED.includes(option)),
+    withSignature: engine.checksSignatures,
     onReceipt,
     seedMs: destination === 'engine' ? flags.seedAfterMs : flags.durationMs,
   };
   const commons = await openCommons(flags, talk.listener, session);
   try {
-    const engine = await openEngine('rkt', { env: session.env, insecureOptions });
     const world: AciWorld = {
       ...commons,
       engine,
@@ -64,9 +70,4 @@ async function run(
     talk.end();
     await commons.close();
   }
-}
-
-function handedOn(options: string | undefined): string | undefined {
-  if (options === undefined || /^[a-z]+(?:[,-][a-z]+)*$/.test(options)) return options;
-  throw new QuayctlError('usage', '--insecure-options: words of rkt, as in image or http,ondisk');
 }

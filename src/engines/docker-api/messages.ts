@@ -14,7 +14,7 @@ const MAX_LINE = 1024 * 1024;
 
 /**
  * Reads the stream to its end, whatever the HTTP status was: the daemon says 200 before it begins to work.
- * @throws DockerRefusal at an `errorDetail` or `error`; QuayctlError `engine` at what is no message
+ * @throws DockerRefusal at an `errorDetail`, an `error` or a failed unpack; QuayctlError `engine` at what is no message
  */
 export async function readMessages(
   answer: Readable,
@@ -23,7 +23,7 @@ export async function readMessages(
   let refused: DockerRefusal | undefined;
   for await (const line of lines(answer)) {
     const message = parse(line);
-    const error = message.errorDetail?.message ?? message.error;
+    const error = message.errorDetail?.message ?? message.error ?? failedUnpack(message);
     // The stream is read on to its end, so that the connection can be used again.
     if (error !== undefined)
       refused ??= new DockerRefusal(typeof error === 'string' ? error : 'an error without a text', 200);
@@ -43,6 +43,14 @@ async function* lines(answer: Readable): AsyncGenerator<string> {
     for (const line of complete) if (line.trim() !== '') yield line;
   }
   if (rest.trim() !== '') yield rest;
+}
+
+/**
+ * From 27.2 on an engine with containerd's store reports a layer that it could not unpack as a line of progress, and
+ * calls the load a success. (moby daemon/containerd/image_exporter.go, LoadImage)
+ */
+function failedUnpack({ stream }: WireMessage): string | undefined {
+  return typeof stream === 'string' && stream.startsWith('Error unpacking image ') ? stream : undefined;
 }
 
 interface WireMessage extends DockerMessage {

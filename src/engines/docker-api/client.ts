@@ -2,8 +2,9 @@ import { orAborted } from '../../base/abort.ts';
 import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { QuayctlError } from '../../base/errors.ts';
-import { archive, type ArchivePart, type UploadBody } from './archive.ts';
-import type { DockerEndpoint } from './endpoint.ts';
+import { repositoryName, type TaggedReference } from '../../image/reference.ts';
+import { archive, type ArchivePart } from '../archive.ts';
+import type { ApiEndpoint } from './endpoint.ts';
 import { DockerRefusal } from './failures.ts';
 import { readMessages, type DockerMessage } from './messages.ts';
 
@@ -20,13 +21,24 @@ type Dial = (request: object, done: (error: Error | null, body: unknown) => void
 /** What an inspection tells. */
 export interface InspectedImage {
   readonly id: string;
+  readonly repoTags: readonly string[];
   readonly repoDigests: readonly string[];
-  readonly diffIds: readonly string[];
+  /** From API 1.48 on, where images lie in containerd: each manifest that the image's index names. */
+  readonly manifests: readonly InspectedManifest[];
+}
+
+/** One platform of an image in containerd's store. */
+export interface InspectedManifest {
+  readonly digest: string;
+  /** Whether every blob of it is there, config and layers. */
+  readonly available: boolean;
+  /** Bytes of the unpacked layers; 0 where they are not unpacked. */
+  readonly unpackedBytes: number;
 }
 
 /**
- * How long an aborted upload that the daemon has whole may take to be answered: once it is answered, it is known
- * what to remove. Milliseconds.
+ * How long the daemon may take to answer an upload that was aborted: until then it is not known whether it has taken
+ * the image, and a connection that breaks makes it keep what it has received. Milliseconds.
  */
 const SETTLE_MS = 3000;
 
@@ -37,7 +49,7 @@ const SETTLE_MS = 3000;
 export class DockerClient {
   readonly #docker: Docker;
 
-  constructor(endpoint: DockerEndpoint) {
+  constructor(endpoint: ApiEndpoint) {
     this.#docker = new Docker(connectOptions(endpoint));
   }
 
@@ -56,12 +68,13 @@ export class DockerClient {
   /** Undefined where there is no such image. */
   async inspect(name: string, signal: AbortSignal): Promise<InspectedImage | undefined> {
     try {
-      const image = record(await this.#get(`/images/${name}/json`, signal));
-      const rootfs = record(image['RootFS']);
+      // Engines that do not know `manifests` ignore it.
+      const image = record(await this.#get(`/images/${name}/json?manifests=1`, signal));
       return {
         id: String(image['Id']),
+        repoTags: texts(image['RepoTags']),
         repoDigests: texts(image['RepoDigests']),
-        diffIds: texts(rootfs['Layers']),
+        manifests: inspectedManifests(image['Manifests']),
       };
     } catch (error) {
       if (error instanceof DockerRefusal && error.status === 404) return undefined;
@@ -81,8 +94,10 @@ export class DockerClient {
     });
   }
 
-  async tag(id: string, repo: string, tag: string, signal: AbortSignal): Promise<void> {
-    await this.#call(signal, this.#docker.getImage(id).tag({ repo, tag, abortSignal: signal }));
+  /** @param name an ID, or any name that the image has by now */
+  async tag(name: string, reference: TaggedReference, signal: AbortSignal): Promise<void> {
+    const options = { repo: repositoryName(reference), tag: reference.tag, abortSignal: signal };
+    await this.#call(signal, this.#docker.getImage(name).tag(options));
   }
 
   /** Removes one image (or name), and nothing below it. One that is not there is no failure. */
@@ -96,8 +111,9 @@ export class DockerClient {
   }
 
   /** `docker load`. @returns the daemon's messages but for progress */
-  load(parts: AsyncIterable<ArchivePart>, signal: AbortSignal): Promise<DockerMessage[]> {
-    return this.#upload(archive(parts), signal, (body, abortSignal) =>
+  async load(parts: AsyncIterable<ArchivePart>, signal: AbortSignal): Promise<DockerMessage[]> {
+    const { body, failure } = archive(parts, signal);
+    return this.#upload(body, failure, signal, (abortSignal) =>
       // quiet: the progress of the daemon's own steps is not shown, and not sending it saves both sides work.
       this.#docker.loadImage(body, { quiet: true, abortSignal }),
     );
@@ -105,10 +121,21 @@ export class DockerClient {
 
   /** `docker import`: one layer, compressed or not, becomes an image. @returns its ID */
   async importLayer(layer: Readable, label: string, signal: AbortSignal): Promise<string> {
-    const messages = await this.#upload(layer, signal, (body, abortSignal) => {
-      const options = { changes: `LABEL ${label}`, abortSignal };
-      return this.#docker.importImage(body, options);
-    });
+    let failure: Error | undefined;
+    layer.once('error', (error) => (failure = error));
+    // A layer that ends early could pass for a complete one, so its connection is broken off.
+    const abort = (): void => void layer.destroy(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    layer.once('close', () => signal.removeEventListener('abort', abort));
+    const messages = await this.#upload(
+      layer,
+      () => failure,
+      signal,
+      (abortSignal) => {
+        const options = { changes: `LABEL ${label}`, abortSignal };
+        return this.#docker.importImage(layer, options);
+      },
+    );
     const id = messages.findLast(({ status }) => status?.startsWith('sha256:'))?.status;
     if (id === undefined) throw new QuayctlError('engine', 'Docker: an import without an image ID');
     return id;
@@ -127,37 +154,36 @@ export class DockerClient {
     await aborting(answer, signal, () => readMessages(answer, onMessage));
   }
 
+  /**
+   * @param failure why the body ended before it was complete, if it did: that is what the caller is told then
+   * @param send hands the body over; its signal breaks the connection off
+   */
   async #upload(
-    body: UploadBody,
+    body: Readable,
+    failure: () => Error | undefined,
     signal: AbortSignal,
-    send: (body: NodeJS.ReadableStream, abortSignal: AbortSignal) => Promise<NodeJS.ReadableStream>,
+    send: (abortSignal: AbortSignal) => Promise<NodeJS.ReadableStream>,
   ): Promise<DockerMessage[]> {
     const cut = new AbortController();
-    let sent = false;
-    let failure: Error | undefined;
     let settle: NodeJS.Timeout | undefined;
-    body.once('end', () => (sent = true));
-    body.once('error', (error: Error) => {
-      // The request is torn down by it, and then fails with something less telling.
-      if (!cut.signal.aborted) failure ??= error;
-    });
     const abort = (): void => {
-      if (sent) settle = setTimeout(() => cut.abort(signal.reason), SETTLE_MS);
-      else cut.abort(signal.reason);
+      settle = setTimeout(() => cut.abort(signal.reason), SETTLE_MS);
     };
     if (signal.aborted) abort();
     signal.addEventListener('abort', abort, { once: true });
     try {
-      const answer = (await send(body, cut.signal).catch(refusal)) as Readable;
+      const answer = (await send(cut.signal).catch(refusal)) as Readable;
       const messages: DockerMessage[] = [];
       await aborting(answer, cut.signal, () =>
         readMessages(answer, (message) => {
           if (message.stream !== undefined || message.id === undefined) messages.push(message);
         }),
       );
+      const early = failure();
+      if (early !== undefined) throw early;
       return messages;
     } catch (error) {
-      throw failure ?? error;
+      throw failure() ?? error;
     } finally {
       clearTimeout(settle);
       signal.removeEventListener('abort', abort);
@@ -182,7 +208,7 @@ export class DockerClient {
 }
 
 /** Every option is given, so that docker-modem takes nothing from the process's own environment. */
-function connectOptions(endpoint: DockerEndpoint): Docker.DockerOptions {
+function connectOptions(endpoint: ApiEndpoint): Docker.DockerOptions {
   if (endpoint.kind === 'socket') return { socketPath: endpoint.path, ...NOTHING, protocol: 'http' };
   const { host, port, tls } = endpoint;
   if (tls === undefined) return { ...NOTHING, host, port, protocol: 'http' };
@@ -220,6 +246,14 @@ async function aborting(answer: Readable, signal: AbortSignal, read: () => Promi
 
 function record(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function inspectedManifests(value: unknown): InspectedManifest[] {
+  return (Array.isArray(value) ? value : []).map((manifest) => {
+    const { ID, Available, ImageData } = record(manifest);
+    const unpackedBytes = Number(record(record(ImageData)['Size'])['Unpacked'] ?? 0);
+    return { digest: String(ID), available: Available === true, unpackedBytes };
+  });
 }
 
 function texts(value: unknown): string[] {
