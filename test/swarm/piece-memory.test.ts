@@ -7,7 +7,7 @@ import { createRateLimiter } from '../../src/base/rate-limiter.ts';
 import { pieceGeometry } from '../../src/metainfo/geometry.ts';
 import { PieceWriter } from '../../src/swarm/pieces/piece-writer.ts';
 import { KeyExchange } from '../../src/swarm/wire/key-exchange.ts';
-import { givePieceBuffer, takePieceBuffer } from '../../src/swarm/pieces/piece-buffers.ts';
+import { takePieceBuffer } from '../../src/swarm/pieces/piece-buffers.ts';
 import { PieceCache } from '../../src/swarm/pieces/piece-cache.ts';
 import { PeerWire } from '../../src/swarm/wire/peer-wire.ts';
 import { Rate } from '../../src/swarm/pieces/transfer-stats.ts';
