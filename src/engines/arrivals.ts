@@ -1,3 +1,4 @@
+import { orAborted } from '../base/abort.ts';
 import type { Digest } from '../image/digest.ts';
 import type { BlobFeed } from './engine.ts';
 
@@ -24,14 +25,7 @@ export class Arrivals {
   /** Waits for one layer. Rejects as soon as any layer cannot come, or with the signal's reason. */
   async until(at: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const abort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      await Promise.race([this.#failed, this.#waits[at], aborted]);
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+    await orAborted(Promise.race([this.#failed, this.#waits[at]]), signal);
   }
 
   /** Waits for all of them. Rejects as `until` does. */

@@ -1,3 +1,4 @@
+import { DOCKER_HUB } from './docker-hub.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { isDigest, type Digest } from './digest.ts';
 
@@ -15,7 +16,7 @@ export interface ImageReference {
   readonly digest?: Digest;
 }
 
-const DEFAULT_REGISTRY = 'docker.io';
+const DEFAULT_REGISTRY = DOCKER_HUB;
 /** Docker Hub's name of the version 1 days; still accepted, never printed. */
 const LEGACY_DEFAULT_REGISTRY = 'index.docker.io';
 const OFFICIAL_NAMESPACE = 'library/';

@@ -11,7 +11,7 @@ import {
   tokenTtlSeconds,
   type TorrentServiceOptions,
 } from './options.ts';
-import { namesOf } from './upstream-hosts.ts';
+import { upstreamNames } from './upstream-hosts.ts';
 import type { ServeListener } from './events.ts';
 import { ManifestCache } from './manifests/manifest-cache.ts';
 import { Metrics } from './metrics.ts';
@@ -103,16 +103,18 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const seeds = { secret, publicUrl: base, ttlSeconds };
     const tokens = new AnnounceTokens({ keys: keyRing, secret, issuer: base, announce, ttlSeconds });
     const webSeed = (blob: BlobName): string => webSeedUrl(seeds, blob, Date.now());
-    const isUpstream = namesOf(upstream, options.aliases ?? [], [url, base]);
-    const torrents = { permission, secret, tokens, webSeed, isUpstream };
+    const aliases = options.aliases ?? [];
+    const names = upstreamNames({ hosts: upstream.hosts, aliases, ownUrls: [url, base] });
+    const torrents = { permission, secret, tokens, webSeed, names };
     const signer = new AciSigner(secretFile(options));
     const c1 = c1Route({
       torrent: torrentRoute({ ...torrents, own: ownPermission, hashing }),
       squash: squashRoute({ ...torrents, registry: upstream.hosts[0], resolver, derived }),
       aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
     });
+    const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission };
     const routes: [string, Route][] = [
-      ['v2', registryRoute(upstream, upstream instanceof LayoutUpstream ? undefined : { kept, permission })],
+      ['v2', registryRoute({ upstream, names, manifests })],
       ['c1', c1],
       ['ws', webSeedRoute({ own, permission: ownPermission, secret, store, derived })],
       ['.well-known', keySetRoute(tokens)],
@@ -125,8 +127,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       tracker = new Tracker({ tokens, listener, limit: options.announceLimit });
       routes.push(['announce', tracker.announceRoute], ['scrape', tracker.scrapeRoute]);
     }
-    const names = [...upstream.hosts, ...(options.aliases ?? []), new URL(base).host];
-    const discovery = aciDiscoveryRoute({ names, publicUrl: base });
+    const discovered = [...upstream.hosts, ...aliases, new URL(base).host];
+    const discovery = aciDiscoveryRoute({ names: discovered, publicUrl: base });
     return router({
       routes: new Map(routes),
       routeByQuery: (exchange) => (isAciDiscovery(exchange) ? discovery : undefined),

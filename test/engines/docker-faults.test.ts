@@ -4,12 +4,14 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test, type TestContext } from 'node:test';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { isQuayctlError, QuayctlError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engines/engine.ts';
 import { openEngine } from '../../src/engines/engines.ts';
 import type { RunnableImage } from '../../src/image/manifest.ts';
 import { startDockerd, type TestDockerd } from '../helpers/dockerd.ts';
 import { randomLayer, type TestLayout } from '../helpers/images.ts';
+import type { LayerSpec } from '../helpers/layers.ts';
 import { mustRun } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { pushImage } from '../helpers/push.ts';
@@ -120,29 +122,49 @@ test(
   },
 );
 
-test(
-  'a layer that is no zstd although its type says so is told, and nothing is left',
-  { skip },
-  async (t) => {
+const frames = (tar: Buffer): Buffer => {
+  const cuts = [700, 5000, tar.length];
+  return Buffer.concat(cuts.map((end, at) => zstdCompressSync(tar.subarray(cuts[at - 1] ?? 0, end))));
+};
+const MISTYPED: readonly { what: string; compression: LayerSpec['compression']; pack: LayerSpec['pack'] }[] =
+  [
+    { what: 'gzip called zstd', compression: 'zstd', pack: (tar) => gzipSync(tar) },
+    { what: 'a plain tar called zstd', compression: 'zstd', pack: (tar) => tar },
+    { what: 'zstd called gzip', compression: 'gzip', pack: (tar) => zstdCompressSync(tar) },
+    { what: 'zstd of several frames', compression: 'zstd', pack: frames },
+    { what: 'zstd of several frames called a plain tar', compression: 'none', pack: frames },
+  ];
+
+for (const { what, compression, pack } of MISTYPED) {
+  test(`a layer that is ${what} is loaded as what it is`, { skip }, async (t) => {
     const layout = await newLayout(t);
     for (const size of [1000, 9 * MB]) {
-      const layers = [randomLayer(size, `false-${size}`), randomLayer(5 * MB, 'more')];
-      const built = await layout.addImage({ layers });
-      const manifest = JSON.parse((await layout.blob(built.manifest.digest)).toString()) as {
-        layers: { mediaType: string }[];
-      };
-      for (const layer of manifest.layers) layer.mediaType = 'application/vnd.oci.image.layer.v1.tar+zstd';
-      const changed = await layout.addJson(built.manifest.mediaType, manifest);
-      const image = await runnable(layout, { manifest: changed }, `quay.example/faults/false:${size}`);
-      const loading = (await open()).load(image, new TestFeed(layout), loadOptions(image));
-      await assert.rejects(
-        loading,
-        (error) => isQuayctlError(error, 'verification') && /zstd/.test(error.message),
-      );
+      const seeds = [`${what}-${size}`, 'above'];
+      const layers = seeds.map((seed) => ({ ...randomLayer(size, seed), compression, pack }) as LayerSpec);
+      const image = await runnable(layout, await layout.addImage({ layers }), 'quay.example/faults/type:1');
+      await (await open()).load(image, new TestFeed(layout), loadOptions(image));
+      assert.equal(await idOf(image), image.manifest.config.digest);
       assert.deepEqual(await temporaryImages(), []);
     }
-  },
-);
+  });
+}
+
+test('a layer in damaged zstd is told, and nothing is left', { skip }, async (t) => {
+  const layout = await newLayout(t);
+  for (const size of [1000, 9 * MB]) {
+    const pack = (tar: Buffer): Buffer => frames(tar).subarray(0, -1);
+    const layer = { ...randomLayer(size, `cut-${size}`), compression: 'zstd', pack } as const;
+    const built = await layout.addImage({ layers: [layer, randomLayer(5 * MB, 'more')] });
+    const image = await runnable(layout, built, `quay.example/faults/cut:${size}`);
+    const loading = (await open()).load(image, new TestFeed(layout), loadOptions(image));
+    await assert.rejects(loading, (error) => {
+      assert.ok(isQuayctlError(error, 'verification'), String(error));
+      assert.match(error.message, /^layer [0-9a-f:sha]+ cannot be unpacked: .* cut short$/);
+      return true;
+    });
+    assert.deepEqual(await temporaryImages(), []);
+  }
+});
 
 test(
   "a full disk of Docker's is told as such, and nothing is left",

@@ -6,7 +6,7 @@ import test from 'node:test';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
 import { Dialer, type DialerOptions } from '../../src/swarm/peers/dialer.ts';
 import { PeerListener } from '../../src/swarm/peers/peer-listener.ts';
-import { addressGroup } from '../../src/swarm/peers/address-group.ts';
+import { addressGroup } from '../../src/base/address-group.ts';
 import { parseInfoHash } from '../../src/metainfo/info-hash.ts';
 import type { Scope } from '../helpers/processes.ts';
 

@@ -1,3 +1,4 @@
+import { orAborted } from '../../base/abort.ts';
 import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { QuayctlError } from '../../base/errors.ts';
@@ -175,16 +176,8 @@ export class DockerClient {
   }
 
   /** Ends at the signal even where dockerode only ends once the daemon has answered. */
-  async #call<T>(signal: AbortSignal, request: Promise<T>): Promise<T> {
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      return await Promise.race([request.catch(refusal), aborted]);
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+  #call<T>(signal: AbortSignal, request: Promise<T>): Promise<T> {
+    return orAborted(request.catch(refusal), signal);
   }
 }
 

@@ -1,17 +1,22 @@
-import { pipeline, Readable } from 'node:stream';
-import { createZstdDecompress } from 'node:zlib';
+import { once } from 'node:events';
+import { Readable } from 'node:stream';
 import { isQuayctlError, QuayctlError, type ErrorCode } from '../../base/errors.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { shortDigest } from '../../image/digest.ts';
-import { layerCompression } from '../../image/media-types.ts';
+import { plainBytes } from '../../layers/decompress.ts';
+import { isZstd } from '../../layers/zstd-frames.ts';
 import type { BlobFeed } from '../engine.ts';
 import type { ArchivePart } from './archive.ts';
+
+/** Enough of a layer to tell zstd. */
+const MAGIC_BYTES = 4;
 
 /**
  * A layer as this daemon can read it. gzip is sent as it is: unpacking it here first measured no faster than the
  * daemon's own, and the length of what is in it would have to be found by unpacking it twice. zstd for an old
  * daemon is unpacked twice, which is cheap enough: nothing else tells the length that the tar header needs, and a
- * temporary file would cost the disk of both sides.
+ * temporary file would cost the disk of both sides. What a layer holds is told by its bytes: daemons do not look at
+ * its media type either, which has been wrong before.
  */
 export async function layerFile(
   name: string,
@@ -20,24 +25,35 @@ export async function layerFile(
   readsZstd: boolean,
   signal: AbortSignal,
 ): Promise<ArchivePart> {
-  if (readsZstd || layerCompression(layer.mediaType) !== 'zstd') {
-    return { name, size: layer.size, open: () => blobOf(layer, feed) };
-  }
-  const open = (): Promise<Readable> => layerStream(layer, feed, readsZstd);
+  if (readsZstd) return { name, size: layer.size, open: () => blobOf(layer, feed) };
+  const first = await blobOf(layer, feed);
+  // Not read twice where nothing has to be unpacked.
+  if (!(await beginsLikeZstd(first))) return { name, size: layer.size, open: () => Promise.resolve(first) };
   let size = 0;
-  for await (const chunk of await open()) {
+  for await (const chunk of unpacked(layer, first)) {
     signal.throwIfAborted();
     size += (chunk as Uint8Array).length;
   }
-  return { name, size, open };
+  return { name, size, open: async () => unpacked(layer, await blobOf(layer, feed)) };
 }
 
 /** The same for a body of which the length need not be known. */
 export async function layerStream(layer: Descriptor, feed: BlobFeed, readsZstd: boolean): Promise<Readable> {
   const blob = await blobOf(layer, feed);
-  if (readsZstd || layerCompression(layer.mediaType) !== 'zstd') return blob;
-  const plain = pipeline(blob, createZstdDecompress(), () => undefined);
-  return told(plain, 'verification', `layer ${shortDigest(layer.digest)} is not what its type says: zstd`);
+  return readsZstd || !(await beginsLikeZstd(blob)) ? blob : unpacked(layer, blob);
+}
+
+function unpacked({ digest }: Descriptor, blob: Readable): Readable {
+  const plain = Readable.from(plainBytes(blob), { objectMode: false });
+  return told(plain, 'verification', `layer ${shortDigest(digest)} cannot be unpacked`);
+}
+
+/** Nothing is taken from the stream. */
+async function beginsLikeZstd(blob: Readable): Promise<boolean> {
+  await once(blob, 'readable');
+  const head = ((blob.read(MAGIC_BYTES) ?? blob.read()) as Buffer | null) ?? Buffer.alloc(0);
+  blob.unshift(head);
+  return isZstd(head);
 }
 
 /** A layer that was in the engine at first has not been downloaded; when it is gone there, nobody has it. */
@@ -58,7 +74,10 @@ function told(source: Readable, code: ErrorCode, message: string): Readable {
     try {
       for await (const chunk of source) yield chunk as Uint8Array;
     } catch (error) {
-      throw isQuayctlError(error) ? error : new QuayctlError(code, message, { cause: error });
+      const isTold = isQuayctlError(error) && error.code !== code;
+      if (isTold) throw error;
+      const reason = isQuayctlError(error) ? `${message}: ${error.message}` : message;
+      throw new QuayctlError(code, reason, { cause: error });
     }
   };
   // Where nobody begins to read, the generator does not begin either, and would leave the file open.

@@ -1,3 +1,4 @@
+import { Semaphore } from '../../base/semaphore.ts';
 import { createReadStream } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -43,11 +44,10 @@ export interface DerivedImagesOptions {
 export class DerivedImages {
   readonly #options: DerivedImagesOptions;
   readonly #running = new Map<string, Derivation>();
-  readonly #waiting: (() => void)[] = [];
+  readonly #turns = new Semaphore(AT_ONCE);
   readonly #failures = new Map<string, { readonly error: QuayctlError; readonly until: number }>();
   readonly #closing = new AbortController();
   readonly #cleaner: NodeJS.Timeout;
-  #active = 0;
 
   constructor(options: DerivedImagesOptions) {
     this.#options = options;
@@ -101,7 +101,6 @@ export class DerivedImages {
   close(): void {
     clearInterval(this.#cleaner);
     this.#closing.abort();
-    for (const next of this.#waiting.splice(0)) next();
   }
 
   #begin(key: string, image: ImageName, recipe: Recipe, authorization: string | undefined): Derivation {
@@ -130,9 +129,7 @@ export class DerivedImages {
       // As the service itself it makes what was asked for; as somebody else only for somebody.
       if (derivation.ridesOnCaller && derivation.idleMs > INTEREST_MS) lapsed.abort();
     }, INTEREST_CHECK_MS).unref();
-    await this.#turn();
-    try {
-      this.#closing.signal.throwIfAborted();
+    const make = async (): Promise<DerivedFile> => {
       const startedAt = performance.now();
       listener({ kind: 'deriving', ...about });
       const signal = AbortSignal.any([this.#closing.signal, lapsed.signal]);
@@ -140,12 +137,13 @@ export class DerivedImages {
       const seconds = (performance.now() - startedAt) / 1000;
       listener({ kind: 'derived', ...about, size: file.length, seconds });
       return file;
+    };
+    try {
+      return await this.#turns.run(make, this.#closing.signal);
     } catch (error) {
       throw this.#failed(key, image, error);
     } finally {
       clearInterval(interest);
-      this.#active--;
-      this.#waiting.shift()?.();
     }
   }
 
@@ -174,11 +172,6 @@ export class DerivedImages {
     return file;
   }
 
-  async #turn(): Promise<void> {
-    if (this.#active >= AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#active++;
-  }
-
   #failed(key: string, { digest }: ImageName, cause: unknown): QuayctlError {
     const error = asQuayctlError(cause, `what was to be made of ${digest} could not be made`);
     if (this.#closing.signal.aborted) return error;
@@ -201,11 +194,14 @@ export class DerivedImages {
 }
 
 /** Of the image itself; an upstream that was away may be back at once. */
-const LASTING = new Set<QuayctlError['code']>(['protocol', 'limit', 'unsupported', 'verification']);
+const LASTING = new Set<QuayctlError['code']>(['unsupported']);
 
-/** Of what the image holds is told what is wrong; a service that has too much to do says `limit`. */
+/**
+ * What is wrong with an image is `unsupported`, which reaches the user with its reason: asking again does not help. A
+ * service that has too much to do says `limit`, which clients wait for.
+ */
 function asQuayctlError(cause: unknown, what: string): QuayctlError {
-  if (isQuayctlError(cause, 'limit', 'protocol')) {
+  if (isQuayctlError(cause, 'limit', 'protocol', 'verification')) {
     return new QuayctlError('unsupported', cause.message, { cause, hint: cause.hint });
   }
   if (isQuayctlError(cause)) return cause;

@@ -79,8 +79,11 @@ export async function fetchSource(
     else await fetchOne(blob, directory, await open(repository, blob), onBytes, signal);
   }
   const bytes = await readFile(join(directory, digestHex(manifest.config.digest)));
-  const layers = manifest.layers.map((layer) => layerSource(layer, directory, onBytes));
-  return { digest, manifest, config: parseImageConfig(bytes, manifest), layers };
+  const config = parseImageConfig(bytes, manifest);
+  const layers = manifest.layers.map((layer, at) =>
+    layerSource(layer, config.diffIds[at] as Digest, directory, onBytes),
+  );
+  return { digest, manifest, config, layers };
 }
 
 /** A file has its name only since it was verified. */
@@ -117,6 +120,7 @@ async function fetchOne(
 
 function layerSource(
   { digest }: Descriptor,
+  diffId: Digest,
   directory: string,
   onBytes: (bytes: number) => void,
 ): LayerSource {
@@ -127,5 +131,5 @@ function layerSource(
     }
   };
   const open = (): Promise<Readable> => Promise.resolve(Readable.from(counted(), { objectMode: false }));
-  return { name: `layer ${shortDigest(digest)}`, open };
+  return { name: `layer ${shortDigest(digest)}`, diffId, open };
 }

@@ -17,13 +17,13 @@ export function isAciDiscovery({ query }: RequestContext): boolean {
 }
 
 /**
- * `?ac-discovery=1` (appc spec, "Meta Discovery"): where the ACIs of every name are, and the key that signed them. The
- * name by which the page was asked for is one of ours, too: whoever leads a host here means its images.
+ * `?ac-discovery=1` (appc spec, "Meta Discovery"): where the ACIs of every name are, and the key that signed them. Only
+ * the names that the operator gave stand there: a page must not say, for whatever Host it was asked with, that this
+ * service signs that host's images.
  */
 export function aciDiscoveryRoute({ names, publicUrl }: AciDiscoveryOptions): Route {
   return (exchange: RequestContext): void => {
-    const asked = exchange.request.headers.host ?? '';
-    const hosts = [...new Set([asked, ...names].map(withoutPort))].filter((host) => HOST.test(host));
+    const hosts = [...new Set(names.map(withoutPort))].filter((host) => HOST.test(host));
     const tags = hosts.flatMap((host) => [
       `<meta name="ac-discovery" content="${host} ${publicUrl}/c1/aci/{name}/{version}/{ext}/{os}/{arch}/">`,
       `<meta name="ac-discovery-pubkeys" content="${host} ${publicUrl}/${ACI_KEY_PATH}">`,

@@ -7,7 +7,8 @@ import type { SourceResolver } from '../derived/resolve-source.ts';
 import type { ImageName } from '../derived/source-blobs.ts';
 import { refuse, send, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { isRepository, isTag } from '../../http-server/path.ts';
-import { isOfUpstream, refuseUnknownPath } from './quay-api.ts';
+import type { UpstreamNames } from '../upstream-hosts.ts';
+import { admitsNamespace, refuseUnknownPath } from './quay-api.ts';
 import { answerDerived, progressOf, type DerivedAnswerOptions } from './derived-answer.ts';
 import { NOT_STORED, sendProgress, waitFor } from './waiting.ts';
 
@@ -15,7 +16,8 @@ export interface AciRouteOptions extends DerivedAnswerOptions {
   /** What callers mean, and may read. */
   readonly resolver: SourceResolver;
   readonly signer: AciSigner;
-  readonly isUpstream: (host: string, exchange: RequestContext) => boolean;
+  /** By which callers may mean this upstream; only these become names of ACIs. */
+  readonly names: UpstreamNames;
 }
 
 interface AciQuestion extends AciRequestName {
@@ -28,11 +30,11 @@ export function aciRoute(options: AciRouteOptions): Route {
     const question = questionOf(exchange.components);
     if (question === undefined) return refuseUnknownPath(exchange);
     // Before Authorization is read: a credential for another registry must not reach this upstream.
-    if (!options.isUpstream(question.server, exchange)) {
+    if (!options.names.includes(question.server)) {
       const reason = `this service stands in front of another registry than ${question.server}`;
       return refuse(exchange, 404, 'NAME_UNKNOWN', reason, NOT_STORED);
     }
-    if (!isOfUpstream(options.isUpstream, exchange)) return;
+    if (!admitsNamespace(options.names, exchange)) return;
     await answer(options, exchange, question);
   };
 }

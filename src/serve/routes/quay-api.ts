@@ -1,5 +1,6 @@
 import type { Digest } from '../../image/digest.ts';
 import { refuse, send, type RequestContext, type Route } from '../../http-server/request-context.ts';
+import type { UpstreamNames } from '../upstream-hosts.ts';
 import { NOT_STORED } from './waiting.ts';
 
 export const TORRENT_TYPE = 'application/x-bittorrent';
@@ -18,15 +19,12 @@ export function refuseUnknownPath(exchange: RequestContext): void {
 }
 
 /**
- * Refuses questions that name another registry. To be asked before Authorization is read: a credential for another
- * registry must not reach this upstream.
+ * Refuses questions whose `?ns=` names another registry with 404. To be called before Authorization is read: a
+ * credential for another registry must not reach this upstream.
  * @returns whether the exchange goes on
  */
-export function isOfUpstream(
-  isUpstream: (host: string, exchange: RequestContext) => boolean,
-  exchange: RequestContext,
-): boolean {
-  if (exchange.query.getAll('ns').every((host) => isUpstream(host, exchange))) return true;
+export function admitsNamespace(names: UpstreamNames, exchange: RequestContext): boolean {
+  if (names.meansUpstream(exchange)) return true;
   const reason = 'this service stands in front of another registry (serve --alias HOST adds a name)';
   refuse(exchange, 404, 'NAME_UNKNOWN', reason, NOT_STORED);
   return false;

@@ -6,7 +6,8 @@ import type { SourceResolver } from '../derived/resolve-source.ts';
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { isRepository, isTag } from '../../http-server/path.ts';
 import { squashRecipe } from '../squash/squash-recipe.ts';
-import { isOfUpstream, refuseUnknownPath } from './quay-api.ts';
+import type { UpstreamNames } from '../upstream-hosts.ts';
+import { admitsNamespace, refuseUnknownPath } from './quay-api.ts';
 import { answerDerived, type DerivedAnswerOptions } from './derived-answer.ts';
 import { NOT_STORED } from './waiting.ts';
 
@@ -15,7 +16,8 @@ export interface SquashRouteOptions extends DerivedAnswerOptions {
   readonly registry: string | undefined;
   /** What callers mean, and may read. */
   readonly resolver: SourceResolver;
-  readonly isUpstream: (host: string, exchange: RequestContext) => boolean;
+  /** By which callers may mean this upstream. */
+  readonly names: UpstreamNames;
 }
 
 /** `/c1/squash/REPO/TAG_OR_DIGEST[?platform=OS/ARCH/VARIANT]` */
@@ -28,7 +30,7 @@ export function squashRoute(options: SquashRouteOptions): Route {
     if (!isRepository(repository) || !(isDigest(selector) || isTag(selector))) {
       return refuseUnknownPath(exchange);
     }
-    if (!isOfUpstream(options.isUpstream, exchange)) return;
+    if (!admitsNamespace(options.names, exchange)) return;
     const platform = wantedPlatform(exchange);
     if (platform === 'none') {
       return refuse(exchange, 400, 'UNSUPPORTED', 'wanted is platform=OS/ARCH[/VARIANT]', NOT_STORED);

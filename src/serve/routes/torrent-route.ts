@@ -3,12 +3,13 @@ import type { InfoHash } from '../../metainfo/info-hash.ts';
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
 import type { Permission } from '../permission.ts';
+import type { UpstreamNames } from '../upstream-hosts.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { Hashing, RunningPass } from '../torrents/hashing.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
 import type { BlobName } from '../../http-server/path.ts';
-import { isOfUpstream, refuseUnknownPath, sendTorrent } from './quay-api.ts';
+import { admitsNamespace, refuseUnknownPath, sendTorrent } from './quay-api.ts';
 import { NOT_STORED, sendProgress, waitFor } from './waiting.ts';
 
 export interface TorrentRouteOptions {
@@ -21,8 +22,8 @@ export interface TorrentRouteOptions {
   readonly tokens: AnnounceTokens;
   /** The signed URL of a blob that the service can read by itself. */
   readonly webSeed: (blob: BlobName) => string;
-  /** True for a name by which callers may mean this upstream. */
-  readonly isUpstream: (host: string, exchange: RequestContext) => boolean;
+  /** By which callers may mean this upstream. */
+  readonly names: UpstreamNames;
 }
 
 /** `/c1/torrent/REPO/blobs/DIGEST?ns=HOST[&wait=SECONDS]` */
@@ -33,7 +34,7 @@ export function torrentRoute(options: TorrentRouteOptions): Route {
     if (!exchange.query.has('ns')) {
       return refuse(exchange, 404, 'NAME_UNKNOWN', 'the registry is not named: ?ns=HOST', NOT_STORED);
     }
-    if (isOfUpstream(options.isUpstream, exchange)) await answer(options, exchange, blob);
+    if (admitsNamespace(options.names, exchange)) await answer(options, exchange, blob);
   };
 }
 

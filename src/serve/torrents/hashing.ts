@@ -1,3 +1,4 @@
+import { Semaphore } from '../../base/semaphore.ts';
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import type { ServeListener } from '../events.ts';
@@ -40,10 +41,9 @@ export class Hashing {
   readonly #running = new Map<Digest, RunningPass>();
   /** When a pass was last asked for, milliseconds on the clock of performance.now. */
   readonly #askedAt = new WeakMap<HashingPass, number>();
-  readonly #waiting: (() => void)[] = [];
+  readonly #turns = new Semaphore(PASSES_AT_ONCE);
   readonly #failures = new Map<Digest, { readonly error: QuayctlError; readonly until: number }>();
   readonly #closing = new AbortController();
-  #active = 0;
 
   constructor(options: HashingOptions) {
     this.#options = options;
@@ -77,7 +77,6 @@ export class Hashing {
   /** Stops every pass; what is on disk stays. */
   close(): void {
     this.#closing.abort();
-    for (const next of this.#waiting.splice(0)) next();
   }
 
   #begin(pass: HashingPass, authorization: string | undefined): RunningPass {
@@ -87,7 +86,12 @@ export class Hashing {
     }
     this.#askedAt.set(pass, performance.now());
     const ahead = [...this.#running.values()];
-    const done = this.#run(pass, authorization).finally(() => this.#running.delete(digest));
+    const done = this.#turns
+      .run(() => this.#run(pass, authorization), this.#closing.signal)
+      .catch((error: unknown) => {
+        throw this.#failed(digest, error);
+      })
+      .finally(() => this.#running.delete(digest));
     // Those who wait see the failure; nobody has to.
     done.catch(() => undefined);
     const etaSeconds = (): number => {
@@ -102,26 +106,17 @@ export class Hashing {
   async #run(pass: HashingPass, authorization: string | undefined): Promise<PieceHashes> {
     const { store, listener } = this.#options;
     const { digest } = pass.blob;
-    await this.#turn();
-    try {
-      this.#closing.signal.throwIfAborted();
-      listener({ kind: 'hashing', digest, size: pass.size });
-      const startedAt = performance.now();
-      const hashes = await this.#read(pass, authorization);
-      listener({ kind: 'hashed', digest, size: pass.size, seconds: (performance.now() - startedAt) / 1000 });
-      await store.save(hashes).catch((error: unknown) => {
-        listener({
-          kind: 'warning',
-          message: error instanceof Error ? error.message : 'piece hashes were not kept',
-        });
+    listener({ kind: 'hashing', digest, size: pass.size });
+    const startedAt = performance.now();
+    const hashes = await this.#read(pass, authorization);
+    listener({ kind: 'hashed', digest, size: pass.size, seconds: (performance.now() - startedAt) / 1000 });
+    await store.save(hashes).catch((error: unknown) => {
+      listener({
+        kind: 'warning',
+        message: error instanceof Error ? error.message : 'piece hashes were not kept',
       });
-      return hashes;
-    } catch (error) {
-      throw this.#failed(digest, error);
-    } finally {
-      this.#active--;
-      this.#waiting.shift()?.();
-    }
+    });
+    return hashes;
   }
 
   #asked(digest: Digest): RunningPass | undefined {
@@ -150,11 +145,6 @@ export class Hashing {
     } finally {
       clearInterval(timer);
     }
-  }
-
-  async #turn(): Promise<void> {
-    if (this.#active >= PASSES_AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#active++;
   }
 
   #failed(digest: Digest, cause: unknown): QuayctlError {

@@ -3,7 +3,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import type { RateLimiter } from '../../base/rate-limiter.ts';
 import { QuayctlError } from '../../base/errors.ts';
 import { PeerWire } from '../wire/peer-wire.ts';
-import { addressGroup } from './address-group.ts';
+import { addressGroup } from '../../base/address-group.ts';
 
 /** Incoming connections over all torrents, and of one site: behind one address are that many nodes. */
 const MAX_INCOMING = 1000;

@@ -1,12 +1,17 @@
+import { plainAddress } from './ip-address.ts';
+
+/** 16-bit groups of an IPv6 address. */
 const GROUPS = 8;
 /** What one customer of a provider has to himself: the first 64 bits (RFC 6177). */
 const SITE_GROUPS = 4;
 
-/** Whose address it is, as far as limits go: IPv4 as such, of IPv6 the network, since everybody has 2^64 of these. */
+/**
+ * The site that an address belongs to, as far as limits go: an IPv4 address stands for itself, an IPv6 address for its
+ * /64 network, since everybody has 2^64 addresses of one.
+ */
 export function addressGroup(address: string): string {
-  const [plain = ''] = address.split('%', 1);
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1];
-  if (mapped !== undefined || !plain.includes(':')) return mapped ?? plain;
+  const plain = plainAddress(address);
+  if (!plain.includes(':')) return plain;
   const [before = '', after = ''] = plain.split('::', 2);
   const first = before === '' ? [] : before.split(':');
   const last = after === '' ? [] : after.split(':');
