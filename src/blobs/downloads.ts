@@ -46,6 +46,17 @@ export class Downloads {
     return download;
   }
 
+  /** The download of a blob while it is under way. */
+  find(digest: Digest): BlobDownload | undefined {
+    return this.#running.get(digest);
+  }
+
+  /** Loads BitTorrent, and opens its port, before the first torrent is there. */
+  prepareSwarm(): void {
+    // Whatever is wrong with it is told when a blob needs it.
+    this.#context.swarm().catch(() => undefined);
+  }
+
   /**
    * The whole blob into the store.
    * @returns where its bytes came from; from the store, where another caller's download brought them

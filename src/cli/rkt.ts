@@ -1,7 +1,7 @@
 import { formatAppcName, parseAppcName } from '../image/appc-name.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { openEngine } from '../engines/engines.ts';
-import type { AciRequest, AciWorld } from '../pull/aci-request.ts';
+import type { AciRequest, AciContext } from '../pull/aci-request.ts';
 import { pullAci, withVersion } from '../pull/pull-aci.ts';
 import type { Receipt } from '../pull/receipt.ts';
 import { locateAci } from './locate-aci.ts';
@@ -54,7 +54,7 @@ async function run(
   const commons = await openCommons(flags, talk.listener, session);
   try {
     const engine = await openEngine('rkt', { env: session.env, insecureOptions });
-    const world: AciWorld = {
+    const world: AciContext = {
       ...commons,
       engine,
       locate: (wanted, signal) => locateAci(wanted, flags, commons, session, signal),
