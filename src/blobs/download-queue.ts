@@ -75,7 +75,10 @@ export class DownloadQueue {
       next.begin();
     }
     if (this.#waiting.length > 0) this.#ticker ??= setInterval(() => this.#admit(), STALLED_MS / 4);
-    else this.#ticker = void clearInterval(this.#ticker);
+    else {
+      clearInterval(this.#ticker);
+      this.#ticker = undefined;
+    }
   }
 
   #hasRoom(): boolean {

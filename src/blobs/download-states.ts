@@ -40,7 +40,10 @@ export type DownloadState = WorkingState | 'done' | 'failed';
 export type EventOf<State extends WorkingState> = (keyof (typeof TRANSITIONS)[State] & string) | 'failed';
 
 /** The row of the table. @throws TypeError for an event that the state does not know */
-export function nextState<State extends WorkingState>(state: State, event: EventOf<State>): DownloadState {
+export function nextState(
+  state: WorkingState,
+  event: { [State in WorkingState]: EventOf<State> }[WorkingState],
+): DownloadState {
   if (event === 'failed') return 'failed';
   const row: Readonly<Record<string, DownloadState>> = TRANSITIONS[state];
   const next = row[event];

@@ -99,7 +99,7 @@ export class Transfer {
     }
   }
 
-  async #step<State extends WorkingState>(state: State): Promise<DownloadState> {
+  async #step(state: WorkingState): Promise<DownloadState> {
     try {
       return nextState(state, await this.#work[state]());
     } catch (error) {

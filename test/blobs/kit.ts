@@ -91,7 +91,8 @@ export class MemoryTorrentService {
     this.questions.push(waitSeconds);
     await delay(this.answerMs, signal);
     const answer = this.answers.length > 1 ? this.answers.shift() : this.answers[0];
-    if (answer === undefined || answer instanceof QuayctlError) throw answer;
+    if (answer === undefined) throw new Error('the service was not to be asked');
+    if (answer instanceof QuayctlError) throw answer;
     return answer;
   }
 }

@@ -35,10 +35,10 @@ export class VirtualTime {
 
   /** Lets time pass until the promise settles. @throws what it throws, and where an hour was not enough */
   async until<Result>(promise: Promise<Result>): Promise<Result> {
-    let isSettled = false;
-    const mark = (): void => void (isSettled = true);
+    const state = { isSettled: false };
+    const mark = (): void => void (state.isSettled = true);
     promise.then(mark, mark);
-    for (await settled(); !isSettled; await this.advance(STEP_MS)) {
+    for (await settled(); !state.isSettled; await this.advance(STEP_MS)) {
       if (this.#now > 3_600_000) throw new Error('nothing has come of it in an hour of virtual time');
     }
     return promise;
