@@ -1,5 +1,6 @@
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Repository } from '../registry/repository.ts';
+import type { Patience } from '../registry/resuming.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 
 const CHUNK_BYTES = 256 * 1024;
@@ -9,14 +10,23 @@ export interface BlobSource {
   /**
    * Bytes `start` to `end` (exclusive) of the blob, in order, never more and never fewer. A source outside of this
    * machine may send wrong bytes: only the store and a BlobDownload give verified ones.
+   * @param patience how long a registry may take; shorter where peers have the bytes, too
    * @throws QuayctlError as the place; the signal's reason
    */
-  open(blob: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  open(
+    blob: Descriptor,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+    patience?: Patience,
+  ): AsyncIterable<Uint8Array>;
 }
 
 /** One repository of a registry. Retries, and resumes where a transfer breaks. */
 export function registrySource(repository: Pick<Repository, 'blob'>): BlobSource {
-  return { open: (blob, start, end, signal) => repository.blob(blob, start, end, signal) };
+  return {
+    open: (blob, start, end, signal, patience) => repository.blob(blob, start, end, signal, patience),
+  };
 }
 
 /** Committed blobs. @throws QuayctlError `not-found`, `store` */

@@ -2,6 +2,7 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import { shortDigest } from '../image/digest.ts';
 import type { Metainfo } from '../metainfo/metainfo.ts';
+import { BESIDE_PEERS } from '../registry/resuming.ts';
 import type { PartialBlob, Span } from '../store/blob-store.ts';
 import type { SwarmClient } from '../swarm/swarm-client.ts';
 import type { BlobListener } from './blob-events.ts';
@@ -238,7 +239,9 @@ export class Transfer {
       waitForPeersMs: rules.waitForPeersMs,
       renewTrackers: (abort) => torrents.renewTrackers(blob, metainfo, abort),
       ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
-      ...(withRegistry ? { registry: (start, end, abort) => source.open(blob, start, end, abort) } : {}),
+      ...(withRegistry
+        ? { registry: (start, end, abort) => source.open(blob, start, end, abort, BESIDE_PEERS) }
+        : {}),
     });
     this.ledger.joined(swarm);
     if (this.#wanted !== undefined) this.want(this.#wanted.start, this.#wanted.end);

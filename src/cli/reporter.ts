@@ -27,7 +27,12 @@ export interface Talk {
   readonly end: () => void;
 }
 
-export async function openTalk(flags: TalkFlags, engine: string, terminal: Terminal): Promise<Talk> {
+/** @param engine as prose names it; absent where images go into the store alone */
+export async function openTalk(
+  flags: TalkFlags,
+  engine: string | undefined,
+  terminal: Terminal,
+): Promise<Talk> {
   const quiet = flags.quiet ?? false;
   const wanted = !quiet && flags.progress !== false && terminal.interactive;
   const bars = wanted ? await openBars(terminal.stderr) : undefined;
@@ -42,7 +47,7 @@ export async function openTalk(flags: TalkFlags, engine: string, terminal: Termi
     else if (event.kind === 'pull-progress') (bars ?? plain).sum(event.progress);
     else if (event.kind === 'completed') bars?.complete(event.digest);
     if (event.kind === 'debug' && flags.debug !== true) return;
-    const text = wording(event, engine);
+    const text = wording(event, engine ?? 'the engine');
     if (text !== undefined) line(text);
   };
   return {

@@ -1,7 +1,7 @@
 import { QuayctlError } from '../base/errors.ts';
 import type { EnginePresence } from '../engines/engine.ts';
 import type { ResolvedImage, RunnableImage } from '../image/manifest.ts';
-import { formatReference, type ImageReference } from '../image/reference.ts';
+import type { ImageReference, TaggedReference } from '../image/reference.ts';
 import { checkLayoutTarget, exportArchive, exportLayout } from '../image-output/image-output.ts';
 import type { Fetching } from './image-kind.ts';
 import type { PullContext } from './pull-context.ts';
@@ -68,8 +68,6 @@ async function intoEngine(
 }
 
 /** `name:tag@digest` is known to an engine as `name:tag`; `name@digest` has no name that it could be loaded under. */
-function names(reference: ImageReference): string[] {
-  if (reference.tag === undefined) return [];
-  const { registry, repository, tag } = reference;
-  return [formatReference({ registry, repository, tag })];
+function names({ registry, repository, tag }: ImageReference): TaggedReference[] {
+  return tag === undefined ? [] : [{ registry, repository, tag }];
 }

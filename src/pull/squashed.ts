@@ -3,7 +3,7 @@ import { QuayctlError } from '../base/errors.ts';
 import type { BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { ResolvedImage } from '../image/manifest.ts';
-import { formatReference, type ImageReference } from '../image/reference.ts';
+import { formatReference, type TaggedReference } from '../image/reference.ts';
 import { assertPlatform } from '../image/single-platform.ts';
 import { squashedArtifact, squashedTag } from '../image/squashed.ts';
 import type { RunnablePlan } from './deliver-image.ts';
@@ -21,7 +21,7 @@ import { SquashedSource } from './squashed-source.ts';
 /** An image, and the file that takes the place of all its layers. */
 interface ResolvedSquashed {
   readonly image: ResolvedImage;
-  readonly name: ImageReference;
+  readonly name: TaggedReference;
   readonly file: Descriptor;
   readonly source: SquashedSource;
 }
@@ -49,7 +49,7 @@ export function pullSquashed(
 }
 
 /** `NAME:TAG.squash`; pulled by digest, `NAME:sha256-<12 hex>.squash` of that digest. */
-function squashedReference({ reference, document }: ResolvedImage): ImageReference {
+function squashedReference({ reference, document }: ResolvedImage): TaggedReference {
   const { registry, repository, tag, digest } = reference;
   return { registry, repository, tag: squashedTag(tag, digest ?? document.descriptor.digest) };
 }
@@ -127,12 +127,11 @@ async function planRunnable(
 async function intoEngine(
   { image, presence }: RunnablePlan,
   archive: SquashedArchive,
-  name: ImageReference,
+  name: TaggedReference,
   { engine, store, listener }: PullContext,
   signal: AbortSignal,
 ): Promise<void> {
   listener({ kind: 'squashed-importing' });
-  const names = [formatReference(name)];
   const feed = squashedFeed(archive, store, signal);
-  await engine?.load(image, feed, { names, recordDigest: false, presence, signal });
+  await engine?.load(image, feed, { names: [name], recordDigest: false, presence, signal });
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, utimes } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { after, before, test, type TestContext } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { isQuayctlError, QuayctlError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engines/engine.ts';
-import { openEngine } from '../../src/engines/engines.ts';
+import { docker } from '../../src/engines/docker/docker.ts';
 import type { RunnableImage } from '../../src/image/manifest.ts';
 import { startDockerd, type TestDockerd } from '../helpers/dockerd.ts';
 import { randomLayer, type TestLayout } from '../helpers/images.ts';
@@ -175,7 +175,7 @@ test(
     await mustRun('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk]);
     const small = await startDockerd(t, [`--data-root=${disk}`]);
     const { image, layout } = await prepare(t, 'full');
-    const engine = await openEngine('docker', { env: { DOCKER_HOST: small.dockerHost } });
+    const engine = await docker.open({ env: { DOCKER_HOST: small.dockerHost }, options: {} });
     await assert.rejects(
       engine.load(image, new TestFeed(layout), loadOptions(image)),
       (error) =>
@@ -233,14 +233,17 @@ test(
 );
 
 test('no daemon, or something that is no Docker, is an engine error with a hint', async (t) => {
-  const nothing = join(await tempDirectory(t, 'nowhere'), 'docker.sock');
+  const nowhere = await tempDirectory(t, 'nowhere');
+  // A socket that is missing since a moment ago would be waited for: its daemon may be restarting.
+  await utimes(nowhere, 0, 0);
+  const nothing = join(nowhere, 'docker.sock');
   const web = createServer((_, response) => response.end('<html>hello</html>')).listen(0, '127.0.0.1');
   t.after(() => web.close());
   await new Promise((resolve) => web.once('listening', resolve));
   const { port } = web.address() as AddressInfo;
   web.closeIdleConnections();
   for (const host of [`unix://${nothing}`, 'tcp://127.0.0.1:1', `tcp://127.0.0.1:${port}`]) {
-    const engine = await openEngine('docker', { env: { DOCKER_HOST: host } });
+    const engine = await docker.open({ env: { DOCKER_HOST: host }, options: {} });
     await assert.rejects(
       engine.platform(NEVER),
       (error) => isQuayctlError(error, 'engine') && error.hint !== undefined,
@@ -256,7 +259,7 @@ test('a daemon that does not answer can be interrupted', async (t) => {
   t.after(() => deaf.close());
   await new Promise((resolve) => deaf.once('listening', resolve));
   const { port } = deaf.address() as AddressInfo;
-  const engine = await openEngine('docker', { env: { DOCKER_HOST: `tcp://127.0.0.1:${port}` } });
+  const engine = await docker.open({ env: { DOCKER_HOST: `tcp://127.0.0.1:${port}` }, options: {} });
   const stop = new AbortController();
   const asked = engine.platform(stop.signal);
   stop.abort(new QuayctlError('interrupted', 'SIGINT'));
@@ -264,7 +267,7 @@ test('a daemon that does not answer can be interrupted', async (t) => {
 });
 
 function open(): Promise<Engine> {
-  return openEngine('docker', { env: { DOCKER_HOST: dockerd.dockerHost } });
+  return docker.open({ env: { DOCKER_HOST: dockerd.dockerHost }, options: {} });
 }
 
 async function prepare(t: TestContext, seed: string): Promise<{ image: RunnableImage; layout: TestLayout }> {
