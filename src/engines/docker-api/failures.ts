@@ -67,6 +67,10 @@ export function isLost(error: unknown): boolean {
   return false;
 }
 
+/** What decompressors and tar readers of Go say of bytes that they cannot read. */
+const BROKEN_LAYER =
+  /archive\/tar: |unexpected EOF|gzip: invalid|invalid (?:input|magic|header|checksum)|corrupt|flate: |zstd/i;
+
 /** What a failed request means to the user. @param work e.g. `loading docker.io/library/x:1` */
 export function explain(
   error: unknown,
@@ -109,6 +113,12 @@ function explainRefusal(refusal: DockerRefusal, what: string, words: EngineWords
   }
   if (/invalid diffID|wrong diff id|layers from manifest don't match/i.test(text)) {
     return new QuayctlError('verification', `${what}: a layer is not the one that the image's config names`, {
+      cause: refusal,
+      hint: 'the image is broken where it was pushed; push it again',
+    });
+  }
+  if (/failed to extract layer|error processing tar file|applylayer/i.test(text) && BROKEN_LAYER.test(text)) {
+    return new QuayctlError('verification', `${what}: a layer cannot be unpacked: ${text}`, {
       cause: refusal,
       hint: 'the image is broken where it was pushed; push it again',
     });
