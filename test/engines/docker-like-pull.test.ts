@@ -135,10 +135,10 @@ describe('beside docker pull', { skip: skipWithoutDockerd('containerd', 'docker-
     const [amd] = platforms;
     assert.ok(amd);
     const image = await both('team/index:1', amd, index);
-    const before = await loaded.docker('images', '--all', '--no-trunc');
+    const listed = await loaded.docker('images', '--all', '--no-trunc');
     const again = await loaded.docker('pull', `${registry.host}/team/index:1`);
     assert.match(again.stdout, /Image is up to date/);
-    assert.equal((await loaded.docker('images', '--all', '--no-trunc')).stdout, before.stdout);
+    assert.equal((await loaded.docker('images', '--all', '--no-trunc')).stdout, listed.stdout);
     const engine = await docker.open({ env: { DOCKER_HOST: pulled.dockerHost }, options: {} });
     assert.equal((await engine.presence(image, NEVER)).image, true);
     await removeAll();

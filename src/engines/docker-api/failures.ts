@@ -117,7 +117,10 @@ function explainRefusal(refusal: DockerRefusal, what: string, words: EngineWords
       hint: 'the image is broken where it was pushed; push it again',
     });
   }
-  if (/failed to extract layer|error processing tar file|applylayer/i.test(text) && BROKEN_LAYER.test(text)) {
+  if (
+    /failed to extract layer|processing tar file|applylayer|failed to register layer/i.test(text) &&
+    BROKEN_LAYER.test(text)
+  ) {
     return new QuayctlError('verification', `${what}: a layer cannot be unpacked: ${text}`, {
       cause: refusal,
       hint: 'the image is broken where it was pushed; push it again',

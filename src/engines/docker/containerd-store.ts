@@ -8,6 +8,7 @@ import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engi
 import { loadIntoContainerd } from './containerd-load.ts';
 import { presenceInContainerd } from './containerd-presence.ts';
 import { isRunnable, targetOf } from './containerd-record.ts';
+import { TemporaryImages } from './temporary-images.ts';
 
 const CLEANUP_MS = 5000;
 
@@ -34,19 +35,27 @@ export class ContainerdStore implements ImageStore {
    */
   async load(image: RunnableImage, feed: BlobFeed, options: LoadOptions): Promise<LoadedImage> {
     const id = targetOf(image);
-    const { signal, names, presence } = options;
+    const { presence, names } = options;
     const name = digestNameOf(image, names);
+    if (presence.image && name === undefined) {
+      await this.#finish(image, options);
+      return { id, digestRecorded: names.length > 0 };
+    }
+    const temporary = new TemporaryImages(this.#client, image.manifest.config.digest);
     try {
-      if (!presence.image || name !== undefined) {
-        await loadIntoContainerd(this.#client, image, feed, options, name);
-      }
-      await this.#assertRunnable(image, signal);
-      for (const tagged of names) await this.#client.tag(id, tagged, signal);
+      await loadIntoContainerd(this.#client, image, feed, options, name, temporary);
+      await Promise.all([this.#finish(image, options), temporary.remove()]);
     } catch (error) {
-      await this.#removeIncomplete(image, name);
+      await Promise.all([this.#removeIncomplete(image, name), temporary.remove()]);
       throw error;
     }
     return { id, digestRecorded: names.length > 0 || name !== undefined };
+  }
+
+  /** @throws DockerRefusal */
+  async #finish(image: RunnableImage, { names, signal }: LoadOptions): Promise<void> {
+    await this.#assertRunnable(image, signal);
+    for (const name of names) await this.#client.tag(targetOf(image), name, signal);
   }
 
   /** @throws DockerRefusal */
