@@ -11,7 +11,7 @@ import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts'
 import { layerFile } from '../layer-file.ts';
 import { ociDocuments, ociImage, ociPrefix } from '../oci-archive.ts';
 import { countUnpacked, missingLayer } from './containerd-presence.ts';
-import { TemporaryImages } from './temporary-images.ts';
+import type { TemporaryImages } from './temporary-images.ts';
 
 /**
  * Loads an image into containerd's store: OCI archives of images that hold the layers so far, then one of the image

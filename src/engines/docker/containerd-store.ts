@@ -1,9 +1,9 @@
+import { QuayctlError } from '../../base/errors.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
 import { digestName } from '../../image/reference.ts';
 import type { ImageStore } from '../docker-api/api-engine.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { isAtLeast, type DaemonFacts } from '../docker-api/daemon-facts.ts';
-import { DockerRefusal } from '../docker-api/failures.ts';
 import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
 import { loadIntoContainerd } from './containerd-load.ts';
 import { presenceInContainerd } from './containerd-presence.ts';
@@ -52,19 +52,21 @@ export class ContainerdStore implements ImageStore {
     return { id, digestRecorded: names.length > 0 || name !== undefined };
   }
 
-  /** @throws DockerRefusal */
+  /** @throws QuayctlError `engine` */
   async #finish(image: RunnableImage, { names, signal }: LoadOptions): Promise<void> {
     await this.#assertRunnable(image, signal);
     for (const name of names) await this.#client.tag(targetOf(image), name, signal);
   }
 
-  /** @throws DockerRefusal */
+  /** @throws QuayctlError `engine` */
   async #assertRunnable(image: RunnableImage, signal: AbortSignal): Promise<void> {
     // Older engines tell a failed unpack by the answer to the load alone.
     if (!isAtLeast(this.#facts.apiVersion, 1, 48)) return;
     const record = await this.#client.inspect(targetOf(image), signal);
     if (record !== undefined && isRunnable(record, image, this.#facts.platform)) return;
-    throw new DockerRefusal('the image was loaded, but the engine says that it is not complete', 200);
+    throw new QuayctlError('engine', 'Docker has the image, but not all of its layers', {
+      hint: 'something removed them in the meantime; pull it again',
+    });
   }
 
   /** A record that nobody has named goes; what other names stand for is not ours to remove. */
