@@ -82,7 +82,7 @@ describe("containerd's store", { skip: skipWithoutDockerd('containerd') }, () =>
     const image = await fourLayers(layout, 'leased');
     const [first, second, third, last] = layerDigests(image);
     assert.ok(first && second && third && last);
-    const before = await leases(dockerd);
+    const leased = await leases(dockerd);
     for (const held of [[second, third, last], [last]]) {
       const stop = new AbortController();
       const feed = new TestFeed(layout, held);
@@ -92,7 +92,7 @@ describe("containerd's store", { skip: skipWithoutDockerd('containerd') }, () =>
       await sent;
       stop.abort(new QuayctlError('interrupted', 'SIGINT'));
       await assert.rejects(loading, (error) => isQuayctlError(error, 'interrupted'));
-      assert.deepEqual(await leases(dockerd), before);
+      assert.deepEqual(await leases(dockerd), leased);
     }
     assert.doesNotMatch(await images(), /leased/);
   });
