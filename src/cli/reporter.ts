@@ -97,6 +97,8 @@ function wording(event: PullEvent, engine: string): string | undefined {
         event.durationMs === undefined ? 'until interrupted' : `for ${formatDuration(event.durationMs)}`;
       return `Seeding ${event.blobs} blobs ${until}`;
     }
+    case 'security':
+      return redact(event.message);
     case 'warning':
       return `warning: ${redact(event.message)}`;
     case 'debug':

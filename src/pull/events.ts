@@ -43,6 +43,8 @@ export type PullEvent =
       readonly peers: number;
       readonly uploaded: number;
     }
+  /** The security report is waited for (`--max-severity`). */
+  | { readonly kind: 'security'; readonly message: string }
   | { readonly kind: 'warning'; readonly message: string }
   | { readonly kind: 'debug'; readonly message: string };
 

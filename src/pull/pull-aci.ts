@@ -1,4 +1,6 @@
 import { aciArtifact, aciReference, signatureDescriptor, type AciImage } from '../image/aci.ts';
+import { QuayctlError } from '../base/errors.ts';
+import type { Digest } from '../image/digest.ts';
 import { formatAppcName, type AppcName } from '../image/appc-name.ts';
 import type { EnginePresence } from '../engines/engine.ts';
 import type { AciSource } from '../registry/aci-source.ts';
@@ -6,6 +8,7 @@ import type { AciRequest, AciWorld } from './aci-request.ts';
 import { fetchAndDeliver } from './fetch-and-deliver.ts';
 import type { BlobTools } from './fetch-blob.ts';
 import type { Fetching } from './fetch.ts';
+import { deliverGated } from './gate.ts';
 import { giveOn, shrinkStore } from './finish.ts';
 import { putBlob } from './put-blob.ts';
 import { Pace } from './ledger.ts';
@@ -37,8 +40,11 @@ export async function pullAci(request: AciRequest, world: AciWorld, signal: Abor
       fetch: presence.image ? [] : [aci],
       settled: new Map(presence.image ? [[aci.digest, { ...NOTHING, alreadyInEngine: aci.size }]] : []),
     };
+    const gated = { name: formatAppcName(withVersion(request.name)), ...sourceOf(image, request) };
     const outcomes = await fetchAndDeliver(plan, tools, signal, (fetching, both) =>
-      deliver(image, presence, fetching, request, world, both),
+      deliverGated(request.gate, gated, fetching.done, both, () =>
+        deliver(image, presence, fetching, request, world, both),
+      ),
     );
     if (!presence.image) await record(image, world, signal);
     const receipt = makeReceipt({
@@ -58,6 +64,26 @@ export async function pullAci(request: AciRequest, world: AciWorld, signal: Abor
     await seeds.close();
     await lease.close();
   }
+}
+
+/**
+ * The image that an ACI was made of, which is what security reports are about.
+ * @throws QuayctlError `no-report` where a gate asks for it and the torrent did not say
+ */
+function sourceOf(
+  { manifest, aci }: AciImage,
+  { gate }: AciRequest,
+): { readonly digest: Digest; readonly manifest: undefined } {
+  if (manifest === undefined && gate !== undefined) {
+    throw new QuayctlError(
+      'no-report',
+      'the torrent of this ACI does not say which image it was made of, so there is no security report of it',
+      {
+        hint: 'a torrent service of this version of quayctl says it; without --max-severity it is pulled unchecked',
+      },
+    );
+  }
+  return { digest: manifest ?? aci.digest, manifest: undefined };
 }
 
 /** `latest` is what rkt takes where no version is named. */

@@ -2,6 +2,7 @@ import type { ResolvedImage } from '../image/manifest.ts';
 import type { Platform } from '../image/platform.ts';
 import type { BlobTools } from './fetch-blob.ts';
 import { fetchAndDeliver } from './fetch-and-deliver.ts';
+import { deliverGated } from './gate.ts';
 import { giveOn, shrinkStore } from './finish.ts';
 import { Pace } from './ledger.ts';
 import { checkDestination, deliver } from './load.ts';
@@ -29,8 +30,12 @@ export async function pull(request: PullRequest, world: World, signal: AbortSign
   const lease = await world.store.lease(blobsOf(image.manifest).map(({ digest }) => digest));
   try {
     const plan = await makePlan(image, request, tools, signal);
+    const { digest } = image.document.descriptor;
+    const gated = { name: plan.name, digest, manifest: image.manifest };
     const outcomes = await fetchAndDeliver(plan, tools, signal, (fetching, both) =>
-      deliver(plan, request, fetching, world, both),
+      deliverGated(request.gate, gated, fetching.done, both, () =>
+        deliver(plan, request, fetching, world, both),
+      ),
     );
     await world.store.recordImage(image);
     const receipt = makeReceipt({

@@ -4,6 +4,7 @@ import { unrunnableReason, type ResolvedImage } from '../image/manifest.ts';
 import { formatReference, type TaggedReference } from '../image/reference.ts';
 import { squashedTag } from '../image/squashed.ts';
 import { fetchBlob, type BlobTools } from './fetch-blob.ts';
+import { deliverGated } from './gate.ts';
 import { giveOn, shrinkStore } from './finish.ts';
 import { Pace } from './ledger.ts';
 import { warnOfPlatform } from './plan.ts';
@@ -47,10 +48,16 @@ export async function pullSquashed(
     const derivedTools: BlobTools = { ...tools, world: derived, finder: new TorrentFinder(derived) };
     world.listener({ kind: 'squashed-starting' });
     world.listener({ kind: 'planned', blobs: [file], inEngine: 0 });
-    const outcome = await fetchBlob(file, derivedTools, signal);
-    world.listener({ kind: 'completed', digest: file.digest, outcome });
     const name = squashedReference(image);
-    await deliver(file, name, request, world, signal);
+    const fetched = fetchBlob(file, derivedTools, signal);
+    // Reports know the image that the file was made of.
+    const { digest } = image.document.descriptor;
+    const gated = { name: formatReference(image.reference), digest, manifest: image.manifest };
+    await deliverGated(request.gate, gated, fetched, signal, async () => {
+      world.listener({ kind: 'completed', digest: file.digest, outcome: await fetched });
+      await deliver(file, name, request, world, signal);
+    });
+    const outcome = await fetched;
     const receipt = makeReceipt({
       image: formatReference(name),
       digest: image.document.descriptor.digest,
