@@ -1,5 +1,6 @@
 import type { Digest } from '../image/digest.ts';
-import type { ImageManifest } from '../image/manifest.ts';
+import type { ImageManifest, ResolvedImage } from '../image/manifest.ts';
+import { formatReference } from '../image/reference.ts';
 
 /** An image that is about to be delivered. */
 export interface GatedImage {
@@ -17,28 +18,34 @@ export interface GatedImage {
  */
 export type Gate = (image: GatedImage, signal: AbortSignal) => Promise<void>;
 
+/** An image, and who decides about it. */
+export interface GatedPull {
+  readonly gate: Gate;
+  readonly image: GatedImage;
+}
+
 /**
- * Delivers once the gate has let the image pass. Blobs are fetched meanwhile, and the first of them that fails ends the
+ * Resolves when the gate has let the image pass. Blobs are fetched meanwhile, and the first of them that fails ends the
  * waiting.
- * @throws what the gate, the blobs or the delivery throw
+ * @throws what the gate or the blobs throw
  */
-export async function deliverGated(
-  gate: Gate | undefined,
-  image: GatedImage,
-  fetched: Promise<unknown>,
+export async function passGate(
+  { gate, image }: GatedPull,
+  fetched: Promise<void>,
   signal: AbortSignal,
-  deliver: () => Promise<void>,
 ): Promise<void> {
-  if (gate !== undefined) {
-    const stop = new AbortController();
-    const verdict = gate(image, AbortSignal.any([signal, stop.signal]));
-    try {
-      await Promise.race([verdict, fetched.then(() => verdict)]);
-    } catch (error) {
-      stop.abort(error);
-      await verdict.catch(() => undefined);
-      throw error;
-    }
+  const stop = new AbortController();
+  const verdict = gate(image, AbortSignal.any([signal, stop.signal]));
+  try {
+    await Promise.race([verdict, fetched.then(() => verdict)]);
+  } catch (error) {
+    stop.abort(error);
+    await verdict.catch(() => undefined);
+    throw error;
   }
-  await deliver();
+}
+
+/** An image of a registry, or what is made of it: reports know it by its manifest. */
+export function gatedImage({ reference, document, manifest }: ResolvedImage): GatedImage {
+  return { name: formatReference(reference), digest: document.descriptor.digest, manifest };
 }
