@@ -7,7 +7,7 @@ import { platformOfAppc } from '../../image/appc-platform.ts';
 import { formatPlatform } from '../../image/platform.ts';
 import { mergeLayers } from '../../layers/merge.ts';
 import { tarBytes } from '../../tar/writer.ts';
-import { runsOnPlatform } from '../../pull/single-platform.ts';
+import { runsOnPlatform } from '../../image/single-platform.ts';
 import type { Recipe, SourceImage } from '../derived/recipe.ts';
 import { aciEntries } from './content.ts';
 import { aciManifest, type AciIdentity } from './manifest.ts';
