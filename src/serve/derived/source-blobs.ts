@@ -8,7 +8,7 @@ import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import { parseImageConfig } from '../../image/config.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { digestFromHex, digestHex, shortDigest, type Digest } from '../../image/digest.ts';
-import { unrunnableReason, type ImageManifest } from '../../image/manifest.ts';
+import { unrunnableReason, type ImageConfig, type ImageManifest } from '../../image/manifest.ts';
 import type { LayerSource } from '../../layers/merge.ts';
 import { discard, isSuccess, type Upstream } from '../upstream/upstream.ts';
 import type { SourceImage } from './recipe.ts';
@@ -21,18 +21,20 @@ export interface ImageName {
   readonly manifest: ImageManifest;
 }
 
+/** Who is told while an image's blobs are fetched. */
+export interface SourceListener {
+  readonly check?: ((config: ImageConfig) => void) | undefined;
+  readonly onBytes: (bytes: number) => void;
+}
+
 /** Reads a blob as whoever may. @throws QuayctlError */
 export type OpenBlob = (repository: string, blob: Descriptor) => Promise<Readable>;
 
-/**
- * As the service itself where that may read the blob, else with what the caller showed, which is kept nowhere.
- * @param onCaller told when it comes to that
- */
+/** As the service itself where that may read the blob, else with what the caller showed, which is kept nowhere. */
 export function blobOpener(
   { own, upstream }: { readonly own: Upstream; readonly upstream: Upstream },
   authorization: string | undefined,
   signal: AbortSignal,
-  onCaller: () => void,
 ): OpenBlob {
   const open = async (
     from: Upstream,
@@ -54,7 +56,6 @@ export function blobOpener(
       return await open(own, repository, digest);
     } catch (error) {
       if (authorization === undefined || !isQuayctlError(error, 'unauthorized', 'not-found')) throw error;
-      onCaller();
       return open(upstream, repository, digest, authorization);
     }
   };
@@ -62,25 +63,30 @@ export function blobOpener(
 
 /**
  * The blobs of an image into a directory, each verified; what is there from an earlier time is not read again.
+ * @param check of the recipe, called with the config before any layer is fetched
  * @param onBytes told what arrives, and what the layers are read of afterwards
- * @throws QuayctlError `verification`, `unsupported` for what is no image, what `open` throws
+ * @throws QuayctlError `verification`, `unsupported` for what is no image, what `open` and `check` throw
  */
 export async function fetchSource(
   { repository, digest, manifest }: ImageName,
   directory: string,
   open: OpenBlob,
-  onBytes: (bytes: number) => void,
+  { check, onBytes }: SourceListener,
   signal: AbortSignal,
 ): Promise<SourceImage> {
   const reason = unrunnableReason(manifest);
   if (reason !== undefined) throw new QuayctlError('unsupported', `no container image: ${reason}`);
-  for (const blob of [manifest.config, ...manifest.layers]) {
+  const fetch = async (blob: Descriptor): Promise<void> => {
     if (await isThere(blob, directory)) onBytes(blob.size);
     else await fetchOne(blob, directory, await open(repository, blob), onBytes, signal);
-  }
+  };
+  await fetch(manifest.config);
   const bytes = await readFile(join(directory, digestHex(manifest.config.digest)));
+  const config = parseImageConfig(bytes, manifest);
+  check?.(config);
+  for (const layer of manifest.layers) await fetch(layer);
   const layers = manifest.layers.map((layer) => layerSource(layer, directory, onBytes));
-  return { digest, manifest, config: parseImageConfig(bytes, manifest), layers };
+  return { digest, manifest, config, layers };
 }
 
 /** A file has its name only since it was verified. */
