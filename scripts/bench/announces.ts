@@ -50,8 +50,8 @@ async function torrents(): Promise<readonly string[]> {
     const answer = await fetch(
       `${base}/c1/torrent/bench/app/blobs/${digest}?ns=${new URL(base).host}&wait=30`,
     );
-    const { announce, infoHash } = decodeTorrent(await answer.bytes());
-    urls.push(`${announce[0] ?? ''}&info_hash=${infoHash.replace(/../g, '%$&')}`);
+    const { trackers, infoHash } = decodeTorrent(await answer.bytes());
+    urls.push(`${trackers[0]?.announceUrl ?? ''}&info_hash=${infoHash.replace(/../g, '%$&')}`);
   }
   const took = (performance.now() - startedAt) / urls.length;
   console.log(`${urls.length} torrents, hashed and signed, ${took.toFixed(1)} ms each`);

@@ -106,9 +106,12 @@ async function measure(client: Client, size: number): Promise<number> {
 
 async function openPair(scope: Scope, size: number): Promise<Pair> {
   const stage = await openStage(scope, { gateway: HERE }, [size], false);
-  const { name, infoBytes, announce } = decodeTorrent(await readFile(stage.torrent));
+  const { name, infoBytes, trackers } = decodeTorrent(await readFile(stage.torrent));
   const torrent = join(await tempDirectory(scope, 'torrent'), 'blob.torrent');
-  await writeFile(torrent, encodeTorrent(infoBytes, { announce }));
+  await writeFile(
+    torrent,
+    encodeTorrent(infoBytes, { announce: trackers.map(({ announceUrl }) => announceUrl) }),
+  );
   const blobFolder = await tempDirectory(scope, 'blob');
   await mustRun('curl', ['-sSf', '-o', join(blobFolder, name), stage.blobUrl]);
   return { stage, torrent, blobFolder };

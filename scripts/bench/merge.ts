@@ -3,7 +3,7 @@ import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
-import type { Digest } from '../../src/image/digest.ts';
+import { parseDigest, type Digest } from '../../src/image/digest.ts';
 import type { SourceImage } from '../../src/serve/derived/recipe.ts';
 import { writeDockerArchive } from '../../src/serve/squash/docker-archive.ts';
 import { buildLayer, type LayerEntry } from '../../test/helpers/layers.ts';
@@ -43,7 +43,7 @@ async function build(files: number, megabytes: number, layerCount: number): Prom
     const layers: string[] = [];
     for (let layer = 0; layer < layerCount; layer++) {
       const built = await buildLayer(folder, { entries: entriesOf(layer, each, bytes) });
-      layers.push(built.path);
+      layers.push(`${built.path}@${built.diffId}`);
       process.stderr.write(
         `layer ${layer + 1} of ${layerCount}: ${(built.size / 1e6).toFixed(0)} MB packed\n`,
       );
@@ -68,7 +68,8 @@ function entriesOf(layer: number, count: number, bytes: number): LayerEntry[] {
   });
 }
 
-async function squash(paths: readonly string[]): Promise<void> {
+/** @param layers as `PATH@DIFF_ID` */
+async function squash(layers: readonly string[]): Promise<void> {
   // As `quayctl serve` has it.
   setFlagsFromString('--semi-space-growth-factor=1');
   const source: SourceImage = {
@@ -80,9 +81,12 @@ async function squash(paths: readonly string[]): Promise<void> {
       layers: [],
     },
     config: { os: 'linux', architecture: 'amd64', diffIds: [], bytes: Buffer.from('{"config":{}}') },
-    layers: paths.map((path) => ({ name: path, open: () => Promise.resolve(createReadStream(path)) })),
+    layers: layers.map((layer) => {
+      const [path = '', diffId = ''] = layer.split('@');
+      return { name: path, diffId: parseDigest(diffId), open: async () => createReadStream(path) };
+    }),
   };
-  const target = join(paths[0] ?? '', '../squashed.tar');
+  const target = join(layers[0] ?? '', '../squashed.tar');
   const started = performance.now();
   await writeDockerArchive(source, 'bench/merge:1.squash', target, AbortSignal.timeout(3_600_000));
   const seconds = (performance.now() - started) / 1000;
@@ -90,7 +94,7 @@ async function squash(paths: readonly string[]): Promise<void> {
   await rm(target);
   const [, peak = ''] = /VmHWM:\s*(\d+) kB/.exec(await readFile('/proc/self/status', 'utf8')) ?? [];
   process.stdout.write(
-    `${paths.length} layers squashed in ${seconds.toFixed(1)} s, ${(size / 1e6).toFixed(0)} MB packed; ` +
+    `${layers.length} layers squashed in ${seconds.toFixed(1)} s, ${(size / 1e6).toFixed(0)} MB packed; ` +
       `at most ${(Number(peak) / 1000).toFixed(0)} MB of memory\n`,
   );
 }

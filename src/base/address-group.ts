@@ -1,3 +1,5 @@
+import { plainAddress } from './ip-address.ts';
+
 /** 16-bit groups of an IPv6 address. */
 const GROUPS = 8;
 /** What one customer of a provider has to himself: the first 64 bits (RFC 6177). */
@@ -8,9 +10,8 @@ const SITE_GROUPS = 4;
  * /64 network, since everybody has 2^64 addresses of one.
  */
 export function addressGroup(address: string): string {
-  const [plain = ''] = address.split('%', 1);
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1];
-  if (mapped !== undefined || !plain.includes(':')) return mapped ?? plain;
+  const plain = plainAddress(address);
+  if (!plain.includes(':')) return plain;
   const [before = '', after = ''] = plain.split('::', 2);
   const first = before === '' ? [] : before.split(':');
   const last = after === '' ? [] : after.split(':');

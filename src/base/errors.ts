@@ -19,6 +19,8 @@ export type ErrorCode =
   | 'disk-full' // our own disk
   | 'store' // the local store cannot be used (written by a future version, not writable, ...)
   | 'credentials' // a keychain, a credential helper or a credential file failed
+  | 'no-report' // nobody that was asked has a security report of the image
+  | 'refused' // --max-severity or --fail-on: the image has worse flaws than are allowed
   | 'interrupted' // a signal ended the run
   | 'internal'; // a bug of ours
 

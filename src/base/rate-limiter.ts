@@ -1,27 +1,15 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { TokenBucket } from './token-bucket.ts';
 
-/** Bytes per second shared by everybody who takes from it. */
+/** A transfer rate that is shared by all who take from it (`--download-rate`, `--upload-rate`). */
 export interface RateLimiter {
   /** 0: unlimited. */
   readonly bytesPerSecond: number;
-  /**
-   * Waits for its turn, first come, first served. More bytes than a burst are let through at once; those who come
-   * after pay for them.
-   * @throws the signal's reason
-   */
+  /** Waits until so many bytes may pass, first come, first served. @throws the signal's reason */
   take(bytes: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** What may pass at once after a pause, seconds of the rate: long enough that timers of 1 ms do not slow it. */
+/** What may pass at once after a pause, in seconds of the rate: long enough that timers of 1 ms do not slow it. */
 const BURST_SECONDS = 0.1;
-
-/**
- * A token bucket (kept as the time at which it is next in balance, so that it needs no queue and no ticking clock).
- * @param bytesPerSecond 0 for unlimited
- */
-export function createRateLimiter(bytesPerSecond: number): RateLimiter {
-  return bytesPerSecond > 0 ? new TokenBucket(bytesPerSecond) : UNLIMITED;
-}
 
 const UNLIMITED: RateLimiter = {
   bytesPerSecond: 0,
@@ -29,27 +17,9 @@ const UNLIMITED: RateLimiter = {
     signal?.aborted === true ? Promise.reject(signal.reason as Error) : Promise.resolve(),
 };
 
-class TokenBucket implements RateLimiter {
-  readonly bytesPerSecond: number;
-  /** Milliseconds of performance.now(): when all that was taken will have been earned. */
-  #inBalanceAt = -Infinity;
-
-  constructor(bytesPerSecond: number) {
-    this.bytesPerSecond = bytesPerSecond;
-  }
-
-  async take(bytes: number, signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted();
-    const now = performance.now();
-    const cost = (bytes / this.bytesPerSecond) * 1000;
-    const turn = Math.max(this.#inBalanceAt, now - BURST_SECONDS * 1000);
-    this.#inBalanceAt = turn + cost;
-    if (turn <= now) return;
-    try {
-      await sleep(turn - now, undefined, signal === undefined ? {} : { signal });
-    } catch (error) {
-      this.#inBalanceAt -= cost;
-      throw signal?.aborted === true ? signal.reason : error;
-    }
-  }
+/** @param bytesPerSecond 0 for unlimited */
+export function createRateLimiter(bytesPerSecond: number): RateLimiter {
+  if (bytesPerSecond <= 0) return UNLIMITED;
+  const bucket = new TokenBucket({ perSecond: bytesPerSecond, burst: bytesPerSecond * BURST_SECONDS });
+  return { bytesPerSecond, take: (bytes, signal) => bucket.take(bytes, signal) };
 }

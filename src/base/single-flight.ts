@@ -1,11 +1,13 @@
+import { orAborted } from './abort.ts';
+
 /** One answer for all who want it at the same time, kept for those who come later. */
 export class SingleFlight<Value> {
   #running: { readonly promise: Promise<Value>; readonly signal: AbortSignal } | undefined;
 
   /**
-   * @param make starts the work; its signal is that of whoever came first. When that one leaves, another starts anew
-   * @param isFresh whether a kept value still serves
-   * @throws what `make` throws, for all who waited; nothing is kept of a failure
+   * @param make starts the work. Its signal is that of the first caller; when that caller leaves, another starts anew
+   * @param isFresh whether a kept value may still be used
+   * @throws what `make` throws, for all who waited (nothing is kept of a failure); the caller's own signal's reason
    */
   async get(
     make: (signal: AbortSignal) => Promise<Value>,
@@ -15,7 +17,7 @@ export class SingleFlight<Value> {
     const running = this.#running;
     if (running !== undefined) {
       try {
-        const value = await running.promise;
+        const value = await orAborted(running.promise, signal);
         if (isFresh(value)) return value;
       } catch (error) {
         signal.throwIfAborted();
@@ -31,6 +33,7 @@ export class SingleFlight<Value> {
     return started.promise;
   }
 
+  /** The next caller starts anew. */
   forget(): void {
     this.#running = undefined;
   }

@@ -2,10 +2,11 @@ import { isIP } from 'node:net';
 import { Option, type Command } from 'commander';
 import { QuayctlError } from '../base/errors.ts';
 import { parseDuration } from '../base/units.ts';
+import type { EngineEntry } from '../engines/engine-entry.ts';
 import { parsePlatform, type Platform } from '../image/platform.ts';
 
-/** A torrent command's flags as commander hands them over: strings, unread. */
-export interface RawTorrentFlags {
+/** A torrent command's flags as commander hands them over: strings, unread, and the options of the engine's own. */
+export interface RawTorrentFlags extends Readonly<Record<string, unknown>> {
   readonly squashed?: boolean;
   readonly duration?: string;
   readonly seedAfter?: string;
@@ -17,7 +18,6 @@ export interface RawTorrentFlags {
   readonly insecure?: boolean;
   readonly sendCredentials?: boolean;
   readonly recordDigest?: boolean;
-  readonly insecureOptions?: string;
   readonly offlineOk?: boolean;
   readonly platform?: string;
   readonly lowerPort: string;
@@ -62,34 +62,28 @@ export interface TorrentFlags {
 const DEFAULT_LOWER_PORT = '6881';
 const DEFAULT_UPPER_PORT = '6889';
 
-/** Declares the flags of `torrent pull` and `torrent seed`, with the help that `--help` prints. */
+/**
+ * Declares the flags of `torrent pull` and `torrent seed`, with the help that `--help` prints.
+ * @param engine undefined for the commands that pull into the store alone
+ */
 export function declareTorrentFlags(
   command: Command,
   verb: 'pull' | 'seed',
-  engine: 'docker' | 'rkt' | 'none',
+  engine: EngineEntry | undefined,
 ): Command {
   if (verb === 'seed')
     command.option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)');
   else command.option('--seed-after <duration>', 'keep seeding so long after the image is there', '0');
-  if (verb === 'pull' && engine === 'none') {
+  if (verb === 'pull' && engine === undefined) {
     command.option(
       '--output <path>',
       'write an OCI layout (a directory) or an OCI archive (PATH ends in .tar)',
     );
   }
-  if (engine === 'docker') {
-    command.option(
-      '--squashed',
-      'the squashed image: one layer, made by the torrent service; tag TAG.squash',
-    );
+  for (const { flags, help, verbs } of engine?.options ?? []) {
+    if (verbs.includes(verb)) command.option(flags, help);
   }
-  if (verb === 'pull' && engine === 'docker') {
-    command.option('--record-digest', 'ask Docker to record the repository digest after the load');
-  }
-  if (engine === 'rkt') {
-    command.option('--insecure-options <list>', "handed to rkt as it is: 'image' skips the signature check");
-  }
-  const home = engine === 'rkt' ? 'found by appc discovery' : 'the registry itself';
+  const home = engine?.imageKind === 'appc' ? 'found by appc discovery' : 'the registry itself';
   return command
     .addOption(
       new Option('--torrent-service <url>', `where torrents are asked for (default: ${home})`).env(
@@ -178,7 +172,7 @@ export function named<T>(flag: string, value: string, parse: (text: string) => T
 }
 
 /** An http or https URL without query, fragment or password. @throws QuayctlError `usage` */
-function httpUrl(flag: string, value: string): URL {
+export function httpUrl(flag: string, value: string): URL {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw new QuayctlError('usage', `${flag}: not an http or https URL: ${JSON.stringify(value)}`);

@@ -16,10 +16,11 @@ export async function main(argv: readonly string[]): Promise<number> {
   // A reader of ours that went away (`quayctl ... | head`) is no error.
   process.stdout.on('error', ignoreBrokenPipe);
   process.stderr.on('error', ignoreBrokenPipe);
-  const session = makeSession(interruption.signal);
+  let exitCode = 0;
+  const session = makeSession(interruption.signal, (code) => (exitCode = code));
   try {
     await makeProgram(session).parseAsync(argv, { from: 'user' });
-    return 0;
+    return exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     // Help that was printed because no command was named has said everything.
@@ -32,7 +33,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-function makeSession(signal: AbortSignal): Session {
+function makeSession(signal: AbortSignal, exitWith: (code: number) => void): Session {
   return {
     version: version(),
     terminal: {
@@ -48,6 +49,7 @@ function makeSession(signal: AbortSignal): Session {
     env: process.env,
     home: homedir(),
     signal,
+    exitWith,
   };
 }
 

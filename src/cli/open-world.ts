@@ -1,5 +1,5 @@
 import { arch, platform as osName } from 'node:os';
-import { openEngine } from '../engines/engines.ts';
+import type { OciEngineEntry } from '../engines/engine-entry.ts';
 import type { Engine } from '../engines/engine.ts';
 import { normalizePlatform, type Platform } from '../image/platform.ts';
 import { aciReference } from '../image/aci.ts';
@@ -11,7 +11,7 @@ import { openRepository } from '../registry/open-repository.ts';
 import { openTorrentService } from '../registry/open-torrent-service.ts';
 import type { Worlds } from '../pull/seed-store.ts';
 import { credentialFor } from './credentials.ts';
-import type { TorrentFlags } from './flags.ts';
+import type { RawTorrentFlags, TorrentFlags } from './flags.ts';
 import { locateAci } from './locate-aci.ts';
 import { openCommons } from './open-commons.ts';
 import type { Session } from './session.ts';
@@ -26,12 +26,12 @@ interface OpenWorlds extends Worlds {
 /** Opens the worlds for a piece of work and closes them after it, however it ends. */
 export async function inWorlds(
   flags: TorrentFlags,
-  engineName: 'docker' | 'none',
+  engine: Engine | undefined,
   listener: Listener,
   session: Session,
   work: (worlds: OpenWorlds) => Promise<void>,
 ): Promise<void> {
-  const worlds = await openWorlds(flags, engineName, listener, session);
+  const worlds = await openWorlds(flags, engine, listener, session);
   try {
     await work(worlds);
   } finally {
@@ -42,13 +42,12 @@ export async function inWorlds(
 /** The composition root of `torrent pull` and `torrent seed`: every constructor is called here. */
 async function openWorlds(
   flags: TorrentFlags,
-  engineName: 'docker' | 'none',
+  engine: Engine | undefined,
   listener: Listener,
   session: Session,
 ): Promise<OpenWorlds> {
   const commons = await openCommons(flags, listener, session);
   const { http, warn, store, swarm, downloadLimiter } = commons;
-  const engine = engineName === 'none' ? undefined : await lazyEngine(engineName, session);
   return {
     store,
     of: async (reference, service = flags.torrentService) => {
@@ -110,6 +109,11 @@ export function hostPlatform(): Platform {
   return normalizePlatform({ os, architecture: GO_NAMES[arch()] ?? arch() });
 }
 
-function lazyEngine(name: 'docker', session: Session): Promise<Engine> {
-  return openEngine(name, { env: { ...session.env, HOME: session.home } });
+/** The engine of a command with its own options among the flags. @throws QuayctlError `engine`, `usage` */
+export async function openEngine(
+  entry: OciEngineEntry | undefined,
+  raw: RawTorrentFlags,
+  session: Session,
+): Promise<Engine | undefined> {
+  return entry?.open({ env: { ...session.env, HOME: session.home }, options: raw });
 }

@@ -1,13 +1,17 @@
 import { Command, Option } from 'commander';
+import type { EngineEntry } from '../engines/engine-entry.ts';
+import { ENGINES } from '../engines/engines.ts';
 import { collect, declareOutputFlags, declareTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import { addSecurity } from './security-command.ts';
 import type { RawServeFlags } from './serve.ts';
 import type { Session } from './session.ts';
 
 /**
- * The commands of the contract. What a command does is imported when it runs, so that `--help` and `--version` load
- * none of the heavy libraries.
+ * Declares all commands. What a command does is imported when it runs, so that `--help` and `--version` load none of
+ * the heavy libraries.
+ * @param engines each gets commands of its own
  */
-export function makeProgram(session: Session): Command {
+export function makeProgram(session: Session, engines: readonly EngineEntry[] = ENGINES): Command {
   const program = new Command('quayctl')
     .description('Pull container images over BitTorrent')
     .version(session.version, '-V, --version', 'print the version')
@@ -19,15 +23,14 @@ export function makeProgram(session: Session): Command {
       outputError: () => undefined,
     });
 
-  const docker = program.command('docker').description('images for Docker');
-  addTorrentCommands(docker.command('torrent').description('pull into Docker, seed'), 'docker', session);
-  const rkt = program.command('rkt').description('images for rkt');
-  addRktCommands(rkt.command('torrent').description('pull into rkt, seed'), session);
-  addTorrentCommands(
-    program.command('torrent').description('images for the local store, no engine needed'),
-    'none',
-    session,
-  );
+  for (const engine of engines) {
+    const { name, title } = engine;
+    const command = program.command(name).description(`images for ${title}`);
+    addTorrentCommands(command.command('torrent').description(`pull into ${title}, seed`), engine, session);
+  }
+  const torrent = program.command('torrent').description('images for the local store, no engine needed');
+  addTorrentCommands(torrent, undefined, session);
+  addSecurity(program, session);
   addServe(program, session);
   addLogin(program, session);
   addStore(program, session);
@@ -38,53 +41,46 @@ export function makeProgram(session: Session): Command {
   return program;
 }
 
-function addTorrentCommands(parent: Command, engine: 'docker' | 'none', session: Session): void {
+const IMAGE_NAMES: Readonly<Record<EngineEntry['imageKind'], string>> = {
+  oci: '[registry/]name[:tag][@digest]',
+  appc: 'an appc image name: quay.io/ns/repo:1.0[,label=value]',
+};
+
+function addTorrentCommands(parent: Command, engine: EngineEntry | undefined, session: Session): void {
+  const names = IMAGE_NAMES[engine?.imageKind ?? 'oci'];
   const into =
-    engine === 'docker' ? 'into Docker' : 'into the local store; --output writes an OCI layout or archive';
-  const pull = parent.command('pull').description(`pull an image ${into}`);
-  pull.argument('<image>', '[registry/]name[:tag][@digest]');
+    engine === undefined
+      ? 'into the local store; --output writes an OCI layout or archive'
+      : `into ${engine.title}`;
+  const pull = parent.command('pull').description(`pull an image ${into}`).argument('<image>', names);
   declareOutputFlags(declareTorrentFlags(pull, 'pull', engine)).action(
     async (image: string, flags: RawTorrentFlags) => {
+      if (engine?.imageKind === 'appc') {
+        const { runAciPull } = await import('./aci.ts');
+        return runAciPull(image, engine, flags, session);
+      }
       const { runPull } = await import('./pull.ts');
-      await runPull(image, engine, flags, session);
+      return runPull(image, engine, flags, session);
     },
   );
 
   const seed = parent.command('seed');
-  if (engine === 'docker') {
-    seed
-      .description('download what is missing, then seed')
-      .argument('<image>', '[registry/]name[:tag][@digest]');
-  } else {
+  if (engine === undefined) {
     seed
       .description('seed these images; with none named, everything that the store holds')
-      .argument('[image...]', '[registry/]name[:tag][@digest]');
+      .argument('[image...]', names);
+  } else {
+    seed.description('download what is missing, then seed').argument('<image>', names);
   }
   declareOutputFlags(declareTorrentFlags(seed, 'seed', engine)).action(
-    async (images: string | readonly string[], flags: RawTorrentFlags) => {
+    async (image: string | readonly string[], flags: RawTorrentFlags) => {
+      const images = typeof image === 'string' ? [image] : image;
+      if (engine?.imageKind === 'appc') {
+        const { runAciSeed } = await import('./aci.ts');
+        return runAciSeed(images, engine, flags, session);
+      }
       const { runSeed } = await import('./seed.ts');
-      await runSeed(typeof images === 'string' ? [images] : images, engine, flags, session);
-    },
-  );
-}
-
-function addRktCommands(parent: Command, session: Session): void {
-  const name = 'an appc image name: quay.io/ns/repo:1.0[,label=value]';
-  const pull = parent.command('pull').description('pull an image into rkt').argument('<image>', name);
-  declareOutputFlags(declareTorrentFlags(pull, 'pull', 'rkt')).action(
-    async (image: string, flags: RawTorrentFlags) => {
-      const { runRktPull } = await import('./rkt.ts');
-      await runRktPull(image, flags, session);
-    },
-  );
-  const seed = parent
-    .command('seed')
-    .description('download what is missing, then seed')
-    .argument('<image>', name);
-  declareOutputFlags(declareTorrentFlags(seed, 'seed', 'rkt')).action(
-    async (image: string, flags: RawTorrentFlags) => {
-      const { runRktSeed } = await import('./rkt.ts');
-      await runRktSeed(image, flags, session);
+      return runSeed(images, engine, flags, session);
     },
   );
 }

@@ -1,3 +1,4 @@
+import type { OciEngineEntry } from '../engines/engine-entry.ts';
 import { parseImageReference } from '../image/reference.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { pull } from '../pull/pull.ts';
@@ -5,21 +6,21 @@ import type { Receipt } from '../pull/receipt.ts';
 import type { Destination, PullRequest } from '../pull/request.ts';
 import { pullSquashed } from '../pull/squashed.ts';
 import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
-import { hostPlatform, inWorlds, rulesOf } from './open-world.ts';
+import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './reporter.ts';
 
-/** `quayctl docker torrent pull` and `quayctl torrent pull`. @throws QuayctlError */
+/** `quayctl ENGINE torrent pull`, and `quayctl torrent pull` without an engine. @throws QuayctlError */
 export async function runPull(
   image: string,
-  engine: 'docker' | 'none',
+  engine: OciEngineEntry | undefined,
   raw: RawTorrentFlags,
   session: Session,
 ): Promise<void> {
   const flags = readTorrentFlags(raw);
   const squashed = raw.squashed === true;
   const reference = parseImageReference(image);
-  const talk = await openTalk(raw, engine, session.terminal);
+  const talk = await openTalk(raw, engine?.title, session.terminal);
   const onReceipt = (receipt: Receipt): void => {
     talk.end();
     talk.line(`Successfully pulled ${squashed ? 'squashed ' : ''}image ${receipt.image}`);
@@ -37,7 +38,7 @@ export async function runPull(
     seedMs: flags.seedAfterMs,
   };
   try {
-    await inWorlds(flags, engine, talk.listener, session, async (worlds) => {
+    await inWorlds(flags, await openEngine(engine, raw, session), talk.listener, session, async (worlds) => {
       await (squashed ? pullSquashed : pull)(request, await worlds.of(reference), session.signal);
     });
   } finally {
@@ -45,8 +46,8 @@ export async function runPull(
   }
 }
 
-function destinationOf({ output }: TorrentFlags, engine: 'docker' | 'none'): Destination {
-  if (engine === 'docker') return { kind: 'engine' };
+function destinationOf({ output }: TorrentFlags, engine: OciEngineEntry | undefined): Destination {
+  if (engine !== undefined) return { kind: 'engine' };
   if (output === undefined) return { kind: 'store' };
   if (output === '') throw new QuayctlError('usage', '--output: a path is wanted');
   return output.endsWith('.tar') ? { kind: 'archive', path: output } : { kind: 'layout', path: output };

@@ -26,7 +26,12 @@ export interface Talk {
   readonly end: () => void;
 }
 
-export async function openTalk(flags: TalkFlags, engine: string, terminal: Terminal): Promise<Talk> {
+/** @param engine as prose names it; absent where images go into the store alone */
+export async function openTalk(
+  flags: TalkFlags,
+  engine: string | undefined,
+  terminal: Terminal,
+): Promise<Talk> {
   const quiet = flags.quiet ?? false;
   const wanted = !quiet && flags.progress !== false && terminal.interactive;
   const bars = wanted ? await openBars(terminal.stderr) : undefined;
@@ -40,7 +45,7 @@ export async function openTalk(flags: TalkFlags, engine: string, terminal: Termi
     if (event.kind === 'progress') showProgress(event.progress, bars, plain);
     else if (event.kind === 'completed') bars?.complete(event.digest);
     if (event.kind === 'debug' && flags.debug !== true) return;
-    const text = wording(event, engine);
+    const text = wording(event, engine ?? 'the engine');
     if (text !== undefined) line(text);
   };
   return {

@@ -1,3 +1,4 @@
+import type { OciEngineEntry } from '../engines/engine-entry.ts';
 import { parseImageReference, type ImageReference } from '../image/reference.ts';
 import { pull } from '../pull/pull.ts';
 import type { Receipt } from '../pull/receipt.ts';
@@ -6,27 +7,27 @@ import { pullSquashed } from '../pull/squashed.ts';
 import { seedStore } from '../pull/seed-store.ts';
 import type { World } from '../pull/world.ts';
 import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
-import { hostPlatform, inWorlds, rulesOf } from './open-world.ts';
+import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './reporter.ts';
 
 /**
- * `quayctl docker torrent seed` and `quayctl torrent seed`: what the store lacks is downloaded (nothing is loaded into
+ * `quayctl ENGINE torrent seed` and `quayctl torrent seed`: what the store lacks is downloaded (nothing is loaded into
  * an engine), then everything is given to others. With no image: all that the store holds, and what other quayctl
  * processes add to it. @throws QuayctlError
  */
 export async function runSeed(
   images: readonly string[],
-  engine: 'docker' | 'none',
+  engine: OciEngineEntry | undefined,
   raw: RawTorrentFlags,
   session: Session,
 ): Promise<void> {
   const flags = readTorrentFlags(raw);
   const references = images.map(parseImageReference);
-  const talk = await openTalk(raw, engine, session.terminal);
+  const talk = await openTalk(raw, engine?.title, session.terminal);
   const rules = rulesOf(flags);
   try {
-    await inWorlds(flags, engine, talk.listener, session, async (worlds) => {
+    await inWorlds(flags, await openEngine(engine, raw, session), talk.listener, session, async (worlds) => {
       if (references.length === 0) {
         const { durationMs, torrentService } = flags;
         const { store } = worlds;

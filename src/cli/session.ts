@@ -17,6 +17,8 @@ export interface Session {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
   readonly signal: AbortSignal;
+  /** For a command that has given its data and ends with another exit code than 0 nevertheless. */
+  readonly exitWith: (code: number) => void;
 }
 
 /** `$XDG_CACHE_HOME/quayctl` and the like (XDG Base Directory Specification). */

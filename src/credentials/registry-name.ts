@@ -1,6 +1,5 @@
-/** Docker Hub under the names that its tools have written over the years; the first is the one of references. */
-const DOCKER_HUB = 'docker.io';
-const DOCKER_HUB_NAMES = new Set([DOCKER_HUB, 'index.docker.io', 'registry-1.docker.io']);
+import { DOCKER_HUB, isDockerHub } from '../image/docker-hub.ts';
+
 /** How Docker names Docker Hub towards credential helpers and in its config (`registry.IndexServer`). */
 const DOCKER_HUB_SERVER = 'https://index.docker.io/v1/';
 
@@ -19,7 +18,7 @@ export function canonicalRegistry(key: string): string | undefined {
   const host = name.toLowerCase();
   if (host === '' || !URL.canParse(`http://${host}/`)) return undefined;
   if (scheme === undefined && !VERSION_PATH.test(path)) return undefined;
-  return DOCKER_HUB_NAMES.has(host) ? DOCKER_HUB : host;
+  return isDockerHub(host) ? DOCKER_HUB : host;
 }
 
 /** What a credential helper is asked for. */

@@ -1,11 +1,13 @@
+import { orAborted } from '../base/abort.ts';
 import type { Digest } from '../image/digest.ts';
 import type { BlobFeed } from './engine.ts';
 
 /** Which of an image's layers are committed by now. One failure ends every wait. */
 export class Arrivals {
+  /** Rejects as soon as one of the layers cannot come. */
+  readonly failed: Promise<never>;
   readonly #waits: readonly Promise<void>[];
   readonly #ready: boolean[];
-  readonly #failed: Promise<never>;
 
   /** @param wanted from this index on; the layers before it are not waited for */
   constructor(layers: readonly { readonly digest: Digest }[], wanted: number, feed: Pick<BlobFeed, 'ready'>) {
@@ -15,23 +17,16 @@ export class Arrivals {
       await feed.ready(digest);
       this.#ready[at] = true;
     });
-    this.#failed = new Promise((_, reject) => {
+    this.failed = new Promise((_, reject) => {
       for (const wait of this.#waits) wait.catch(reject);
     });
-    this.#failed.catch(() => undefined);
+    this.failed.catch(() => undefined);
   }
 
   /** Waits for one layer. Rejects as soon as any layer cannot come, or with the signal's reason. */
   async until(at: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const abort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      await Promise.race([this.#failed, this.#waits[at], aborted]);
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+    await orAborted(Promise.race([this.failed, this.#waits[at]]), signal);
   }
 
   /** Waits for all of them. Rejects as `until` does. */

@@ -1,7 +1,12 @@
 import type { Readable } from 'node:stream';
 import type { Digest } from '../image/digest.ts';
+import type { AciImage } from '../image/aci.ts';
 import type { RunnableImage } from '../image/manifest.ts';
 import type { Platform } from '../image/platform.ts';
+import type { TaggedReference } from '../image/reference.ts';
+
+/** The caller's environment variables: only `cli` reads process.env. */
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Committed blobs as an engine sees them while later ones are still being downloaded. */
 export interface BlobFeed {
@@ -9,6 +14,12 @@ export interface BlobFeed {
   ready(digest: Digest): Promise<void>;
   /** The committed blob from its beginning. */
   stream(digest: Digest): Promise<Readable>;
+  /**
+   * The blob from its beginning while it arrives: bytes come as soon as they are here, and the stream fails where the
+   * download does. For engines that compare what they were sent with a digest before they use it. Where it is absent,
+   * or gives undefined, an engine waits until the blob is ready.
+   */
+  readonly follow?: (digest: Digest, signal: AbortSignal) => Promise<Readable | undefined>;
 }
 
 /** For engines that read files. */
@@ -26,8 +37,8 @@ export interface EnginePresence {
 }
 
 export interface LoadOptions {
-  /** Full names (`quay.io/ns/app:1`) that the image gets. */
-  readonly names: readonly string[];
+  /** The names that the image gets. Empty for a pull by digest alone, and for ACIs, which bring their own name. */
+  readonly names: readonly TaggedReference[];
   /** Ask the engine to record the repository digest; failures are ignored. */
   readonly recordDigest: boolean;
   readonly presence: EnginePresence;
@@ -41,7 +52,6 @@ export interface LoadOptions {
 export interface LoadedImage {
   /** As the engine shows it. */
   readonly id: string;
-  readonly names: readonly string[];
   readonly digestRecorded: boolean;
 }
 
@@ -56,4 +66,10 @@ export interface Engine<Image = RunnableImage, Feed extends BlobFeed = BlobFeed>
   presence(image: Image, signal: AbortSignal): Promise<EnginePresence>;
   /** Loads while later blobs still arrive. Leaves no half image and no temporary name, also when it fails. */
   load(image: Image, feed: Feed, options: LoadOptions): Promise<LoadedImage>;
+}
+
+/** An engine that runs appc images (ACIs), with their signatures beside them. */
+export interface AciEngine extends Engine<AciImage, FileFeed> {
+  /** False where the user told the engine to accept images without a signature; then none is fetched. */
+  readonly checksSignatures: boolean;
 }

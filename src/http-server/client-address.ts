@@ -1,15 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
+import { familyOf, plainAddress } from '../base/ip-address.ts';
 import { QuayctlError } from '../base/errors.ts';
 
 /** More hops than any chain of proxies has. */
 const MAX_HOPS = 32;
-
-/** `::ffff:192.0.2.1`, as a dual-stack socket shows it, is 192.0.2.1; zones mean nothing to anybody else. */
-export function plainAddress(address: string): string {
-  const [bare = ''] = address.toLowerCase().split('%');
-  return bare.startsWith('::ffff:') && isIP(bare.slice(7)) === 4 ? bare.slice(7) : bare;
-}
 
 /** Who asks, and who only passes on. */
 export interface ClientAddresses {
@@ -27,7 +22,7 @@ export interface ClientAddresses {
 export function clientAddresses(trustedProxies: readonly string[]): ClientAddresses {
   const trusted = new BlockList();
   for (const range of trustedProxies) addRange(trusted, range);
-  const isTrusted = (address: string): boolean => trusted.check(address, family(address));
+  const isTrusted = (address: string): boolean => trusted.check(address, familyOf(address));
   const clientOf: ClientAddresses['clientOf'] = ({ socket, headers }) => {
     let client = plainAddress(socket.remoteAddress ?? '');
     const header = headers['x-forwarded-for'];
@@ -55,14 +50,10 @@ function addRange(list: BlockList, range: string): void {
       },
     );
   }
-  list.addSubnet(address, prefix, family(address));
+  list.addSubnet(address, prefix, familyOf(address));
 }
 
 /** Some proxies write `192.0.2.1:4711` and `[2001:db8::1]:4711`. */
 function withoutPort(text: string): string {
   return /^\[([^\]]*)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
-}
-
-function family(address: string): 'ipv4' | 'ipv6' {
-  return isIP(address) === 6 ? 'ipv6' : 'ipv4';
 }

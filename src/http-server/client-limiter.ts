@@ -1,18 +1,16 @@
-/** Clients whose recent past is remembered; whoever comes back after that begins anew. */
+import { TokenBucket, type TokenBucketLimit } from '../base/token-bucket.ts';
+
+/** Clients whose recent past is remembered; a client that comes back after that begins with a full bucket. */
 const MAX_CLIENTS = 10_000;
 
-export interface ClientLimit {
-  /** How often a client may ask in the long run. */
-  readonly perSecond: number;
-  /** How often at once. */
-  readonly burst: number;
-}
+/** Requests per second in the long run, and at once. */
+export type ClientLimit = TokenBucketLimit;
 
-/** How often each client may ask: a bucket that fills evenly, for each. */
+/** How often each client may ask: a token bucket for each. */
 export class ClientLimiter {
   readonly #limit: ClientLimit;
-  /** Those who asked last at the end. `at` in milliseconds. */
-  readonly #buckets = new Map<string, { readonly left: number; readonly at: number }>();
+  /** The clients that asked last stand at the end. */
+  readonly #buckets = new Map<string, TokenBucket>();
 
   constructor(limit: ClientLimit) {
     this.#limit = limit;
@@ -20,14 +18,11 @@ export class ClientLimiter {
 
   /** @returns false where the client has asked too often */
   admit(client: string, now = performance.now()): boolean {
-    const { perSecond, burst } = this.#limit;
-    const before = this.#buckets.get(client) ?? { left: burst, at: now };
-    const filled = Math.min(burst, before.left + ((now - before.at) / 1000) * perSecond);
-    const isAdmitted = filled >= 1;
+    const bucket = this.#buckets.get(client) ?? new TokenBucket(this.#limit);
     this.#buckets.delete(client);
     const [oldest] = this.#buckets.keys();
     if (this.#buckets.size >= MAX_CLIENTS && oldest !== undefined) this.#buckets.delete(oldest);
-    this.#buckets.set(client, { left: isAdmitted ? filled - 1 : filled, at: now });
-    return isAdmitted;
+    this.#buckets.set(client, bucket);
+    return bucket.tryTake(1, now);
   }
 }

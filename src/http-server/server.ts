@@ -4,7 +4,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { isIP, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { QuayctlError } from '../base/errors.ts';
-import { plainAddress } from './client-address.ts';
+import { plainAddress } from '../base/ip-address.ts';
 
 /** A token, an image name and a signed query fit four times over. */
 const MAX_HEADER_BYTES = 16 * 1024;

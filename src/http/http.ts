@@ -3,12 +3,13 @@ import { Agent, ProxyAgent, type Dispatcher } from 'undici';
 import { hostCertificates } from './certificates.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { resolvesToLocal, lookupBySystem, refuseLocal, denyLocal, type Lookup } from './local-address.ts';
+import { orAborted } from '../base/abort.ts';
 import { networkError } from './network-error.ts';
 import { proxyFor } from './proxy.ts';
 import { redact } from '../base/redact.ts';
 import { withMinimumRate } from './minimum-rate.ts';
 
-export { isLoopback } from './proxy.ts';
+export { isLoopback } from '../base/ip-address.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A registry may have to look a blob up in slow storage before it answers. */
@@ -84,6 +85,7 @@ export class Http {
         headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
         bodyTimeout: this.#options.stallTimeoutMs ?? STALL_TIMEOUT_MS,
       });
+      // undici hears of an abort only once it is connected, which a host that does not answer delays.
       const answer = await orAborted(sent, options.signal);
       log(String(answer.statusCode));
       return answer;
@@ -118,18 +120,6 @@ export class Http {
         if (entry.status === 'fulfilled') await entry.value.destroy();
       }),
     );
-  }
-}
-
-/** undici hears of an abort only once it is connected, which a host that does not answer delays by the time-out. */
-async function orAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  const aborted = Promise.withResolvers<never>();
-  const leave = (): void => aborted.reject(signal.reason as Error);
-  signal.addEventListener('abort', leave, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', leave);
   }
 }
 

@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { bareHost, familyOf, isLoopback } from '../base/ip-address.ts';
 import { QuayctlError } from '../base/errors.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -22,16 +23,6 @@ export function proxyFor(url: URL, env: Environment): URL | undefined {
   // Its text may hold a password.
   throw new QuayctlError('usage', `${name}: not the URL of a proxy (write http://HOST:PORT)`);
 }
-
-/** Loopback may be plain HTTP, as Docker has it. Other names may lead anywhere. @param hostname without port; brackets of IPv6 allowed */
-export function isLoopback(hostname: string): boolean {
-  const bare = bareHost(hostname);
-  return bare === 'localhost' || LOOPBACK.check(bare, family(bare));
-}
-
-const LOOPBACK = new BlockList();
-LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
-LOOPBACK.addAddress('::1', 'ipv6');
 
 function excepted(url: URL, exceptions: string): boolean {
   const host = bareHost(url.hostname);
@@ -57,20 +48,8 @@ function inRange(host: string, address: string, bits: number): boolean {
   const version = isIP(address);
   if (isIP(host) === 0 || version === 0 || bits > (version === 4 ? 32 : 128)) return false;
   const range = new BlockList();
-  range.addSubnet(address, bits, family(address));
-  return range.check(host, family(host));
-}
-
-function family(address: string): 'ipv4' | 'ipv6' {
-  return isIP(address) === 6 ? 'ipv6' : 'ipv4';
-}
-
-/** Without brackets, and without the dot of a fully qualified name. */
-function bareHost(hostname: string): string {
-  return hostname
-    .toLowerCase()
-    .replace(/^\[(.*)\]$/, '$1')
-    .replace(/(?<=.)\.$/, '');
+  range.addSubnet(address, bits, familyOf(address));
+  return range.check(host, familyOf(host));
 }
 
 function either(env: Environment, name: string): string | undefined {

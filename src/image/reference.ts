@@ -1,3 +1,4 @@
+import { DOCKER_HUB } from './docker-hub.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { isDigest, type Digest } from './digest.ts';
 
@@ -15,7 +16,12 @@ export interface ImageReference {
   readonly digest?: Digest;
 }
 
-const DEFAULT_REGISTRY = 'docker.io';
+/** A reference with a tag: a name that an engine can give to an image. */
+export interface TaggedReference extends ImageReference {
+  readonly tag: string;
+}
+
+const DEFAULT_REGISTRY = DOCKER_HUB;
 /** Docker Hub's name of the version 1 days; still accepted, never printed. */
 const LEGACY_DEFAULT_REGISTRY = 'index.docker.io';
 const OFFICIAL_NAMESPACE = 'library/';
@@ -90,6 +96,16 @@ export function familiarName(reference: ImageReference): string {
 /** Registry and repository, no tag or digest: `docker.io/library/ubuntu`. */
 export function repositoryName(reference: Pick<ImageReference, 'registry' | 'repository'>): string {
   return `${reference.registry}/${reference.repository}`;
+}
+
+/** `docker.io/library/ubuntu:22.04`: the form in which engines take and list a tag, without any digest. */
+export function taggedName(reference: TaggedReference): string {
+  return `${repositoryName(reference)}:${reference.tag}`;
+}
+
+/** `docker.io/library/ubuntu@sha256:...`: the form in which engines list the digests of a repository. */
+export function digestName(reference: ImageReference, digest: Digest): string {
+  return `${repositoryName(reference)}@${digest}`;
 }
 
 function suffix({ tag, digest }: ImageReference): string {

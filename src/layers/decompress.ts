@@ -1,43 +1,72 @@
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
-import { QuayctlError } from '../base/errors.ts';
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { isZstd, zstdFrames } from './zstd-frames.ts';
+import { unpackedBy } from './unpacking-program.ts';
 
-const GZIP = Buffer.from([0x1f, 0x8b]);
-const ZSTD = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+const GZIP = Buffer.from([0x1f, 0x8b, 0x08]);
+const BZIP2 = Buffer.from('BZh');
+const XZ = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
+/** As many bytes as the longest of these. */
+const MAGIC_BYTES = XZ.length;
 const CHUNK_BYTES = 64 * 1024;
 
 /**
- * The plain bytes of a layer's blob: gzip, zstd or neither, told by its first bytes, as engines do it: media types
- * have been wrong before.
- * @throws QuayctlError `verification` for a blob that is damaged; what reading it fails with
+ * The plain bytes of a layer's blob, to its very end: gzip of any number of members, zstd of any number of frames, xz,
+ * bzip2, or none of them. That is told by its first bytes, as Docker tells it (moby pkg/archive, DetectCompression):
+ * media types have been wrong before.
+ * @throws QuayctlError `verification` for compression that is damaged, cut short or followed by something else,
+ *   `unsupported` for xz and bzip2 where the program of that name is missing; what reading the blob fails with
  */
 export async function* plainBytes(blob: Readable): AsyncGenerator<Uint8Array> {
   const chunks = blob[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
-  const head = await firstBytes(chunks);
-  const whole = Readable.from(withHead(head, chunks), { objectMode: false });
-  const decoder = decoderFor(head);
-  const plain = decoder === undefined ? whole : pipeline(whole, decoder, () => undefined);
   try {
-    yield* plain as AsyncIterable<Uint8Array>;
+    const head = await firstBytes(chunks);
+    yield* decoded(head, withHead(head, chunks));
   } catch (error) {
-    // zlib's own are Z_DATA_ERROR and ZSTD_error_prefix_unknown and the like.
-    if (!/^Z(?:_|STD_)/.test(String((error as NodeJS.ErrnoException).code))) throw error;
-    throw new QuayctlError('verification', 'the compression is damaged', { cause: error });
+    throw damaged(error);
   } finally {
     blob.destroy();
   }
 }
 
-function decoderFor(head: Uint8Array): NodeJS.ReadWriteStream | undefined {
-  const begins = (magic: Buffer): boolean => magic.equals(head.subarray(0, magic.length));
-  if (begins(GZIP)) return createGunzip({ chunkSize: CHUNK_BYTES });
-  if (begins(ZSTD)) return createZstdDecompress({ chunkSize: CHUNK_BYTES });
-  return undefined;
+function decoded(head: Uint8Array, blob: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  if (begins(head, GZIP)) return through(blob, createGunzip({ chunkSize: CHUNK_BYTES }));
+  if (isZstd(head)) return through(zstdFrames(blob), createZstdDecompress({ chunkSize: CHUNK_BYTES }));
+  if (begins(head, XZ)) return unpackedBy('xz', blob);
+  if (begins(head, BZIP2)) return unpackedBy('bzip2', blob);
+  return blob;
+}
+
+function through(
+  blob: AsyncIterable<Uint8Array>,
+  decoder: NodeJS.ReadWriteStream,
+): AsyncIterable<Uint8Array> {
+  const whole = Readable.from(blob, { objectMode: false });
+  return pipeline(whole, decoder, () => undefined) as unknown as AsyncIterable<Uint8Array>;
+}
+
+/** Errors of zlib and zstd have codes such as Z_DATA_ERROR and ZSTD_error_corruption_detected. */
+function damaged(error: unknown): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (isQuayctlError(error) || !/^Z(?:_|STD_)/.test(String(code))) return error;
+  return new QuayctlError('verification', reasonFor(String(code), message), { cause: error });
+}
+
+function reasonFor(code: string, message: string): string {
+  if (code === 'Z_BUF_ERROR') return 'its compressed content is cut short';
+  // The first member began as gzip does, or nobody would have taken it for gzip.
+  if (message === 'incorrect header check') return 'something else follows its compressed content';
+  return 'its compression is damaged';
+}
+
+function begins(head: Uint8Array, magic: Buffer): boolean {
+  return magic.equals(head.subarray(0, magic.length));
 }
 
 async function firstBytes(chunks: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
   let head = Buffer.alloc(0);
-  while (head.length < ZSTD.length) {
+  while (head.length < MAGIC_BYTES) {
     const next = await chunks.next();
     if (next.done === true) break;
     head = Buffer.concat([head, next.value]);

@@ -10,6 +10,7 @@ import {
 } from './bencode.ts';
 import { PIECE_HASH_LENGTH, pieceGeometry, type PieceGeometry } from './geometry.ts';
 import { infoHashOf, type InfoHash } from './info-hash.ts';
+import { TrackerAddress } from './tracker-address.ts';
 
 export type { PieceGeometry } from './geometry.ts';
 export type { InfoHash } from './info-hash.ts';
@@ -23,8 +24,8 @@ export interface Metainfo {
   /** SHA-1 of each piece, 20 bytes each, concatenated: `info.pieces`. */
   readonly pieces: Uint8Array;
   readonly private: boolean;
-  /** Tracker URLs in order, without duplicates; may carry an announce token: secret. */
-  readonly announce: readonly string[];
+  /** In order, without duplicates. Others than http, https and udp may be among them. */
+  readonly trackers: readonly TrackerAddress[];
   /** Web seed URLs; signed: secret. */
   readonly urlList: readonly string[];
   /** `quayctl.digest`, outside `info`: what the content must hash to. */
@@ -110,7 +111,7 @@ export function decodeTorrent(bytes: Uint8Array): Metainfo {
     geometry,
     pieces,
     private: info.entries.get('private') === 1,
-    announce: readTrackers(torrent),
+    trackers: readTrackers(torrent),
     urlList: readWebSeeds(torrent),
     ...readContent(torrent),
     infoBytes,
@@ -123,22 +124,13 @@ export function decodeTorrent(bytes: Uint8Array): Metainfo {
  * @throws QuayctlError as decodeTorrent
  */
 export function withoutSecrets(bytes: Uint8Array): Uint8Array {
-  const { infoBytes, announce, digest, imageId } = decodeTorrent(bytes);
-  const bare = [...new Set(announce.map(withoutToken))];
+  const { infoBytes, trackers, digest, imageId } = decodeTorrent(bytes);
+  const bare = [...new Set(trackers.map((tracker) => tracker.withoutSecrets().announceUrl))];
   return encodeTorrent(infoBytes, {
     announce: bare,
     ...(digest === undefined ? {} : { digest }),
     ...(imageId === undefined ? {} : { imageId }),
   });
-}
-
-function withoutToken(tracker: string): string {
-  const url = new URL(tracker);
-  url.username = '';
-  url.password = '';
-  url.search = '';
-  url.hash = '';
-  return url.href;
 }
 
 function split(bytes: Uint8Array): { torrent: BDictionary; info: BDictionary; infoBytes: Uint8Array } {
@@ -188,7 +180,7 @@ function readImageId(value: BValue): string {
 }
 
 /** `announce`, then the tiers of `announce-list` (BEP 12). */
-function readTrackers({ entries }: BDictionary): string[] {
+function readTrackers({ entries }: BDictionary): TrackerAddress[] {
   const announce = entries.get('announce');
   const tiers = entries.get('announce-list') ?? [];
   if (!isList(tiers)) throw malformed('announce-list is not a list');
@@ -202,7 +194,7 @@ function readTrackers({ entries }: BDictionary): string[] {
   const urls = all.map((value) => text(value, 'announce', MAX_URL));
   const wrong = urls.find((url) => !isUrl(url, TRACKER_PROTOCOLS));
   if (wrong !== undefined) throw malformed('a tracker that is no http, https, udp or ws URL');
-  return [...new Set(urls)];
+  return [...new Set(urls)].map((url) => new TrackerAddress(url));
 }
 
 /** BEP 19: one URL or a list, often an empty one. Other schemes are left out: nothing here could ask them. */

@@ -1,4 +1,4 @@
-import type { RktEngine } from '../engines/rkt/rkt-engine.ts';
+import type { AciEngine } from '../engines/engine.ts';
 import type { AppcName } from '../image/appc-name.ts';
 import type { AciSource } from '../registry/aci-source.ts';
 import type { PullRequest } from './request.ts';
@@ -18,7 +18,7 @@ export interface AciRequest extends Pick<
 
 /** The worlds of an ACI. Where it lies is known once it was looked up. */
 export interface AciWorld extends Omit<FetchWorld, 'repository' | 'torrents'> {
-  readonly engine: RktEngine;
+  readonly engine: AciEngine;
   /** @throws QuayctlError `not-found`, `unauthorized`, `unreachable`, ... */
   readonly locate: (name: AppcName, signal: AbortSignal) => Promise<AciSource>;
 }

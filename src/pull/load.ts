@@ -1,5 +1,5 @@
 import { QuayctlError } from '../base/errors.ts';
-import { formatReference, type ImageReference } from '../image/reference.ts';
+import type { ImageReference, TaggedReference } from '../image/reference.ts';
 import { checkLayoutTarget, exportArchive, exportLayout } from '../image-output/image-output.ts';
 import type { Fetching } from './fetch.ts';
 import type { PullPlan } from './plan.ts';
@@ -66,8 +66,6 @@ async function intoEngine(
 }
 
 /** `name:tag@digest` is known to an engine as `name:tag`; `name@digest` has no name that it could be loaded under. */
-function names(reference: ImageReference): string[] {
-  if (reference.tag === undefined) return [];
-  const { registry, repository, tag } = reference;
-  return [formatReference({ registry, repository, tag })];
+function names({ registry, repository, tag }: ImageReference): TaggedReference[] {
+  return tag === undefined ? [] : [{ registry, repository, tag }];
 }

@@ -116,7 +116,7 @@ async function deliver(
   if (!presence.image) await feed.ready(image.aci.digest);
   listener({ kind: 'loading', engine: engine.name });
   await engine.load(image, feed, {
-    names: [image.name.name],
+    names: [],
     recordDigest: false,
     presence,
     signal,

@@ -1,8 +1,9 @@
-import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { isQuayctlError } from '../base/errors.ts';
 import { parseManifest } from '../image/manifest.ts';
-import type { ImageIndex, ImageManifest, ManifestDocument, ResolvedImage } from '../image/manifest.ts';
-import { choosePlatform, type Platform } from '../image/platform.ts';
-import { formatReference, type ImageReference } from '../image/reference.ts';
+import type { ManifestDocument, ResolvedImage } from '../image/manifest.ts';
+import type { Platform } from '../image/platform.ts';
+import type { ImageReference } from '../image/reference.ts';
+import { chooseManifest } from '../image/walk-index.ts';
 import type { Repository } from '../registry/repository.ts';
 import type { World } from './world.ts';
 
@@ -60,25 +61,23 @@ async function askFor(
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
   const selector = reference.digest ?? reference.tag ?? 'latest';
-  let document = await source.manifest(selector, signal);
-  let parsed = parse(document);
-  let index: ManifestDocument | undefined;
-  // An index may name an index (OCI image-spec allows it, registries hold some); deeper than that is a maze.
-  for (let depth = 0; parsed.kind === 'index' && depth < 2; depth++) {
-    index ??= document;
-    const chosen = choosePlatform(parsed.manifests, await platform);
-    document = await source.manifest(chosen.digest, signal);
-    parsed = parse(document);
-  }
-  if (parsed.kind === 'index') {
-    throw new QuayctlError(
-      'unsupported',
-      `${formatReference(reference)}: an index within an index within an index`,
-    );
-  }
-  return { reference, document, manifest: parsed, ...(index === undefined ? {} : { index }) };
+  const { index, document, manifest } = await chooseManifest(
+    selector,
+    () => platform,
+    async (each) => {
+      const found = await source.manifest(each, signal);
+      return { ...found, parsed: parseManifest(found.bytes, found.descriptor.mediaType) };
+    },
+  );
+  return {
+    reference,
+    document: documentOf(document),
+    manifest,
+    ...(index === undefined ? {} : { index: documentOf(index) }),
+  };
 }
 
-function parse(document: ManifestDocument): ImageManifest | ImageIndex {
-  return parseManifest(document.bytes, document.descriptor.mediaType);
+/** Without what was parsed: a resolved image is kept while a whole pull runs. */
+function documentOf({ descriptor, bytes }: ManifestDocument): ManifestDocument {
+  return { descriptor, bytes };
 }

@@ -1,7 +1,7 @@
 import { QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { unrunnableReason, type ResolvedImage } from '../image/manifest.ts';
-import { formatReference, type ImageReference } from '../image/reference.ts';
+import { formatReference, type TaggedReference } from '../image/reference.ts';
 import { squashedTag } from '../image/squashed.ts';
 import { fetchBlob, type BlobTools } from './fetch-blob.ts';
 import { giveOn, shrinkStore } from './finish.ts';
@@ -72,7 +72,7 @@ export async function pullSquashed(
 }
 
 /** `NAME:TAG.squash`; pulled by digest, `NAME:sha256-<12 hex>.squash` of that digest. */
-function squashedReference({ reference, document }: ResolvedImage): ImageReference {
+function squashedReference({ reference, document }: ResolvedImage): TaggedReference {
   const { registry, repository, tag, digest } = reference;
   return { registry, repository, tag: squashedTag(tag, digest ?? document.descriptor.digest) };
 }
@@ -80,7 +80,7 @@ function squashedReference({ reference, document }: ResolvedImage): ImageReferen
 /** What is in the archive must be for the platform that was asked for; then it goes where it was to go. */
 async function deliver(
   file: Descriptor,
-  name: ImageReference,
+  name: TaggedReference,
   { platform, destination }: PullRequest,
   world: World,
   signal: AbortSignal,
@@ -93,6 +93,5 @@ async function deliver(
   if (platform === undefined) await warnOfPlatform(archive.image, engine, world, signal);
   listener({ kind: 'squashed-importing' });
   const presence = await engine.presence(archive.image, signal);
-  const names = [formatReference(name)];
-  await engine.load(archive.image, archive.feed, { names, recordDigest: false, presence, signal });
+  await engine.load(archive.image, archive.feed, { names: [name], recordDigest: false, presence, signal });
 }

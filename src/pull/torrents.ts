@@ -3,6 +3,7 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { decodeTorrent, withoutSecrets, type Metainfo } from '../metainfo/metainfo.ts';
+import type { TrackerAddress } from '../metainfo/tracker-address.ts';
 import type { TorrentAnswer } from '../registry/repository.ts';
 import type { FetchWorld } from './world.ts';
 
@@ -73,12 +74,12 @@ export class TorrentFinder {
     descriptor: Descriptor,
     { infoHash }: Metainfo,
     signal: AbortSignal,
-  ): Promise<readonly string[]> {
+  ): Promise<readonly TrackerAddress[]> {
     const what = `the torrent of ${shortDigest(descriptor.digest)}`;
     const answer = await this.#world.torrents.torrent(descriptor, 0, signal);
     if (answer.kind !== 'torrent') throw new QuayctlError('no-torrent', `${what} is not to be had now`);
     const renewed = decodeTorrent(answer.bytes);
-    if (renewed.infoHash === infoHash) return renewed.announce;
+    if (renewed.infoHash === infoHash) return renewed.trackers;
     throw new QuayctlError('protocol', `${what} is another one now`);
   }
 

@@ -62,6 +62,20 @@ export class Authorizer {
   }
 
   /**
+   * The password in the form of Basic, for an API beside the registry's own that takes nothing else (Quay's). Only
+   * where `url` is on the host that is shown the password anyway: the one that asked for Basic, or the token server.
+   * @param base where the registry answers
+   */
+  passwordFor(url: URL, base: URL): string | undefined {
+    if (this.#scheme === undefined || url.origin !== base.origin) return undefined;
+    if (this.#scheme.kind === 'bearer') {
+      const realm = URL.parse(this.#scheme.challenge.params.get('realm') ?? '');
+      if (realm?.origin !== base.origin) return undefined;
+    }
+    return this.#basic(url);
+  }
+
+  /**
    * Reads the challenge of a 401. Only ever of the registry's own: the credential goes where a challenge says.
    * @param sent the Authorization that was refused
    * @returns whether asking again can help

@@ -1,6 +1,7 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../http/http.ts';
 import { isPassing, isPlainHttpAnswer } from '../http/network-error.ts';
+import { DOCKER_HUB_REGISTRY, isDockerHub } from '../image/docker-hub.ts';
 import type { Authorizer } from './authorizer.ts';
 import { clockHint, skewOf } from './clocks.ts';
 import { readRefusal, unauthorized } from './failures.ts';
@@ -10,9 +11,6 @@ import { SingleFlight } from '../base/single-flight.ts';
 
 /** Registries redirect to storage, storage at most to a region of its own. */
 const MAX_REDIRECTS = 5;
-/** References say docker.io; what answers there is a web site. */
-const DOCKER_HUB_NAMES = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
-const DOCKER_HUB = new URL('https://registry-1.docker.io');
 
 export interface RequesterOptions {
   readonly registry: string;
@@ -100,7 +98,7 @@ export class Requester {
   async #findBase(signal: AbortSignal): Promise<URL> {
     const { registry, insecure, base } = this.#options;
     if (base !== undefined) return base;
-    if (DOCKER_HUB_NAMES.includes(registry)) return DOCKER_HUB;
+    if (isDockerHub(registry)) return new URL(`https://${DOCKER_HUB_REGISTRY}`);
     const secure = URL.parse(`https://${registry}`);
     const plain = URL.parse(`http://${registry}`);
     if (secure === null || plain === null) {

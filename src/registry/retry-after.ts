@@ -54,7 +54,7 @@ function verdict(error: unknown): number | 'stop' | undefined {
 }
 
 /** RFC 9110, 10.2.3: seconds or a date. @param now milliseconds since 1970 @returns milliseconds */
-function retryAfter(value: string | undefined, now: number): number | undefined {
+export function retryAfter(value: string | undefined, now: number): number | undefined {
   if (value === undefined) return undefined;
   const ms = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;

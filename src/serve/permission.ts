@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { discard, headerOf, isRedirect, isSuccess, type Upstream } from './upstream/upstream.ts';
+import { isRedirect } from '../http/redirect.ts';
+import { discard, headerOf, isSuccess, type Upstream } from './upstream/upstream.ts';
 import type { AnswerHeaders, UpstreamAnswer } from '../http-server/request-context.ts';
 import type { BlobName } from '../http-server/path.ts';
 

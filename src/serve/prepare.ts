@@ -2,6 +2,7 @@ import { QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { isDigest, type Digest } from '../image/digest.ts';
 import { parseImageReference } from '../image/reference.ts';
+import { walkIndex } from '../image/walk-index.ts';
 import type { TorrentServiceOptions } from './options.ts';
 import { HashStore } from './torrents/hash-store.ts';
 import { Hashing, type HashingCaller } from './torrents/hashing.ts';
@@ -23,8 +24,6 @@ export interface Prepared {
   readonly bytes: number;
 }
 
-/** An index of an index of manifests, as buildkit makes them, and one level to spare. */
-const MAX_DEPTH = 4;
 const OPERATOR: HashingCaller = { authorization: undefined, claimants: ['operator'] };
 /** Only completes a reference that names a repository of the upstream. */
 const SOME_REGISTRY = 'registry.invalid';
@@ -87,18 +86,10 @@ async function blobsOf(
   signal: AbortSignal,
 ): Promise<ReadonlyMap<Digest, Descriptor>> {
   const blobs = new Map<Digest, Descriptor>();
-  let level: readonly string[] = [selector];
-  for (let depth = 0; level.length > 0 && depth < MAX_DEPTH; depth++) {
-    const next: string[] = [];
-    for (const each of level) {
-      const manifest = await manifestOf(own, repository, each, signal);
-      if (manifest.kind === 'index') next.push(...manifest.manifests.map(({ digest }) => digest));
-      else {
-        const parts = [manifest.config, ...manifest.layers].filter(({ size }) => size > 0);
-        for (const part of parts) blobs.set(part.digest, part);
-      }
-    }
-    level = next;
+  for await (const { parsed } of walkIndex([selector], (each) => manifestOf(own, repository, each, signal))) {
+    if (parsed?.kind !== 'manifest') continue;
+    const parts = [parsed.config, ...parsed.layers].filter(({ size }) => size > 0);
+    for (const part of parts) blobs.set(part.digest, part);
   }
   return blobs;
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { plainAddress } from '../http-server/client-address.ts';
+import { plainAddress } from '../base/ip-address.ts';
 import type { RequestContext } from '../http-server/request-context.ts';
 
 /** By which registry hosts references mean this service's upstream. Host names know no case. */

@@ -6,6 +6,7 @@ import type { ImageIndex, ImageManifest, ManifestDocument, ResolvedImage } from 
 import { parseImageConfig } from '../image/config.ts';
 import { choosePlatform, normalizePlatform, type Platform } from '../image/platform.ts';
 import { formatReference, type ImageReference } from '../image/reference.ts';
+import { walkIndex } from '../image/walk-index.ts';
 import { QuayctlError } from '../base/errors.ts';
 import type { BlobFiles } from './blob-files.ts';
 import {
@@ -33,9 +34,6 @@ export interface StoredImage {
   /** Every blob is here (an engine may have had layers that were never downloaded). */
   readonly complete: boolean;
 }
-
-/** An index nested in an index; deeper ones are a maze. */
-const MAX_NESTING = 2;
 
 /** The images of the store: index.json and the documents behind it. Writers hold the lock of the index. */
 export class Catalogue {
@@ -118,7 +116,7 @@ export class Catalogue {
   /** What an entry leads to. */
   async reach(digest: Digest, index: Digest | undefined): Promise<Set<Digest>> {
     const found = new Set<Digest>(index === undefined ? [] : [index]);
-    await this.#collect(digest, found, 0);
+    await this.#collect(digest, found);
     return found;
   }
 
@@ -129,20 +127,21 @@ export class Catalogue {
     // The other platforms of that index are other entries, if they are here at all.
     if (image?.index !== undefined) found.add(image.index);
     if (image?.carrier !== undefined) found.add(image.carrier);
-    await this.#collect(image?.descriptor.digest ?? descriptor.digest, found, 0);
+    await this.#collect(image?.descriptor.digest ?? descriptor.digest, found);
   }
 
-  async #collect(digest: Digest, found: Set<Digest>, depth: number): Promise<void> {
-    if (found.has(digest) && depth > 0) return;
-    found.add(digest);
-    const bytes = await this.#blobs.document(digest, MAX_MANIFEST_BYTES);
-    const parsed = bytes === undefined ? undefined : parseDocument(bytes, undefined);
-    if (parsed?.kind === 'index') {
-      if (depth >= MAX_NESTING) return;
-      for (const { digest: inner } of parsed.manifests) await this.#collect(inner, found, depth + 1);
-    } else if (parsed !== undefined) {
-      for (const { digest: part } of [parsed.config, ...parsed.layers]) found.add(part);
+  async #collect(root: Digest, found: Set<Digest>): Promise<void> {
+    for await (const { selector, parsed } of walkIndex([root], (digest) => this.#parsed(digest))) {
+      found.add(selector);
+      if (parsed?.kind === 'index') for (const { digest } of parsed.manifests) found.add(digest);
+      if (parsed?.kind === 'manifest')
+        for (const { digest } of [parsed.config, ...parsed.layers]) found.add(digest);
     }
+  }
+
+  async #parsed(digest: Digest): Promise<ImageManifest | ImageIndex | undefined> {
+    const bytes = await this.#blobs.document(digest, MAX_MANIFEST_BYTES);
+    return bytes === undefined ? undefined : parseDocument(bytes, undefined);
   }
 
   async #matching(reference: ImageReference): Promise<NamedImage[]> {
@@ -171,8 +170,7 @@ export class Catalogue {
 
   /** Config and layers of a manifest, each once. */
   async #parts(digest: Digest): Promise<Descriptor[]> {
-    const bytes = await this.#blobs.document(digest, MAX_MANIFEST_BYTES);
-    const parsed = bytes === undefined ? undefined : parseDocument(bytes, undefined);
+    const parsed = await this.#parsed(digest);
     if (parsed?.kind !== 'manifest') return [];
     return [...new Map([parsed.config, ...parsed.layers].map((part) => [part.digest, part])).values()];
   }

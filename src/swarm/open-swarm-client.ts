@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { QuayctlError } from '../base/errors.ts';
 import { createRateLimiter } from '../base/rate-limiter.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
-import { AnnounceGate } from './tracker/announce-gate.ts';
+import { Semaphore } from '../base/semaphore.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
 import { PeerListener, type PeerListenerOptions } from './peers/peer-listener.ts';
 import { PieceCache } from './pieces/piece-cache.ts';
 import { verifyStored } from './pieces/resume.ts';
@@ -15,6 +16,8 @@ const PEER_ID_PREFIX = '-QC0100-';
 const DEFAULT_DIALS_PER_SECOND = 200;
 /** Of pieces that came a moment ago, and that others are about to ask for. */
 const CACHE_BYTES = 16 * 1024 * 1024;
+/** Announces of one process that are under way at once: a store of 1,000 seeds must not storm its tracker. */
+const ANNOUNCES_AT_ONCE = 16;
 const UNLIMITED = createRateLimiter(0);
 /** bittorrent-protocol's numbers for the modes of the command line. */
 const ENCRYPTION: Readonly<Record<EncryptionMode, number>> = { 0: 2, 1: 1, 2: 0 };
@@ -94,6 +97,8 @@ class OwnSwarmClient implements SwarmClient {
     });
     this.#port = door.port;
     const perSecond = this.#options.connectionsPerSecond ?? DEFAULT_DIALS_PER_SECOND;
+    // Evenly: a burst would be what the limit is against.
+    const dials = new TokenBucket({ perSecond, burst: 1 });
     const context: SwarmContext = {
       peerId: Buffer.concat([Buffer.from(PEER_ID_PREFIX), randomBytes(12)]).toString('hex'),
       port: door.port,
@@ -102,9 +107,9 @@ class OwnSwarmClient implements SwarmClient {
       downloadLimiter,
       uploadLimiter,
       cache: new PieceCache(CACHE_BYTES),
-      gate: new AnnounceGate(),
+      gate: new Semaphore(ANNOUNCES_AT_ONCE),
       http,
-      tryDial: dialBudget(perSecond),
+      tryDial: () => dials.tryTake(),
       dialWaitMs: Math.max(1, 1000 / perSecond),
       onWarning,
       onDebug,
@@ -126,15 +131,4 @@ class OwnSwarmClient implements SwarmClient {
     onWarning?.(`${full}; peers reach this node at port ${door.port}`);
     return door;
   }
-}
-
-/** So many a second, evenly: a burst would be what the limit is against. */
-function dialBudget(perSecond: number): () => boolean {
-  let freeAt = -Infinity;
-  return () => {
-    const now = performance.now();
-    if (freeAt > now) return false;
-    freeAt = Math.max(freeAt, now - 1000 / perSecond) + 1000 / perSecond;
-    return true;
-  };
 }

@@ -1,6 +1,7 @@
 import type { Http } from '../http/http.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import type { InfoHash, Metainfo } from '../metainfo/metainfo.ts';
+import type { RenewTrackers } from './tracker/tracker-tokens.ts';
 
 /** Where the pieces of a torrent lie; satisfied by the store's PartialBlob and BlobReader. */
 export interface PieceStorage {
@@ -42,7 +43,7 @@ export interface JoinOptions {
    * Asks for the torrent's trackers again, with fresh announce tokens. Called some time before a token expires, and
    * when a tracker refuses one; absent where nobody can be asked.
    */
-  readonly renewTrackers?: (signal: AbortSignal) => Promise<readonly string[]>;
+  readonly renewTrackers?: RenewTrackers;
   /**
    * Called with bytes `start` to `end` (exclusive) of each piece that has verified and lies in the storage, those that
    * were found there at the start included.

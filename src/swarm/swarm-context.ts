@@ -1,6 +1,6 @@
 import type { Http } from '../http/http.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
-import type { AnnounceGate } from './tracker/announce-gate.ts';
+import type { Semaphore } from '../base/semaphore.ts';
 import type { PieceCache } from './pieces/piece-cache.ts';
 
 /** What the torrents of one client share. */
@@ -14,7 +14,7 @@ export interface SwarmContext {
   readonly downloadLimiter: RateLimiter;
   readonly uploadLimiter: RateLimiter;
   readonly cache: PieceCache;
-  readonly gate: AnnounceGate;
+  readonly gate: Semaphore;
   readonly http: Http;
   /** Takes one of the connection attempts that are left for this moment. */
   readonly tryDial: () => boolean;

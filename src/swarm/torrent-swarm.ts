@@ -1,6 +1,7 @@
 import { QuayctlError } from '../base/errors.ts';
 import { pieceSpan } from '../metainfo/geometry.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
+import { TrackerAddress } from '../metainfo/tracker-address.ts';
 import { Announcer } from './tracker/announcer.ts';
 import { Availability } from './peers/availability.ts';
 import { useClaims } from './claims/claims-extension.ts';
@@ -98,8 +99,8 @@ export class TorrentSwarm implements Swarm {
       setTimeout(() => this.#shares.settle(), WAIT_FOR_TRACKER_MS),
     );
     void this.#announcer.firstAnswer.then((company) => {
-      if (company === 'nobody') this.#shares.settle();
-      else this.#shares.expect(company === 'seeds');
+      if (company === 'none') this.#shares.settle();
+      else this.#shares.expect(company === 'seeders');
     });
   }
 
@@ -213,7 +214,7 @@ export class TorrentSwarm implements Swarm {
       countOf: (wire) => this.#exchange.peerOf(wire)?.count ?? 0,
       link: (wire, handlers) => useClaims(wire, geometry.pieceCount, handlers),
       registry: this.#registry,
-      swarmSize: () => this.#announcer.missing,
+      swarmSize: () => this.#announcer.leechers,
     });
   }
 
@@ -248,7 +249,10 @@ export class TorrentSwarm implements Swarm {
     // A `--tracker` override is shown no token, so there is none to renew.
     const renew = trackers === undefined ? renewTrackers : undefined;
     return new Announcer({
-      tokens: new TrackerTokens((trackers ?? metainfo.announce).filter(isSupportedTracker), renew),
+      tokens: new TrackerTokens(
+        (trackers?.map((url) => new TrackerAddress(url)) ?? metainfo.trackers).filter(isSupportedTracker),
+        renew,
+      ),
       identity: {
         infoHash: this.infoHash,
         peerId,

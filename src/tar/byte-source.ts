@@ -25,13 +25,16 @@ export class ByteSource {
     }
   }
 
-  /** @returns how many there were */
+  /**
+   * @param length Infinity for all that is left
+   * @returns how many there were
+   */
   async skip(length: number): Promise<number> {
-    let left = length;
-    while (left > 0 && (this.#chunk.length > 0 || (await this.#next()))) {
-      left -= this.#cut(Math.min(left, this.#chunk.length)).length;
+    let skipped = 0;
+    while (skipped < length && (this.#chunk.length > 0 || (await this.#next()))) {
+      skipped += this.#cut(Math.min(length - skipped, this.#chunk.length)).length;
     }
-    return length - left;
+    return skipped;
   }
 
   /** Lets go of what is behind it. */

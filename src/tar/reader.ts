@@ -8,8 +8,9 @@ import { parsePax } from './pax.ts';
 const MAX_AHEAD_BYTES = 1024 * 1024;
 
 /**
- * The entries of a tar (v7, ustar, pax, GNU), every byte of their names and attributes kept. Ends at the end mark, or
- * where the bytes end between two entries; what comes after is not read.
+ * The entries of a tar (v7, ustar, pax, GNU), every byte of their names and attributes kept. They end at the end mark,
+ * or where the bytes end between two entries. What comes after the end mark is read and left out, so that whoever
+ * hashes the bytes on their way sees all of them.
  * @throws QuayctlError `protocol` where it is no tar, or ends inside of an entry; `limit`; `unsupported` for sparse
  *   files and types that are none of a file system
  */
@@ -29,6 +30,7 @@ export async function* readTar(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
       yield { header, content };
       await content.finish();
     }
+    await source.skip(Infinity);
   } finally {
     await source.close();
   }

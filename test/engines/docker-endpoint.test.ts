@@ -5,17 +5,18 @@ import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { isQuayctlError } from '../../src/base/errors.ts';
-import { dockerEndpoint, type DockerEndpoint } from '../../src/engines/docker/endpoint.ts';
-import { openEngine } from '../../src/engines/engines.ts';
+import { dockerEndpoint } from '../../src/engines/docker/docker-endpoint.ts';
+import type { ApiEndpoint } from '../../src/engines/docker-api/endpoint.ts';
+import { docker } from '../../src/engines/docker/docker.ts';
 import { startDockerd } from '../helpers/dockerd.ts';
 import { mustRun } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 
 const CERTS = { ca: 'CA', cert: 'CERT', key: 'KEY' };
-const SOCKET: DockerEndpoint = { kind: 'socket', path: '/var/run/docker.sock' };
+const SOCKET: ApiEndpoint = { kind: 'socket', path: '/var/run/docker.sock' };
 
-const HOSTS: [host: string, verify: boolean, endpoint: DockerEndpoint][] = [
+const HOSTS: [host: string, verify: boolean, endpoint: ApiEndpoint][] = [
   ['', false, SOCKET],
   ['unix://', false, SOCKET],
   ['unix:///run/user/1000/docker.sock', false, { kind: 'socket', path: '/run/user/1000/docker.sock' }],
@@ -51,7 +52,7 @@ for (const host of [
 }
 
 test('a password in DOCKER_HOST is in no message', async () => {
-  const engine = await openEngine('docker', { env: { DOCKER_HOST: 'tcp://me:secret@127.0.0.1:1' } });
+  const engine = await docker.open({ env: { DOCKER_HOST: 'tcp://me:secret@127.0.0.1:1' }, options: {} });
   await assert.rejects(
     engine.platform(new AbortController().signal),
     (error) => !String(error).includes('secret'),
@@ -109,8 +110,9 @@ test(
     ]);
     const env = { HOME: '/nonexistent', DOCKER_HOST: `tcp://127.0.0.1:${port}` };
     const signal = new AbortController().signal;
-    const trusted = await openEngine('docker', {
+    const trusted = await docker.open({
       env: { ...env, DOCKER_TLS_VERIFY: '1', DOCKER_CERT_PATH: certs },
+      options: {},
     });
     assert.equal((await trusted.platform(signal)).os, 'linux');
     const others = await realCertificates(t);
@@ -119,7 +121,7 @@ test(
       { ...env, DOCKER_TLS_VERIFY: '1' },
       env,
     ]) {
-      const engine = await openEngine('docker', { env: wrong });
+      const engine = await docker.open({ env: wrong, options: {} });
       await assert.rejects(
         engine.platform(signal),
         (error) => isQuayctlError(error, 'engine') && /TLS/.test(`${error.message} ${error.hint}`),

@@ -1,4 +1,4 @@
-import { openEngine } from '../../src/engines/engines.ts';
+import { docker } from '../../src/engines/docker/docker.ts';
 import { startDockerd } from '../helpers/dockerd.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { engineSuite } from './engine.suite.ts';
@@ -6,7 +6,7 @@ import { engineSuite } from './engine.suite.ts';
 engineSuite('dockerd', skipWithout('root', 'dockerd', 'docker'), async (scope) => {
   const dockerd = await startDockerd(scope);
   return {
-    open: () => openEngine('docker', { env: { DOCKER_HOST: dockerd.dockerHost } }),
+    open: () => docker.open({ env: { DOCKER_HOST: dockerd.dockerHost }, options: {} }),
     command: (...args) => dockerd.docker(...args),
     recordsDigest: false,
     checksDiffIds: true,

@@ -2,11 +2,20 @@ import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { isQuayctlError } from '../../src/base/errors.ts';
-import { DockerRefusal, explain } from '../../src/engines/docker/failures.ts';
+import { DockerRefusal, explain } from '../../src/engines/docker-api/failures.ts';
 import { firstMissingLayer } from '../../src/engines/docker/graph-archive.ts';
-import { readMessages, type DockerMessage } from '../../src/engines/docker/messages.ts';
+import { readMessages, type DockerMessage } from '../../src/engines/docker-api/messages.ts';
 
 const ENDPOINT = { kind: 'socket', path: '/var/run/docker.sock' } as const;
+
+const WORDS = {
+  title: 'Docker',
+  variable: 'DOCKER_HOST',
+  start: 'sudo systemctl start docker',
+  log: 'sudo journalctl -u docker',
+  makeRoom: 'docker image prune',
+  access: 'join the docker group, or use sudo',
+};
 
 async function read(...chunks: readonly (string | Buffer)[]): Promise<DockerMessage[]> {
   const messages: DockerMessage[] = [];
@@ -85,7 +94,7 @@ test('what went wrong is told with what to do', () => {
     ],
   ];
   for (const [error, code, hint] of cases) {
-    const told = explain(error, 'Docker: loading x', ENDPOINT, new AbortController().signal);
+    const told = explain(error, 'loading x', ENDPOINT, WORDS, new AbortController().signal);
     assert.equal(told.code, code);
     assert.match(told.hint ?? '', hint);
     assert.equal(told.cause, error);

@@ -4,16 +4,16 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { test, type TestContext } from 'node:test';
-import { archive, type ArchivePart } from '../../src/engines/docker/archive.ts';
-import { layerFile } from '../../src/engines/docker/layer-file.ts';
-import { ociHead, ociImage, type OciImage } from '../../src/engines/docker/oci-archive.ts';
+import { archive, type ArchivePart } from '../../src/engines/archive.ts';
+import { layerFile } from '../../src/engines/layer-file.ts';
+import { ociDocuments, ociImage, type OciImage } from '../../src/engines/oci-archive.ts';
 import { blobPath } from '../../src/image/layout.ts';
 import type { RunnableImage } from '../../src/image/manifest.ts';
 import { TestLayout } from '../helpers/images.ts';
 import { mustRun, startProcess, type RunningProcess } from '../helpers/processes.ts';
 import { programPath, skipWithout } from '../helpers/programs.ts';
 import { tempDirectory } from '../helpers/temp.ts';
-import { file, runnable, TestFeed } from './engine-images.ts';
+import { file, NEVER, runnable, TestFeed } from './engine-images.ts';
 
 const NAME = 'quay.example/team/app:1';
 
@@ -60,13 +60,14 @@ async function written(
   });
   const image = await runnable(layout, built, NAME);
   const path = join(directory, 'image.tar');
-  const body = archive(parts(ociImage(image, NAME, false), new TestFeed(layout)));
-  await pipeline(body as unknown as AsyncIterable<Buffer>, createWriteStream(path));
+  const upload = archive(parts(ociImage(image, NAME, false), new TestFeed(layout)), NEVER);
+  await pipeline(upload.body, createWriteStream(path));
+  assert.equal(upload.failure(), undefined);
   return { image, path };
 }
 
 async function* parts(oci: OciImage, feed: TestFeed): AsyncGenerator<ArchivePart> {
-  yield* ociHead(oci);
+  yield* ociDocuments(oci);
   for (const layer of new Map(oci.layers.map((it) => [it.digest, it])).values()) {
     yield await layerFile(blobPath(layer.digest), layer, feed, true, new AbortController().signal);
   }

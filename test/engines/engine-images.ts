@@ -137,7 +137,7 @@ export async function newLayout(t: TestContext): Promise<TestLayout> {
 export function loadOptions(image: RunnableImage, more: Partial<LoadOptions> = {}): LoadOptions {
   const { registry, repository, tag } = image.reference;
   return {
-    names: tag === undefined ? [] : [`${registry}/${repository}:${tag}`],
+    names: tag === undefined ? [] : [{ registry, repository, tag }],
     recordDigest: false,
     presence: { image: false, layers: image.manifest.layers.map(() => false) },
     signal: NEVER,

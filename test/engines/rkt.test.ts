@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test, type TestContext } from 'node:test';
 import { isQuayctlError } from '../../src/base/errors.ts';
-import { openEngine } from '../../src/engines/engines.ts';
+import type { AciEngine } from '../../src/engines/engine.ts';
+import { rkt as entry } from '../../src/engines/rkt/rkt.ts';
 import { aciDescriptor, signatureDescriptor, type AciImage } from '../../src/image/aci.ts';
 import { digestOf } from '../../src/image/digest.ts';
 import { buildAci, type AciSpec } from '../helpers/aci.ts';
@@ -47,7 +48,7 @@ everyEngine<AciImage>((name, body) => {
 });
 
 test('rkt: no program is told at once, with what to do', async () => {
-  const engine = await openEngine('rkt', { env: { PATH: '/nowhere' } });
+  const engine = await entry.open({ env: { PATH: '/nowhere' }, options: {} });
   await assert.rejects(engine.platform(NEVER), /there is no rkt program here/);
 });
 
@@ -92,7 +93,7 @@ test('rkt: an image that is not what was asked for does not stay', { skip }, asy
 test('rkt: --insecure-options is handed on, and then no signature is needed', { skip }, async (t) => {
   const { image, id, feed, options } = await sample(t, 'unsigned');
   const { signature: _, ...unsigned } = image;
-  const engine = await openEngine('rkt', { env: rkt.env, insecureOptions: 'image' });
+  const engine = await entry.open({ env: rkt.env, options: { insecureOptions: 'image' } });
   assert.equal((await engine.load(unsigned, feed(), options())).id, id);
 });
 
@@ -144,6 +145,6 @@ async function sample(
   };
 }
 
-function open(): ReturnType<typeof openEngine<'rkt'>> {
-  return openEngine('rkt', { env: rkt.env });
+function open(): Promise<AciEngine> {
+  return entry.open({ env: rkt.env, options: {} });
 }

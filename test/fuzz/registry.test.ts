@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import type { HttpAnswer } from '../../src/http/http.ts';
-import { readMessages } from '../../src/engines/docker/messages.ts';
+import { readMessages } from '../../src/engines/docker-api/messages.ts';
 import { digestOf } from '../../src/image/digest.ts';
 import { bodyOf } from '../../src/registry/blob-body.ts';
 import { parseChallenges } from '../../src/registry/challenge.ts';
@@ -9,7 +9,7 @@ import { parseRefusal } from '../../src/registry/failures.ts';
 import { redirectTarget } from '../../src/http/redirect.ts';
 import { parseToken } from '../../src/registry/token.ts';
 import { parseProgress } from '../../src/registry/torrent-answer.ts';
-import { DockerRefusal } from '../../src/engines/docker/failures.ts';
+import { DockerRefusal } from '../../src/engines/docker-api/failures.ts';
 import { fuzzParsers, JSON_PIECES } from '../helpers/corpus.ts';
 
 const SERVER = new URL('https://registry.example/v2/');

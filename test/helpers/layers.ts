@@ -3,6 +3,7 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable, Transform, type TransformCallback } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { createGzip, createZstdCompress } from 'node:zlib';
 import { pack, type Header } from 'tar-stream';
@@ -28,6 +29,8 @@ export type LayerSource =
 export type LayerSpec = LayerSource & {
   /** Default gzip, level 1. */
   readonly compression?: 'gzip' | 'zstd' | 'none';
+  /** Makes the blob of the tar, in place of `compression`, which only the media type follows then. */
+  readonly pack?: (tar: Buffer) => Uint8Array | Promise<Uint8Array>;
 };
 
 /** A layer as a blob in a directory of blobs. */
@@ -49,7 +52,13 @@ export async function buildLayer(folder: string, spec: LayerSpec): Promise<Built
   const partial = join(folder, `.partial-${process.pid}-${(sequence += 1)}`);
   const source = 'tarFile' in spec ? createReadStream(spec.tarFile) : tarOf(spec.entries);
   const sink = createWriteStream(partial);
-  if (compression === 'none') await pipeline(source, tar.stream, blob.stream, sink);
+  if (spec.pack !== undefined) {
+    const { pack: packWhole } = spec;
+    const packed = async function* (chunks: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array> {
+      yield await packWhole(await buffer(chunks));
+    };
+    await pipeline(source, tar.stream, packed, blob.stream, sink);
+  } else if (compression === 'none') await pipeline(source, tar.stream, blob.stream, sink);
   else {
     const compressor = compression === 'gzip' ? createGzip({ level: 1 }) : createZstdCompress();
     await pipeline(source, tar.stream, compressor, blob.stream, sink);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isLoopback, proxyFor } from '../../src/http/proxy.ts';
+import { isLoopback } from '../../src/base/ip-address.ts';
+import { proxyFor } from '../../src/http/proxy.ts';
 
 const P = 'http://proxy.test:3128';
 

@@ -14,6 +14,7 @@ import { mustRun } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 import { dumpTree, unpack } from './overlay-check.ts';
+import { diffIdOf } from './trees.ts';
 
 /** Names as bytes; before 1970, after 2038, and to the nanosecond where a format can say it. */
 async function oddTree(t: TestContext): Promise<string> {
@@ -62,7 +63,8 @@ for (const format of ['gnu', 'oldgnu', 'pax', 'posix', 'ustar', 'v7']) {
         '.',
       ]);
 
-      const layers = [{ name: 'given', open: () => Promise.resolve(createReadStream(given)) }];
+      const open = (): Promise<Readable> => Promise.resolve(createReadStream(given));
+      const layers = [{ name: 'given', diffId: await diffIdOf(await open()), open }];
       const merged = await mergeLayers(layers, t.signal);
       const ours = join(directory, 'ours.tar');
       await pipeline(

@@ -194,7 +194,7 @@ const BYTES: readonly { what: string; tar: Buffer; code: string; message: RegExp
       Buffer.concat([altered(() => undefined, 'f', 100_000), Buffer.alloc(100_352), END]),
     ).subarray(0, 100),
     code: 'verification',
-    message: /compression is damaged/,
+    message: /cut short/,
   },
   {
     what: 'zstd that is damaged',

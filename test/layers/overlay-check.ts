@@ -8,6 +8,7 @@ import { createWriteStream } from 'node:fs';
 import { createGzip, createZstdCompress } from 'node:zlib';
 import { createHash } from 'node:crypto';
 import type { TarEntry } from '../../src/tar/entry.ts';
+import { digestFromHex, type Digest } from '../../src/image/digest.ts';
 import { mergeLayers } from '../../src/layers/merge.ts';
 import { tarBytes } from '../../src/tar/writer.ts';
 import type { TestDockerd } from '../helpers/dockerd.ts';
@@ -108,7 +109,13 @@ export async function unmount(mount: string): Promise<void> {
 }
 
 async function unpackMerged(files: readonly string[], directory: string): Promise<string> {
-  const layers = files.map((file) => ({ name: file, open: async () => createReadStream(`${file}.packed`) }));
+  const layers = await Promise.all(
+    files.map(async (file) => ({
+      name: file,
+      diffId: await digestOfFile(file),
+      open: async () => createReadStream(`${file}.packed`),
+    })),
+  );
   const tree = await mergeLayers(layers, new AbortController().signal);
   const tar = join(directory, 'merged.tar');
   await pipeline(Readable.from(tarBytes(tree.entries()), { objectMode: false }), createWriteStream(tar));
@@ -145,8 +152,8 @@ export async function dumpTree(directory: string): Promise<DumpedPath[]> {
     .map((line) => JSON.parse(line) as DumpedPath);
 }
 
-async function digestOfFile(file: string): Promise<string> {
+async function digestOfFile(file: string): Promise<Digest> {
   const hash = createHash('sha256');
   await pipeline(createReadStream(file), hash);
-  return `sha256:${hash.digest('hex')}`;
+  return digestFromHex(hash.digest('hex'));
 }

@@ -1,6 +1,8 @@
 import { buffer } from 'node:stream/consumers';
 import { Readable } from 'node:stream';
 import { fileEntry, NO_CONTENT, PLAIN_DIRECTORY, type Entry, type TarEntry } from '../../src/tar/entry.ts';
+import { digestOf, type Digest } from '../../src/image/digest.ts';
+import { plainBytes } from '../../src/layers/decompress.ts';
 import { mergeLayers } from '../../src/layers/merge.ts';
 import { tarBytes } from '../../src/tar/writer.ts';
 
@@ -24,16 +26,22 @@ export async function tarOf(entries: readonly Brief[]): Promise<Buffer> {
 
 /** Merges layers given as tars, base first. */
 export async function merge(...tars: readonly Uint8Array[]): Promise<{ header: Entry; text: string }[]> {
-  const layers = tars.map((tar, at) => ({
+  const layers = tars.map(async (tar, at) => ({
     name: `layer ${at}`,
+    diffId: await diffIdOf(Readable.from([Buffer.from(tar)])),
     open: () => Promise.resolve(Readable.from([Buffer.from(tar)])),
   }));
-  const tree = await mergeLayers(layers, NEVER);
+  const tree = await mergeLayers(await Promise.all(layers), NEVER);
   const entries = [];
   for await (const { header, content } of tree.entries()) {
     entries.push({ header, text: (await buffer(content)).toString('latin1') });
   }
   return entries;
+}
+
+/** Of a blob that cannot be unpacked, the diff ID of nothing. */
+export async function diffIdOf(blob: Readable): Promise<Digest> {
+  return digestOf(await buffer(plainBytes(blob)).catch(() => Buffer.alloc(0)));
 }
 
 /** What a merged image shows: `a/` for a directory, `b=content`, `l->target`, `h=>target` for a hard link. */

@@ -8,7 +8,13 @@ import { isQuayctlError, type ErrorCode } from '../../src/base/errors.ts';
 import { digestOf } from '../../src/image/digest.ts';
 import { encodeBencode, type BInput } from '../../src/metainfo/bencode.ts';
 import { parseInfoHash } from '../../src/metainfo/info-hash.ts';
-import { buildInfo, decodeTorrent, encodeTorrent, withoutSecrets } from '../../src/metainfo/metainfo.ts';
+import {
+  buildInfo,
+  decodeTorrent,
+  encodeTorrent,
+  withoutSecrets,
+  type Metainfo,
+} from '../../src/metainfo/metainfo.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 
@@ -61,13 +67,17 @@ test('hashes that do not fit the length are a bug, told at once', () => {
   );
 });
 
+function announceUrls({ trackers }: Metainfo): string[] {
+  return trackers.map(({ announceUrl }) => announceUrl);
+}
+
 test('a torrent of ours reads back whole', () => {
   const metainfo = decodeTorrent(ours());
   assert.equal(metainfo.name, NAME);
   assert.deepEqual(metainfo.geometry, { length: INFO.length, pieceLength: 512 * KI, pieceCount: 2 });
   assert.deepEqual(Buffer.from(metainfo.pieces), INFO.pieces);
   assert.equal(metainfo.private, true);
-  assert.deepEqual(metainfo.announce, [TRACKER, SECOND]);
+  assert.deepEqual(announceUrls(metainfo), [TRACKER, SECOND]);
   assert.deepEqual(metainfo.urlList, [SEED]);
   assert.equal(metainfo.digest, DIGEST);
   assert.equal(metainfo.imageId, IMAGE_ID);
@@ -81,7 +91,7 @@ test('what is kept on disk has the same info hash, tracker and digest, and no se
   assert.equal(after.infoHash, before.infoHash);
   assert.equal(after.digest, DIGEST);
   assert.equal(after.imageId, IMAGE_ID);
-  assert.deepEqual(after.announce, [
+  assert.deepEqual(announceUrls(after), [
     'https://service.example/announce',
     'udp://tracker.example:6969/announce',
   ]);
@@ -101,12 +111,12 @@ test('unknown fields and other makers are read', () => {
   );
   const metainfo = decodeTorrent(foreign);
   assert.equal(metainfo.private, false);
-  assert.deepEqual(metainfo.announce, [TRACKER, SECOND]);
+  assert.deepEqual(announceUrls(metainfo), [TRACKER, SECOND]);
   assert.deepEqual(metainfo.urlList, []);
   assert.equal(metainfo.digest, undefined);
   assert.deepEqual(decodeTorrent(torrent(INFO, { 'url-list': SEED })).urlList, [SEED]);
   assert.deepEqual(decodeTorrent(torrent(INFO, { 'url-list': ['ftp://x/', SEED, SEED] })).urlList, [SEED]);
-  assert.deepEqual(decodeTorrent(torrent(INFO)).announce, []);
+  assert.deepEqual(decodeTorrent(torrent(INFO)).trackers, []);
   const small = { ...INFO, length: 16 * KI + 1, 'piece length': 16 * KI };
   assert.equal(decodeTorrent(torrent(small)).geometry.pieceCount, 2);
 });

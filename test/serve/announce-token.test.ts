@@ -52,7 +52,7 @@ async function join_(
   );
   const torrent = decodeTorrent(Buffer.from(await answer.arrayBuffer()));
   const { infoHash } = torrent;
-  const url = new URL(torrent.announce[0] ?? '');
+  const url = new URL(torrent.trackers[0]?.announceUrl ?? '');
   return { infoHash, token: url.searchParams.get('jwt') ?? '' };
 }
 

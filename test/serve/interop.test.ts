@@ -48,7 +48,12 @@ async function sample(t: TestContext): Promise<Sample> {
   const directory = await tempDirectory(t, 'torrent');
   const [torrent, peersOnly] = [join(directory, 'blob.torrent'), join(directory, 'peers.torrent')];
   await writeFile(torrent, first);
-  await writeFile(peersOnly, encodeTorrent(metainfo.infoBytes, { announce: metainfo.announce }));
+  await writeFile(
+    peersOnly,
+    encodeTorrent(metainfo.infoBytes, {
+      announce: metainfo.trackers.map(({ announceUrl }) => announceUrl),
+    }),
+  );
   const fresh = async (): Promise<Metainfo> => decodeTorrent(await bytes());
   return { service, blob: await layout.blob(digest), metainfo, torrent, peersOnly, fresh };
 }

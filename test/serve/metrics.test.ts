@@ -15,7 +15,7 @@ test('Prometheus reads requests, hashing, swarms and bytes by source, and no nam
   await (await fetch(`${service.url}/v2/team/app/manifests/1.0`)).bytes();
   const hash = torrent.infoHash.replace(/../g, '%$&');
   const query = `info_hash=${hash}&peer_id=-XX0000-000000000000&port=7000&left=0`;
-  await (await fetch(`${torrent.announce[0] ?? ''}&${query}`)).bytes();
+  await (await fetch(`${torrent.trackers[0]?.announceUrl ?? ''}&${query}`)).bytes();
   await (await fetch(`${service.url}/announce?${query}`)).bytes();
   await (await fetch(`${service.url}/team-secret/nothing`)).bytes();
 

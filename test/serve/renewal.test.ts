@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
+import { TrackerAddress } from '../../src/metainfo/tracker-address.ts';
+import type { RenewTrackers } from '../../src/swarm/tracker/tracker-tokens.ts';
 import { decodeTorrent, type Metainfo } from '../../src/metainfo/metainfo.ts';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
 import { startServer } from '../helpers/http-server.ts';
@@ -29,7 +31,7 @@ const outcomes = ({ events }: TestService): string[] =>
 
 test('a download that lasts longer than its token finds peers that come after', async (t) => {
   const { service, content, torrent } = await served(t, 2);
-  const renewTrackers = async (): Promise<readonly string[]> => (await torrent()).announce;
+  const renewTrackers: RenewTrackers = async () => (await torrent()).trackers;
   const signal = t.signal;
   const storage = emptyStorage(content.length);
   const leecher = await node(t).join({ metainfo: await torrent(), storage, renewTrackers, signal });
@@ -44,8 +46,8 @@ test('a download that lasts longer than its token finds peers that come after', 
 test('a refused token is renewed at once', async (t) => {
   const { service, content, torrent } = await served(t, 3600);
   const metainfo = await torrent();
-  const stripped = { ...metainfo, announce: metainfo.announce.map((url) => url.split('?')[0] ?? '') };
-  const renewTrackers = async (): Promise<readonly string[]> => (await torrent()).announce;
+  const stripped = { ...metainfo, trackers: metainfo.trackers.map((tracker) => tracker.withoutSecrets()) };
+  const renewTrackers: RenewTrackers = async () => (await torrent()).trackers;
   const storage = fullStorage(content);
   const warnings: string[] = [];
   const client = node(t, { onWarning: (message) => warnings.push(message) });
@@ -64,13 +66,15 @@ test('a tracker that refuses fresh tokens makes one renewal and a clear message'
   });
   const metainfo = await torrent();
   let renewals = 0;
-  const announce = (name: number): string[] => [`${tracker.url}/announce?jwt=${name}`];
+  const trackers = (name: number): TrackerAddress[] => [
+    new TrackerAddress(`${tracker.url}/announce?jwt=${name}`),
+  ];
   const { promise: warned, resolve } = Promise.withResolvers<string>();
   const client = node(t, { onWarning: resolve });
   await client.join({
-    metainfo: { ...metainfo, announce: announce(0) },
+    metainfo: { ...metainfo, trackers: trackers(0) },
     storage: fullStorage(content),
-    renewTrackers: () => Promise.resolve(announce(++renewals)),
+    renewTrackers: () => Promise.resolve(trackers(++renewals)),
     signal: t.signal,
   });
   assert.match(

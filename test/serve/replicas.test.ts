@@ -6,6 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { Http } from '../../src/http/http.ts';
 import { decodeTorrent, type Metainfo } from '../../src/metainfo/metainfo.ts';
 import { rotateKey } from '../../src/serve/tokens/secret-file.ts';
+import { TrackerAddress } from '../../src/metainfo/tracker-address.ts';
 import { announceTo } from '../../src/swarm/tracker/tracker.ts';
 import { freePort, startBalancer, type Balancer } from '../helpers/balancer.ts';
 import { startChihaya } from '../helpers/chihaya.ts';
@@ -137,13 +138,13 @@ test("Chihaya's check admits the tokens of both replicas, and only them", async 
   });
   await exchange(t, made);
 
-  const { infoHash, announce } = await made.torrent(first);
-  const [url = ''] = announce;
+  const { infoHash, trackers } = await made.torrent(first);
+  const url = trackers[0]?.announceUrl ?? '';
   const http = new Http({ env: {}, certsDirectory: '/nonexistent' });
   t.after(() => http.close());
   const ask = (tracker: string, hash: string): Promise<object> =>
     announceTo(
-      tracker,
+      new TrackerAddress(tracker),
       {
         infoHash: hash,
         peerId: 'bb'.repeat(20),
@@ -163,6 +164,6 @@ test("Chihaya's check admits the tokens of both replicas, and only them", async 
   const stranger = await replicas(t, chihaya.announce);
   const [other] = stranger.services;
   assert.ok(other !== undefined);
-  const { announce: foreign } = await stranger.torrent(other);
-  await assert.rejects(ask(foreign[0] ?? '', infoHash), /invalid jwt/);
+  const { trackers: foreign } = await stranger.torrent(other);
+  await assert.rejects(ask(foreign[0]?.announceUrl ?? '', infoHash), /invalid jwt/);
 });

@@ -3,7 +3,7 @@ import { readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { digestOf } from '../../src/image/digest.ts';
 import { decodeTorrent } from '../../src/metainfo/metainfo.ts';
@@ -214,8 +214,49 @@ test('blobs with a wrong digest are found before they are parsed', async (t) => 
   };
   const [layer] = image.layers;
   await writeFile(layout.blobPath(layer?.digest ?? ''), Buffer.alloc(layer?.size ?? 0));
-  assert.equal((await squash(service, '1.0', TORRENT)).status, 502);
+  const answer = await squash(service, '1.0', TORRENT);
+  assert.deepEqual([answer.status, /has another digest/.test(await answer.text())], [501, true]);
 });
+
+/** A frame of its own for every block of the tar. */
+const framePerBlock = (tar: Buffer): Buffer =>
+  Buffer.concat(
+    Array.from({ length: tar.length / 512 }, (_, at) =>
+      zstdCompressSync(tar.subarray(at * 512, at * 512 + 512)),
+    ),
+  );
+const [LOWEST] = LAYERS;
+
+test('a layer in zstd of many frames is squashed with all of its files', async (t) => {
+  const entries = LOWEST?.entries ?? [];
+  const layers = [{ entries, compression: 'zstd', pack: framePerBlock }] as const;
+  const { service } = await served(t, { layers });
+  const files = await untar(await bytesOf(await squash(service, '1.0')));
+  const [legacy] = json(files, 'manifest.json') as { Layers: string[] }[];
+  const tree = await untar(gunzipSync(files.get(legacy?.Layers[0] ?? '') ?? Buffer.alloc(0)));
+  assert.deepEqual([...tree.keys()], ['./', 'a/', 'w/', 'a/old', 'a/kept']);
+});
+
+const UNLIKE: readonly { what: string; pack: (tar: Buffer) => Uint8Array; reason: RegExp }[] = [
+  { what: 'gzip without its trailer', pack: (tar) => gzipSync(tar).subarray(0, -8), reason: /cut short/ },
+  { what: 'gzip with junk behind it', pack: (tar) => Buffer.concat([gzipSync(tar), tar]), reason: /follows/ },
+  { what: 'zstd without its last frame', pack: (tar) => framePerBlock(tar.subarray(512)), reason: /diff ID/ },
+  { what: 'another tar', pack: (tar) => Buffer.concat([tar.subarray(0, 512), tar]), reason: /diff ID/ },
+];
+
+for (const { what, pack, reason } of UNLIKE) {
+  test(`a layer that is ${what} is refused with the reason, and nothing is made of it`, async (t) => {
+    const { service } = await served(t, { layers: [{ entries: LOWEST?.entries ?? [], pack }] });
+    for (const path of ['/c1/squash/team/app/1.0', `/c1/aci/${service.host}/team/app/1.0/aci/linux/amd64/`]) {
+      const answer = await fetch(service.url + path, { headers: TORRENT });
+      const { errors } = (await answer.json()) as { errors: { message: string }[] };
+      assert.equal(answer.status, 501);
+      assert.match(errors[0]?.message ?? '', /^layer sha256:[0-9a-f]{12}: /);
+      assert.match(errors[0]?.message ?? '', reason);
+    }
+    assert.deepEqual(await readdir(join(service.data, 'derived/files')).catch(() => []), []);
+  });
+}
 
 const REGISTRY = { skip: skipWithout('docker-registry') };
 

@@ -94,7 +94,7 @@ test('the torrent is what the protocol says, and no more', async (t) => {
   const pieces = [0, 1, 2].map((at) => blob.subarray(at * 524_288, (at + 1) * 524_288));
   const hashes = pieces.map((piece) => createHash('sha1').update(piece).digest());
   assert.deepEqual(Buffer.from(parsed.pieces), Buffer.concat(hashes));
-  const [announce = '', ...others] = parsed.announce;
+  const [announce = '', ...others] = parsed.trackers.map(({ announceUrl }) => announceUrl);
   assert.match(announce, /\?jwt=eyJ[\w-]+\.[\w-]+\.[\w-]+$/);
   assert.deepEqual([announce.split('?')[0], ...others], [`${service.url}/announce`]);
   assert.equal(parsed.digest, digest);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { decodeBencode, isDictionary, type BDictionary } from '../../src/metainfo/bencode.ts';
 import { decodeTorrent, type InfoHash } from '../../src/metainfo/metainfo.ts';
-import { plainAddress } from '../../src/http-server/client-address.ts';
+import { plainAddress } from '../../src/base/ip-address.ts';
 import { peerAddress } from '../../src/serve/tracker/address.ts';
 import { PeerList, type Announcement } from '../../src/serve/tracker/peer-list.ts';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
@@ -35,8 +35,8 @@ async function tracked(t: TestContext, host = '127.0.0.1'): Promise<Tracked> {
 }
 
 async function swarmOf(answer: Response): Promise<Swarm> {
-  const { infoHash, announce: urls } = decodeTorrent(Buffer.from(await answer.arrayBuffer()));
-  return { infoHash, token: new URL(urls[0] ?? '').searchParams.get('jwt') ?? '' };
+  const { infoHash, trackers } = decodeTorrent(Buffer.from(await answer.arrayBuffer()));
+  return { infoHash, token: new URL(trackers[0]?.announceUrl ?? '').searchParams.get('jwt') ?? '' };
 }
 
 const escaped = (hex: string): string => hex.replace(/../g, '%$&');
@@ -199,8 +199,8 @@ test('with an external tracker the own one stays off', async (t) => {
   const announce_ = 'http://tracker.example/announce';
   const service = await startService(t, { upstream: `oci:${layout.directory}`, announce: announce_ });
   const answer = await service.torrent('team/app', image.config.digest);
-  const [url = ''] = decodeTorrent(Buffer.from(await answer.arrayBuffer())).announce;
-  assert.equal(url.split('?jwt=')[0], announce_);
+  const [tracker] = decodeTorrent(Buffer.from(await answer.arrayBuffer())).trackers;
+  assert.equal(tracker?.key, announce_);
   assert.equal((await fetch(`${service.url}/announce`)).status, 404);
 });
 

@@ -90,7 +90,7 @@ export class ConnectedSwarm {
       claimers: (index) => node.book.claimers(index),
       resting: () => false,
       peers: others.length,
-      expecting: 'nobody',
+      expecting: 'none',
       settled: true,
       early: false,
       fetcher: isFetcher({

@@ -23,7 +23,7 @@ function view(changes: Partial<FetchView> = {}): FetchView {
     claimers: () => [],
     resting: () => false,
     peers: 1,
-    expecting: 'nobody',
+    expecting: 'none',
     settled: true,
     early: false,
     fetcher: true,
@@ -66,8 +66,8 @@ test('a node alone opens the next run while the last piece of one arrives', () =
 });
 
 test('a node that expects peers opens a few pieces, and none where seeds are expected', () => {
-  assert.equal(decideShares(view({ peers: 0, expecting: 'nodes' })).open.length, 2);
-  assert.equal(decideShares(view({ peers: 0, expecting: 'seeds' })).open.length, 0);
+  assert.equal(decideShares(view({ peers: 0, expecting: 'leechers' })).open.length, 2);
+  assert.equal(decideShares(view({ peers: 0, expecting: 'seeders' })).open.length, 0);
 });
 
 test('a node that is none of those that fetch opens nothing, and lets go of what it began in haste', () => {

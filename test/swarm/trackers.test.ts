@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Http } from '../../src/http/http.ts';
 import type { QuayctlError } from '../../src/base/errors.ts';
-import type { Announce } from '../../src/swarm/tracker/announce.ts';
-import { announceTo, trackerName } from '../../src/swarm/tracker/tracker.ts';
+import type { Announce, TrackerAnswer } from '../../src/swarm/tracker/announce.ts';
+import { TrackerAddress } from '../../src/metainfo/tracker-address.ts';
+import { announceTo as askTracker } from '../../src/swarm/tracker/tracker.ts';
 import { makeCertificate } from '../helpers/certificate.ts';
 import { startServer } from '../helpers/http-server.ts';
 import { startNameProxy } from '../helpers/name-proxy.ts';
@@ -17,6 +18,8 @@ import { tempDirectory } from '../helpers/temp.ts';
 import { fullStorage, emptyStorage, node, sample, startTracker } from './kit.ts';
 
 const never = new AbortController().signal;
+const announceTo = (url: string, said: Announce, by: Http, signal: AbortSignal): Promise<TrackerAnswer> =>
+  askTracker(new TrackerAddress(url), said, by, signal);
 const announce: Announce = {
   infoHash: 'aa'.repeat(20),
   peerId: 'bb'.repeat(20),
@@ -168,7 +171,7 @@ test('a refusal is a warning with the words of the tracker and without the token
     signal: never,
   });
   assert.equal(await warned.promise, `tracker ${url}: unapproved request: invalid jwt`);
-  assert.equal(trackerName('udp://u:p@host:1/announce?jwt=x#y'), 'udp://host:1/announce');
+  assert.equal(new TrackerAddress('udp://u:p@host:1/announce?jwt=x#y').name, 'udp://host:1/announce');
 });
 
 test('trackers that are given replace those of the torrent, and never see its token', async (t) => {

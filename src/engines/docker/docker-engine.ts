@@ -1,85 +1,58 @@
 import { QuayctlError } from '../../base/errors.ts';
-import type { RunnableImage } from '../../image/manifest.ts';
-import { formatReference } from '../../image/reference.ts';
-import type { Platform } from '../../image/platform.ts';
-import type { BlobFeed, Engine, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
-import { DockerClient } from './client.ts';
-import { dockerEndpoint, formatEndpoint, type DockerEndpoint } from './endpoint.ts';
-import { askFacts, type EngineFacts } from './daemon-info.ts';
-import { explain } from './failures.ts';
-import { loadIntoGraph } from './graph-load.ts';
-import { presenceInGraph } from './graph-presence.ts';
-import { taggedNames } from './names.ts';
-import { loadIntoOci } from './oci-load.ts';
-import { presenceInOci } from './oci-presence.ts';
-import { recordDigest } from './record-digest.ts';
-import { temporaryLabel } from './temporary-images.ts';
+import { ApiEngine, type Contact } from '../docker-api/api-engine.ts';
+import type { DockerClient } from '../docker-api/client.ts';
+import { askDaemon, isAtLeast, type DaemonFacts } from '../docker-api/daemon-facts.ts';
+import type { EngineWords } from '../docker-api/failures.ts';
+import type { Engine, Environment } from '../engine.ts';
+import { ContainerdStore } from './containerd-store.ts';
+import { dockerEndpoint } from './docker-endpoint.ts';
+import { GraphdriverStore } from './graphdriver-store.ts';
+
+const WORDS: EngineWords = {
+  title: 'Docker',
+  variable: 'DOCKER_HOST',
+  start: 'sudo systemctl start docker',
+  log: 'sudo journalctl -u docker',
+  makeRoom: 'docker system df, docker image prune',
+  access: 'join the docker group (sudo usermod -aG docker "$USER", then log in again), or use sudo',
+};
 
 /**
- * Docker, or what speaks its API. Nothing is asked yet.
+ * Docker Engine: with its graph drivers from 20.10 on, with the containerd image store from 25.0 on (the default of
+ * new installations since 29).
  * @throws QuayctlError `engine` where DOCKER_HOST or the context cannot be used
  */
-export async function openDocker(env: Readonly<Record<string, string | undefined>>): Promise<Engine> {
-  const endpoint = await dockerEndpoint(env);
-  try {
-    return new DockerEngine(endpoint);
-  } catch (error) {
-    // docker-modem looks into the process's own environment before it takes what it is given.
-    throw new QuayctlError('engine', `Docker: the settings for ${formatEndpoint(endpoint)} cannot be used`, {
-      cause: error,
-      hint: 'check DOCKER_HOST and DOCKER_CERT_PATH',
-    });
-  }
+export async function openDocker(env: Environment): Promise<Engine> {
+  return new ApiEngine('docker', WORDS, await dockerEndpoint(env), contactDocker);
 }
 
-class DockerEngine implements Engine {
-  readonly name = 'docker';
-  readonly #endpoint: DockerEndpoint;
-  readonly #client: DockerClient;
-  #facts: EngineFacts | undefined;
-
-  constructor(endpoint: DockerEndpoint) {
-    this.#endpoint = endpoint;
-    this.#client = new DockerClient(endpoint);
+async function contactDocker(client: DockerClient, signal: AbortSignal): Promise<Contact> {
+  const facts = await askDaemon(client, 'Docker', signal);
+  const { platform } = facts;
+  if (facts.isPodman) {
+    // podman-docker and DOCKER_HOST put podman in Docker's place.
+    const { PodmanStore } = await import('../podman/podman-store.ts');
+    return { platform, store: new PodmanStore(client) };
   }
+  refuseTooOld(facts);
+  const store = facts.usesContainerd
+    ? new ContainerdStore(client, facts)
+    : new GraphdriverStore(client, facts);
+  return { platform, store };
+}
 
-  platform(signal: AbortSignal): Promise<Platform> {
-    return this.#explained('Docker', signal, async () => (await this.#ask(signal)).platform);
+/** @throws QuayctlError `engine` */
+function refuseTooOld({ apiVersion, usesContainerd, version }: DaemonFacts): void {
+  // API 1.44 is Engine 25.0, API 1.41 is Engine 20.10.
+  if (usesContainerd && !isAtLeast(apiVersion, 1, 44)) {
+    throw new QuayctlError(
+      'engine',
+      `Docker ${version} is too old for the containerd image store, which works from Docker 25.0 on`,
+      { hint: 'upgrade Docker, or switch the feature containerd-snapshotter off in daemon.json' },
+    );
   }
-
-  presence(image: RunnableImage, signal: AbortSignal): Promise<EnginePresence> {
-    const what = `Docker: looking for ${formatReference(image.reference)}`;
-    return this.#explained(what, signal, async () => {
-      const { store } = await this.#ask(signal);
-      const label = temporaryLabel(image.manifest.config.digest);
-      return store === 'graph'
-        ? presenceInGraph(this.#client, image, label, signal)
-        : presenceInOci(this.#client, image, store, label, signal);
-    });
-  }
-
-  load(image: RunnableImage, feed: BlobFeed, options: LoadOptions): Promise<LoadedImage> {
-    const what = `Docker: loading ${formatReference(image.reference)}`;
-    return this.#explained(what, options.signal, async () => {
-      const facts = await this.#ask(options.signal);
-      if (facts.store !== 'graph') return loadIntoOci(this.#client, image, feed, options, facts);
-      await loadIntoGraph(this.#client, image, feed, options, taggedNames(options.names), facts.zstd);
-      const digestRecorded =
-        options.recordDigest && (await recordDigest(this.#client, image, facts.platform, options.signal));
-      return { id: image.manifest.config.digest, names: options.names, digestRecorded };
-    });
-  }
-
-  async #ask(signal: AbortSignal): Promise<EngineFacts> {
-    return (this.#facts ??= await askFacts(this.#client, signal));
-  }
-
-  async #explained<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    try {
-      signal.throwIfAborted();
-      return await work();
-    } catch (error) {
-      throw explain(error, what, this.#endpoint, signal);
-    }
-  }
+  if (isAtLeast(apiVersion, 1, 41)) return;
+  throw new QuayctlError('engine', `Docker ${version} is too old: quayctl needs Docker 20.10 or newer`, {
+    hint: 'upgrade Docker; `quayctl torrent pull --output FILE.tar` needs none',
+  });
 }

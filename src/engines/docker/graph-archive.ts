@@ -1,12 +1,7 @@
-import { digestHex, digestOf, type Digest } from '../../image/digest.ts';
+import { digestHex, type Digest } from '../../image/digest.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
-import type { ArchivePart } from './archive.ts';
-
-/**
- * Marks what quayctl makes on the way to an image and removes again. The value says for which image and by which
- * run, so that leftovers of a crash are found, and nothing is taken from under a run that is still going.
- */
-export const TEMPORARY_LABEL = 'io.quayctl.temporary';
+import type { ArchivePart } from '../archive.ts';
+import { prefixConfig } from '../prefix-config.ts';
 
 /** An image as `docker load` gets it: its config and names, and its layers base first. */
 export interface LoadedConfig {
@@ -29,18 +24,7 @@ export function wholeImage(image: RunnableImage, names: readonly string[]): Load
 
 /** An image without a name of the first `count` layers: it keeps them in the engine until all are there. */
 export function prefixImage(image: RunnableImage, count: number, label: string): LoadedConfig {
-  const { os, architecture, variant, diffIds } = image.config;
-  const config = {
-    os,
-    architecture,
-    ...(variant === undefined ? {} : { variant }),
-    created: new Date().toISOString(),
-    config: { Labels: { [TEMPORARY_LABEL]: label } },
-    history: [],
-    rootfs: { type: 'layers', diff_ids: diffIds.slice(0, count) },
-  };
-  const bytes = Buffer.from(JSON.stringify(config));
-  return { bytes, id: digestOf(bytes), names: [], count };
+  return { ...prefixConfig(image, count, label), names: [], count };
 }
 
 /** The two files before the layers (moby image/tarexport/load.go). Layer files may be missing where applied before. */

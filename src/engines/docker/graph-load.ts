@@ -1,32 +1,65 @@
 import { isQuayctlError } from '../../base/errors.ts';
+import type { Descriptor } from '../../image/descriptor.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
-import type { BlobFeed, LoadOptions } from '../engine.ts';
+import { taggedName } from '../../image/reference.ts';
 import { Arrivals } from '../arrivals.ts';
-import type { ArchivePart } from './archive.ts';
-import type { DockerClient } from './client.ts';
-import { comeback } from './wait-for-daemon.ts';
-import { DockerRefusal, isLost } from './failures.ts';
-import {
-  archiveHead,
-  firstMissingLayer,
-  layerName,
-  prefixImage,
-  wholeImage,
-  type LoadedConfig,
-} from './graph-archive.ts';
-import { firstMissing, probe } from './graph-presence.ts';
-import { layerFile, layerStream } from './layer-file.ts';
+import type { DockerClient } from '../docker-api/client.ts';
+import { DockerRefusal } from '../docker-api/failures.ts';
+import { Comebacks, survivingRestarts } from '../docker-api/wait-for-daemon.ts';
+import type { BlobFeed, LoadOptions } from '../engine.ts';
+import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts';
+import { arrivingStream, layerFile } from '../layer-file.ts';
+import { archiveHead, firstMissingLayer, layerName, prefixImage, wholeImage } from './graph-archive.ts';
+import { probe } from './graph-presence.ts';
 import { TemporaryImages } from './temporary-images.ts';
 
-/**
- * Ready layers that go into one load. Each load costs the daemon some 60 ms; smaller ones overlap better with the
- * download and with each other. Bytes.
- */
-const BATCH_BYTES = 32 * 1024 * 1024;
-/** So little is waited for and sent in one piece. Bytes. */
-const REST_BYTES = 4 * 1024 * 1024;
 /** From here on it is worth a request of its own that the daemon unpacks the base layer while it comes in. Bytes. */
 const IMPORT_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Loads into Docker's own layer store while layers still arrive: `docker load` of images without a name that hold
+ * the layers so far, each sending only what the one before it had not, then the image itself.
+ * @param readsZstd whether this engine takes layers in zstd
+ */
+export async function loadIntoGraph(
+  client: DockerClient,
+  image: RunnableImage,
+  feed: BlobFeed,
+  options: LoadOptions,
+  readsZstd: boolean,
+): Promise<void> {
+  const temporary = new TemporaryImages(client, image.manifest.config.digest);
+  const comebacks = new Comebacks(client, options.signal);
+  const load: GraphLoad = { client, image, feed, options, readsZstd, temporary };
+  let from = firstMissing(options.presence);
+  let isPruned = false;
+  let imports = true;
+  try {
+    for (;;) {
+      try {
+        await loadFrom(from, imports, load);
+        temporary.succeeded();
+        return;
+      } catch (error) {
+        if (options.signal.aborted || isQuayctlError(error)) throw error;
+        const missing = error instanceof DockerRefusal ? firstMissingLayer(error.message) : undefined;
+        if (missing !== undefined && !isPruned) {
+          // Somebody has pruned, or the imported layer is another one than the config says: a load tells which.
+          isPruned = true;
+          imports = false;
+          from = missing;
+        } else {
+          await comebacks.after(error);
+          from = await survivingRestarts(client, options.signal, () =>
+            probe(client, image, temporary.label, options.signal),
+          );
+        }
+      }
+    }
+  } finally {
+    await temporary.remove();
+  }
+}
 
 interface GraphLoad {
   readonly client: DockerClient;
@@ -35,162 +68,52 @@ interface GraphLoad {
   readonly options: LoadOptions;
   readonly readsZstd: boolean;
   readonly temporary: TemporaryImages;
-  /** Whether a large base layer is imported. */
-  imports: boolean;
 }
 
-/**
- * Loads into Docker's own layer store while layers still arrive: `docker load` of images without a name that hold
- * the layers so far, each sending only what the one before it had not, then the image itself.
- * @param names `name:tag`
- */
-export async function loadIntoGraph(
-  client: DockerClient,
-  image: RunnableImage,
-  feed: BlobFeed,
-  options: LoadOptions,
-  names: readonly string[],
-  readsZstd: boolean,
-): Promise<void> {
-  const temporary = new TemporaryImages(client, image.manifest.config.digest);
-  try {
-    await loadInto(temporary, { client, image, feed, options, readsZstd, temporary, imports: true }, names);
-  } finally {
-    await temporary.remove();
+/** @param imports whether a large base layer is imported, which the daemon unpacks while it comes in */
+async function loadFrom(from: number, imports: boolean, load: GraphLoad): Promise<void> {
+  const { client, image, feed, options, readsZstd, temporary } = load;
+  const { layers } = image.manifest;
+  const names = options.names.map(taggedName);
+  const arrivals = new Arrivals(layers, from, feed);
+  const form: GrowingForm = {
+    layer: (at, signal) => {
+      const layer = layers[at];
+      return layer === undefined ? undefined : layerFile(layerName(at), layer, feed, readsZstd, signal);
+    },
+    documents: (count) => {
+      if (count === layers.length) return archiveHead(wholeImage(image, names));
+      const prefix = prefixImage(image, count, temporary.label);
+      temporary.add(prefix.id);
+      return archiveHead(prefix);
+    },
+    send: (parts, signal) => client.load(parts, signal),
+  };
+  const [base] = layers;
+  if (!imports || from > 0 || base === undefined || base.size < IMPORT_BYTES) {
+    return loadGrowing(layers, from, form, arrivals, options);
   }
-}
-
-/** Starts anew from what Docker has, once each, when somebody pruned meanwhile or the daemon was lost. */
-async function loadInto(
-  temporary: TemporaryImages,
-  load: GraphLoad,
-  names: readonly string[],
-): Promise<void> {
-  const { client, image, options } = load;
-  let from = firstMissing(options.presence);
-  let pruned = false;
-  let lost = false;
-  for (;;) {
-    try {
-      await loadFrom(from, names, load);
-      temporary.succeeded();
-      return;
-    } catch (error) {
-      if (options.signal.aborted || isQuayctlError(error)) throw error;
-      const missing = error instanceof DockerRefusal ? firstMissingLayer(error.message) : undefined;
-      if (missing !== undefined && !pruned) {
-        // Somebody has pruned, or what was imported is another layer than the config says: a load tells which.
-        pruned = true;
-        load.imports = false;
-        from = missing;
-      } else if (isLost(error) && !lost) {
-        lost = true;
-        await comeback(client, error, options.signal);
-        from = await probe(client, image, temporary.label, options.signal);
-      } else throw error;
-    }
-  }
-}
-
-/** Loads all layers from `from` on, and the image. At most two loads are under way, one being sent, one unpacked. */
-async function loadFrom(from: number, names: readonly string[], load: GraphLoad): Promise<void> {
-  const { image, options } = load;
-  const layers = image.manifest.layers;
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
-  const arrivals = new Arrivals(layers, from, load.feed);
-  layers.slice(0, from).forEach(({ digest }) => options.onProgress?.({ layer: digest, done: true }));
-
-  let before: Promise<void> = Promise.resolve();
-  let last: Promise<void> = before;
+  options.onProgress?.({ layer: base.digest, done: false });
+  const imported = importBase(base, load, signal);
+  imported.catch(() => undefined);
   try {
-    for (let at = from; ;) {
-      await before;
-      const end = await batchEnd(at, load, arrivals, signal);
-      before = last;
-      last = sendBatch(at, end, before, names, load, arrivals, signal);
-      // The first that fails ends the others, and what waits for blobs.
-      last.catch((error: unknown) => stop.abort(error));
-      if (end === layers.length && !isImported(at, load)) break;
-      at = end;
-    }
-    await last;
+    await loadGrowing(layers, 1, form, arrivals, options, imported);
   } catch (error) {
-    await Promise.allSettled([before, last]);
-    throw stop.signal.aborted && !options.signal.aborted ? stop.signal.reason : error;
+    // An import that is still under way would make its image after everything was cleaned up.
+    stop.abort(error);
+    await imported.catch(() => undefined);
+    throw error;
   }
-}
-
-/** Where the batch that begins at `at` ends: as soon as `at` is ready, all that is ready and not too much. */
-async function batchEnd(
-  at: number,
-  load: GraphLoad,
-  arrivals: Arrivals,
-  signal: AbortSignal,
-): Promise<number> {
-  const layers = load.image.manifest.layers;
-  const rest = layers.slice(at).reduce((sum, { size }) => sum + size, 0);
-  if (rest <= REST_BYTES) return layers.length;
-  await arrivals.until(at, signal);
-  if (isImported(at, load)) return at + 1;
-  const ready = arrivals.readyUntil(at);
-  let bytes = layers[at]?.size ?? 0;
-  let end = at + 1;
-  while (end < ready && bytes + (layers[end]?.size ?? 0) <= BATCH_BYTES) bytes += layers[end++]?.size ?? 0;
-  return end;
-}
-
-function isImported(at: number, { image, imports }: GraphLoad): boolean {
-  const layers = image.manifest.layers;
-  return imports && at === 0 && (layers[0]?.size ?? 0) >= IMPORT_BYTES;
-}
-
-async function sendBatch(
-  at: number,
-  end: number,
-  before: Promise<void>,
-  names: readonly string[],
-  load: GraphLoad,
-  arrivals: Arrivals,
-  signal: AbortSignal,
-): Promise<void> {
-  const { client, image, options, temporary } = load;
-  const layers = image.manifest.layers.slice(at, end);
-  layers.forEach(({ digest }) => options.onProgress?.({ layer: digest, done: false }));
-  if (isImported(at, load)) await importFirst(load, signal);
-  else if (end < image.manifest.layers.length) {
-    const config = prefixImage(image, end, temporary.label);
-    temporary.add(config.id);
-    await client.load(batch(config, at, before, load, arrivals, signal), signal);
-  } else await client.load(batch(wholeImage(image, names), at, before, load, arrivals, signal), signal);
-  layers.forEach(({ digest }) => options.onProgress?.({ layer: digest, done: true }));
 }
 
 /** The base layer as an image: the daemon unpacks it as it comes, without the copy that a load makes first. */
-async function importFirst(
-  { client, image, feed, readsZstd, temporary }: GraphLoad,
+async function importBase(
+  base: Descriptor,
+  { client, feed, readsZstd, temporary }: GraphLoad,
   signal: AbortSignal,
 ): Promise<void> {
-  const layer = image.manifest.layers[0];
-  if (layer === undefined) return;
-  const body = await layerStream(layer, feed, readsZstd);
+  const body = await arrivingStream(base, feed, readsZstd, signal);
   temporary.add(await client.importLayer(body, temporary.labelText, signal));
-}
-
-async function* batch(
-  config: LoadedConfig,
-  from: number,
-  before: Promise<void>,
-  { image, feed, readsZstd }: GraphLoad,
-  arrivals: Arrivals,
-  signal: AbortSignal,
-): AsyncGenerator<ArchivePart> {
-  yield* archiveHead(config);
-  for (const [at, layer] of image.manifest.layers.entries()) {
-    if (at < from || at >= config.count) continue;
-    await arrivals.until(at, signal);
-    yield await layerFile(layerName(at), layer, feed, readsZstd, signal);
-  }
-  // The daemon begins to unpack when the archive ends; by then the layers below must be there.
-  await before;
 }

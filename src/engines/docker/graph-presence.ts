@@ -1,8 +1,8 @@
 import type { RunnableImage } from '../../image/manifest.ts';
 import type { EnginePresence } from '../engine.ts';
-import type { ArchivePart } from './archive.ts';
-import type { DockerClient } from './client.ts';
-import { DockerRefusal } from './failures.ts';
+import type { ArchivePart } from '../archive.ts';
+import type { DockerClient } from '../docker-api/client.ts';
+import { DockerRefusal } from '../docker-api/failures.ts';
 import { archiveHead, firstMissingLayer, prefixImage } from './graph-archive.ts';
 
 /** Below this it is quicker to fetch and send everything than to ask what is there. Bytes. */
@@ -21,12 +21,6 @@ export async function presenceInGraph(
   const bytes = layers.reduce((sum, { size }) => sum + size, 0);
   const missing = bytes < PROBE_BYTES ? 0 : await probe(client, image, label, signal);
   return { image: false, layers: layers.map((_, at) => at < missing) };
-}
-
-/** The first layer that is not in the engine; ChainIDs are closed downwards, so all from there on are not. */
-export function firstMissing({ image, layers }: EnginePresence): number {
-  const at = image ? -1 : layers.indexOf(false);
-  return at < 0 ? layers.length : at;
 }
 
 /**

@@ -2,7 +2,7 @@ import type { Digest } from '../../image/digest.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
 import { formatPlatform, type Platform } from '../../image/platform.ts';
 import { repositoryName } from '../../image/reference.ts';
-import type { DockerClient } from './client.ts';
+import type { DockerClient } from '../docker-api/client.ts';
 
 /** The registry has just been there; a Docker that cannot reach it shall not hold up the pull. Milliseconds. */
 const RECORD_MS = 10_000;
@@ -10,7 +10,7 @@ const RECORD_MS = 10_000;
 const FETCHING = /^(?:Pulling fs layer|Waiting|Downloading|Download complete|Verifying Checksum|Extracting)/;
 
 /** The digest by which the image was asked for, else what the registry's tag points at. */
-export function recordedDigest(image: RunnableImage): Digest {
+function recordedDigest(image: RunnableImage): Digest {
   return image.reference.digest ?? image.index?.descriptor.digest ?? image.document.descriptor.digest;
 }
 

@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Digest } from '../../image/digest.ts';
-import type { DockerClient, ListedImage } from './client.ts';
-import { TEMPORARY_LABEL } from './graph-archive.ts';
+import type { DockerClient, ListedImage } from '../docker-api/client.ts';
+import { TEMPORARY_LABEL } from '../prefix-config.ts';
 
 /** A daemon that does not answer must not hold up the end of a run. Milliseconds. */
 const CLEANUP_MS = 5000;
+/** Listing takes some milliseconds for each image that the engine holds. What is not known by then, the next run removes. */
+const LIST_WAIT_MS = 100;
 /** No run of another image takes longer than this; what is older was left by a crash. Seconds. */
 const STALE_SECONDS = 24 * 60 * 60;
 
@@ -16,6 +19,7 @@ export class TemporaryImages {
   readonly #image: Digest;
   readonly #ids = new Set<string>();
   readonly #before: Promise<readonly ListedImage[]>;
+  readonly #dropping: Promise<void>[] = [];
   #succeeded = false;
 
   constructor(client: DockerClient, image: Digest) {
@@ -35,6 +39,12 @@ export class TemporaryImages {
     this.#ids.add(id);
   }
 
+  /** Removes one that is not needed any more, without waiting for the end. */
+  drop(id: string): void {
+    this.#ids.delete(id);
+    this.#dropping.push(this.#client.remove(id, AbortSignal.timeout(CLEANUP_MS)).catch(() => undefined));
+  }
+
   /**
    * The image itself is in the engine and holds all its layers: now what other runs have made for the same image
    * can go too, crashed or not. Until then a crashed run's layers save this one from sending them.
@@ -45,13 +55,17 @@ export class TemporaryImages {
 
   async remove(): Promise<void> {
     const signal = AbortSignal.timeout(CLEANUP_MS);
-    const others = this.#succeeded ? (await this.#before).filter((image) => this.#isLeftover(image)) : [];
+    const known = Promise.race([this.#before, delay(LIST_WAIT_MS, [], { ref: false })]);
+    const others = this.#succeeded ? (await known).filter((image) => this.#isLeftover(image)) : [];
     // After a failure one may be there of which the ID was never told.
     const own = this.#succeeded
       ? []
       : (await this.#list(signal)).filter((image) => labelOf(image) === this.label);
     const ids = new Set([...this.#ids, ...[...others, ...own].map(({ id }) => id)]);
-    await Promise.allSettled(Array.from(ids, (id) => this.#client.remove(id, signal)));
+    await Promise.allSettled([
+      ...this.#dropping,
+      ...Array.from(ids, (id) => this.#client.remove(id, signal)),
+    ]);
   }
 
   #list(signal: AbortSignal): Promise<readonly ListedImage[]> {

@@ -3,7 +3,7 @@ import type { Environment } from '../../credentials/program.ts';
 import type { AciImage } from '../../image/aci.ts';
 import { parsePlatform, type Platform } from '../../image/platform.ts';
 import { Arrivals } from '../arrivals.ts';
-import type { Engine, FileFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
+import type { AciEngine, EnginePresence, FileFeed, LoadedImage, LoadOptions } from '../engine.ts';
 import { withAciFile } from './aci-file.ts';
 import { fetchFailure, questionFailure } from './failures.ts';
 import { demandSameImage } from './identity.ts';
@@ -12,21 +12,23 @@ import { RktProgram } from './program.ts';
 /** Half of a SHA-512, as `--full` prints it. */
 const IMAGE_ID = /^sha512-[0-9a-f]{64}$/;
 
-/** Takes ACIs, with their signatures beside them. */
-export type RktEngine = Engine<AciImage, FileFeed>;
+/** With one of these words rkt looks at no signature (`rkt help fetch`, --insecure-options). */
+const UNSIGNED = ['image', 'all', 'all-fetch'];
 
 /** rkt has no daemon: every question is a run of its program. Nothing is asked yet. */
-export function openRkt(env: Environment, insecureOptions: string | undefined): RktEngine {
-  return new RktProgramEngine(env, insecureOptions);
+export function openRkt(env: Environment, insecureOptions: string | undefined): AciEngine {
+  return new RktEngine(env, insecureOptions);
 }
 
-class RktProgramEngine implements RktEngine {
+class RktEngine implements AciEngine {
   readonly name = 'rkt';
+  readonly checksSignatures: boolean;
   readonly #rkt: RktProgram;
   readonly #flags: readonly string[];
 
   constructor(env: Environment, insecureOptions: string | undefined) {
     this.#rkt = new RktProgram(env);
+    this.checksSignatures = !insecureOptions?.split(',').some((option) => UNSIGNED.includes(option));
     this.#flags = insecureOptions === undefined ? [] : [`--insecure-options=${insecureOptions}`];
   }
 
@@ -48,7 +50,7 @@ class RktProgramEngine implements RktEngine {
     const { imageId } = image;
     if (presence.image && imageId !== undefined) {
       await demandSameImage(this.#rkt, imageId, image.name, signal);
-      return loaded(image, imageId);
+      return loaded(imageId);
     }
     const blobs = [image.aci, ...(image.signature === undefined ? [] : [image.signature])];
     await new Arrivals(blobs, 0, feed).all(signal);
@@ -67,7 +69,7 @@ class RktProgramEngine implements RktEngine {
       throw error;
     }
     onProgress?.({ layer, done: true });
-    return loaded(image, id);
+    return loaded(id);
   }
 
   /** @returns the image ID */
@@ -91,6 +93,6 @@ class RktProgramEngine implements RktEngine {
   }
 }
 
-function loaded({ name }: AciImage, id: string): LoadedImage {
-  return { id, names: [name.name], digestRecorded: false };
+function loaded(id: string): LoadedImage {
+  return { id, digestRecorded: false };
 }

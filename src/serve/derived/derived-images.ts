@@ -211,11 +211,14 @@ function abandoned(what: string, digest: Digest): QuayctlError {
 }
 
 /** Of the image itself; an upstream that was away may be back at once. */
-const LASTING = new Set<QuayctlError['code']>(['protocol', 'limit', 'unsupported', 'verification']);
+const LASTING = new Set<QuayctlError['code']>(['unsupported']);
 
-/** Of what the image holds is told what is wrong; a service that has too much to do says `limit`. */
+/**
+ * What is wrong with an image is `unsupported`, which reaches the user with its reason: asking again does not help. A
+ * service that has too much to do says `limit`, which clients wait for.
+ */
 function asQuayctlError(cause: unknown, what: string): QuayctlError {
-  if (isQuayctlError(cause, 'limit', 'protocol')) {
+  if (isQuayctlError(cause, 'limit', 'protocol', 'verification')) {
     return new QuayctlError('unsupported', cause.message, { cause, hint: cause.hint });
   }
   if (isQuayctlError(cause)) return cause;

@@ -1,5 +1,6 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
-import { choosePlatform, type Platform } from '../../image/platform.ts';
+import type { Platform } from '../../image/platform.ts';
+import { chooseManifest } from '../../image/walk-index.ts';
 import { HANDED_ON, refused, type Permission, type Refusal } from '../permission.ts';
 import { readManifest } from '../upstream/manifests.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -7,8 +8,6 @@ import type { ImageName } from './source-blobs.ts';
 
 /** Who names no platform gets this one, wherever the service runs: replicas make the same. */
 const DEFAULT_PLATFORM: Platform = { os: 'linux', architecture: 'amd64' };
-/** An index of an index of manifests. */
-const MAX_DEPTH = 3;
 
 export interface SourceQuestion {
   readonly repository: string;
@@ -58,18 +57,32 @@ export class SourceResolver {
   }
 
   async #ask(question: SourceQuestion, signal: AbortSignal): Promise<ImageName | Refusal> {
-    const { repository, platform, authorization } = question;
-    let { selector } = question;
-    for (let depth = 0; depth < MAX_DEPTH; depth++) {
-      const found = await readManifest(this.#upstream, repository, selector, authorization, signal);
-      if (!('parsed' in found)) {
-        if (HANDED_ON.has(found.status)) return refused(found);
-        throw new QuayctlError('unreachable', `upstream: status ${found.status} for ${repository}`);
-      }
-      const { parsed, digest } = found;
-      if (parsed.kind === 'manifest') return { repository, digest, manifest: parsed };
-      selector = choosePlatform(parsed.manifests, platform ?? DEFAULT_PLATFORM).digest;
+    const { repository, selector, platform, authorization } = question;
+    try {
+      const { document, manifest } = await chooseManifest(
+        selector,
+        () => platform ?? DEFAULT_PLATFORM,
+        async (each) => {
+          const found = await readManifest(this.#upstream, repository, each, authorization, signal);
+          if ('parsed' in found) return found;
+          if (HANDED_ON.has(found.status)) throw new HandedOn(refused(found));
+          throw new QuayctlError('unreachable', `upstream: status ${found.status} for ${repository}`);
+        },
+      );
+      return { repository, digest: document.digest, manifest };
+    } catch (error) {
+      if (error instanceof HandedOn) return error.refusal;
+      throw error;
     }
-    throw new QuayctlError('unsupported', `${repository}: an index within an index within an index`);
+  }
+}
+
+/** A refusal of the upstream, on its way out of the walk to the caller. */
+class HandedOn extends Error {
+  readonly refusal: Refusal;
+
+  constructor(refusal: Refusal) {
+    super(`the upstream answers ${refusal.status}`);
+    this.refusal = refusal;
   }
 }

@@ -85,7 +85,9 @@ export async function fetchSource(
   const config = parseImageConfig(bytes, manifest);
   check?.(config);
   for (const layer of manifest.layers) await fetch(layer);
-  const layers = manifest.layers.map((layer) => layerSource(layer, directory, onBytes));
+  const layers = manifest.layers.map((layer, at) =>
+    layerSource(layer, config.diffIds[at] as Digest, directory, onBytes),
+  );
   return { digest, manifest, config, layers };
 }
 
@@ -123,6 +125,7 @@ async function fetchOne(
 
 function layerSource(
   { digest }: Descriptor,
+  diffId: Digest,
   directory: string,
   onBytes: (bytes: number) => void,
 ): LayerSource {
@@ -133,5 +136,5 @@ function layerSource(
     }
   };
   const open = (): Promise<Readable> => Promise.resolve(Readable.from(counted(), { objectMode: false }));
-  return { name: `layer ${shortDigest(digest)}`, open };
+  return { name: `layer ${shortDigest(digest)}`, diffId, open };
 }

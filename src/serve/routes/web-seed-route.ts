@@ -13,7 +13,8 @@ import type { Permission } from '../permission.ts';
 import type { HashStore } from '../torrents/hash-store.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { isSigned } from '../torrents/web-seed-url.ts';
-import { discard, headerOf, isRedirect, isSuccess, type Upstream } from '../upstream/upstream.ts';
+import { isRedirect } from '../../http/redirect.ts';
+import { discard, headerOf, isSuccess, type Upstream } from '../upstream/upstream.ts';
 import type { BlobName } from '../../http-server/path.ts';
 
 export interface WebSeedRouteOptions {

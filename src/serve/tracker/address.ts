@@ -1,9 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-import { plainAddress } from '../../http-server/client-address.ts';
-
-const LOOPBACK = new BlockList();
-LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
-LOOPBACK.addAddress('::1', 'ipv6');
+import { familyOf, isLoopbackAddress, plainAddress } from '../../base/ip-address.ts';
 
 /** Addresses at which no peer can be: this host, this link, everybody, nobody. */
 const UNREACHABLE = new BlockList();
@@ -14,10 +10,6 @@ UNREACHABLE.addAddress('::', 'ipv6');
 UNREACHABLE.addSubnet('fe80::', 10, 'ipv6');
 UNREACHABLE.addSubnet('ff00::', 8, 'ipv6');
 
-export function isLoopbackAddress(address: string): boolean {
-  return LOOPBACK.check(address, family(address));
-}
-
 /**
  * The address under which a peer is listed: the one its announce came from, or the one it names (BEP 3, `ip`), where
  * that is an address at which a peer can be. Names are not looked up. Only a peer on loopback may name loopback.
@@ -25,10 +17,6 @@ export function isLoopbackAddress(address: string): boolean {
 export function peerAddress(source: string, named: string | undefined): string {
   if (named === undefined || isIP(named) === 0) return source;
   const address = plainAddress(named);
-  if (UNREACHABLE.check(address, family(address))) return source;
+  if (UNREACHABLE.check(address, familyOf(address))) return source;
   return isLoopbackAddress(address) && !isLoopbackAddress(source) ? source : address;
-}
-
-function family(address: string): 'ipv4' | 'ipv6' {
-  return isIP(address) === 6 ? 'ipv6' : 'ipv4';
 }

@@ -1,4 +1,4 @@
-import { isLoopbackAddress } from './address.ts';
+import { isLoopbackAddress } from '../../base/ip-address.ts';
 
 /** What a peer says of itself. */
 export interface Announcement {

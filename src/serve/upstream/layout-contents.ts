@@ -11,7 +11,8 @@ import {
   parseLayoutIndex,
   REF_NAME,
 } from '../../image/layout.ts';
-import { MAX_MANIFEST_BYTES, parseManifest } from '../../image/manifest.ts';
+import { MAX_MANIFEST_BYTES, parseManifest, type ImageIndex } from '../../image/manifest.ts';
+import { walkIndex } from '../../image/walk-index.ts';
 import { isIndexType } from '../../image/media-types.ts';
 import { isRepository, isTag } from '../../http-server/path.ts';
 
@@ -23,8 +24,6 @@ export interface Catalogue {
   readonly mediaTypes: ReadonlyMap<Digest, string>;
 }
 
-/** index.json, an image index, its platforms; buildkit adds one level. */
-const MAX_DEPTH = 5;
 /** A build machine's layout holds thousands of images; this bounds one reading of a hostile one. */
 const MAX_ENTRIES = 100_000;
 
@@ -67,14 +66,23 @@ export class LayoutCatalogue {
     // Images without a name are reached by digest, in the layout's own repository.
     if (own !== undefined) repositories.set(own, new Map());
 
-    let level: readonly Descriptor[] = manifests;
-    for (let depth = 0; level.length > 0 && depth < MAX_DEPTH; depth++) {
-      const unseen = level.filter(({ digest }) => !mediaTypes.has(digest));
-      for (const descriptor of level) this.#name(repositories, descriptor, own);
-      for (const { digest, mediaType } of unseen) mediaTypes.set(digest, mediaType);
+    const sizes = new Map<Digest, number>();
+    const note = (descriptor: Descriptor): void => {
+      const { digest, mediaType, size } = descriptor;
+      this.#name(repositories, descriptor, own);
+      if (!mediaTypes.has(digest)) mediaTypes.set(digest, mediaType);
+      sizes.set(digest, size);
       if (mediaTypes.size > MAX_ENTRIES)
         throw new QuayctlError('limit', `more than ${MAX_ENTRIES} manifests`);
-      level = (await Promise.all(unseen.map((entry) => this.#children(entry)))).flat();
+    };
+    for (const descriptor of manifests) note(descriptor);
+    const read = (digest: Digest): Promise<ImageIndex | undefined> =>
+      this.#index(digest, mediaTypes.get(digest) ?? '', sizes.get(digest) ?? 0);
+    for await (const { parsed } of walkIndex(
+      manifests.map(({ digest }) => digest),
+      read,
+    )) {
+      if (parsed?.kind === 'index') for (const descriptor of parsed.manifests) note(descriptor);
     }
     return { repositories, mediaTypes };
   }
@@ -99,20 +107,20 @@ export class LayoutCatalogue {
     if (!tags.has(name.tag)) tags.set(name.tag, descriptor.digest);
   }
 
-  /** Entries of a nested index; none where it is missing or broken: the rest of the layout is still good. */
-  async #children({ digest, mediaType, size }: Descriptor): Promise<readonly Descriptor[]> {
-    if (!isIndexType(mediaType) || size > MAX_MANIFEST_BYTES) return [];
+  /** A nested index; undefined where it is none, missing or broken: the rest of the layout is still good. */
+  async #index(digest: Digest, mediaType: string, size: number): Promise<ImageIndex | undefined> {
+    if (!isIndexType(mediaType) || size > MAX_MANIFEST_BYTES) return undefined;
     try {
       const bytes = await readFile(join(this.#directory, blobPath(digest)));
       if (digestOf(bytes) !== digest)
         throw new QuayctlError('verification', 'its content has another digest');
       const index = parseManifest(bytes, mediaType);
-      return index.kind === 'index' ? index.manifests : [];
+      return index.kind === 'index' ? index : undefined;
     } catch (error) {
       this.#warn(
         `the layout's index ${digest} cannot be read: ${error instanceof Error ? error.message : 'unknown'}`,
       );
-      return [];
+      return undefined;
     }
   }
 }

@@ -1,15 +1,14 @@
 import { Readable } from 'node:stream';
 import { QuayctlError } from '../../base/errors.ts';
 import { dumpBody, type Http } from '../../http/http.ts';
-import { isRedirect, type Upstream, type UpstreamRequest } from './upstream.ts';
+import { DOCKER_HUB_NAMES, DOCKER_HUB_REGISTRY, isDockerHub } from '../../image/docker-hub.ts';
+import { isRedirect } from '../../http/redirect.ts';
+import { type Upstream, type UpstreamRequest } from './upstream.ts';
 import type { AnswerHeaders, UpstreamAnswer } from '../../http-server/request-context.ts';
 import type { Resource } from '../../http-server/path.ts';
 
 /** Registries redirect once, to storage; storage may redirect to a region. */
 const MAX_REDIRECTS = 4;
-/** Docker Hub's names for itself: references say docker.io, requests go to registry-1. */
-const DOCKER_HUB_NAMES = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
-const DOCKER_HUB_ORIGIN = 'https://registry-1.docker.io';
 
 /** Headers that reach a caller; what belongs to one connection, cookies and the like do not. */
 const PASSED_HEADERS = [
@@ -39,9 +38,9 @@ export class RegistryUpstream implements Upstream {
 
   /** @param origin `https://registry.example`, without a path */
   constructor(origin: URL, http: Http) {
-    const isDockerHub = DOCKER_HUB_NAMES.includes(origin.host);
-    this.hosts = isDockerHub ? DOCKER_HUB_NAMES : [origin.host];
-    this.#origin = isDockerHub ? DOCKER_HUB_ORIGIN : origin.origin;
+    const isHub = isDockerHub(origin.host);
+    this.hosts = isHub ? DOCKER_HUB_NAMES : [origin.host];
+    this.#origin = isHub ? `https://${DOCKER_HUB_REGISTRY}` : origin.origin;
     this.#http = http;
   }
 

@@ -42,8 +42,3 @@ export function discard({ body }: UpstreamAnswer): void {
 export function isSuccess(status: number): boolean {
   return status >= 200 && status < 300;
 }
-
-/** The redirects that keep GET a GET and name a place (RFC 9110 section 15.4). */
-export function isRedirect(status: number): boolean {
-  return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
-}

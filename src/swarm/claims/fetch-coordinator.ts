@@ -214,7 +214,7 @@ export class FetchCoordinator<Peer> {
     const { geometry, availability, has } = this.#options;
     const peers = availability.wires.size;
     for (const index of this.#wanted) if (has(index)) this.#wanted.delete(index);
-    const expecting = this.#now() < this.#expectingUntil ? (this.#seeds ? 'seeds' : 'nodes') : 'nobody';
+    const expecting = this.#now() < this.#expectingUntil ? (this.#seeds ? 'seeders' : 'leechers') : 'none';
     return decideShares({
       selfTag: this.#tag,
       pieceLength: geometry.pieceLength,

@@ -32,8 +32,8 @@ export interface FetchView {
   readonly resting: (index: number) => boolean;
   /** Connected peers that are not stalled. */
   readonly peers: number;
-  /** What the tracker has named and that has not had the time to answer: nobody, nodes, or nodes that have all. */
-  readonly expecting: 'nobody' | 'nodes' | 'seeds';
+  /** Peers that the tracker named and that have not had the time to answer. */
+  readonly expecting: 'none' | 'leechers' | 'seeders';
   /** The tracker has answered, or has had its time, or peers are here. */
   readonly settled: boolean;
   /** It is this node's turn to begin, whoever may answer later. */
@@ -79,10 +79,10 @@ const HARDLY_BEGUN = 1 / 8;
  */
 export function decideShares(view: FetchView): ShareDecision {
   if (!view.settled) return { open: decideEarly(view), release: [] };
-  if (view.peers === 0 && view.expecting === 'nobody') return { open: decideAlone(view), release: [] };
+  if (view.peers === 0 && view.expecting === 'none') return { open: decideAlone(view), release: [] };
   const release = toRelease(view);
   const places = openLimit(view) - (view.open.size - release.length);
-  if (places <= 0 || (view.peers === 0 && view.expecting === 'seeds')) return { open: [], release };
+  if (places <= 0 || (view.peers === 0 && view.expecting === 'seeders')) return { open: [], release };
   const ours = view.fetcher ? unheld(view, places) : wantedUnheld(view).slice(0, places);
   return { open: [...ours, ...fromSlowPeers(view, places - ours.length)], release };
 }

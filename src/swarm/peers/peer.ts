@@ -1,3 +1,4 @@
+import { plainAddress } from '../../base/ip-address.ts';
 import type { PeerAddress } from './peer-bans.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
 import { Transfer } from './transfer.ts';
@@ -44,7 +45,7 @@ export function makePeer(wire: PeerWire, peerId: string, address: string | undef
 
 /** As it stands in an address: IPv4 as such, IPv6 in brackets. */
 export function hostOf({ remoteAddress = '' }: PeerWire): string {
-  const plain = remoteAddress.replace(/^::ffff:(?=\d+\.)/, '');
+  const plain = plainAddress(remoteAddress);
   return plain.includes(':') ? `[${plain}]` : plain;
 }
 

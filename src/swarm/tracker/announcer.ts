@@ -1,9 +1,10 @@
-import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import { isQuayctlError } from '../../base/errors.ts';
 import type { Http } from '../../http/http.ts';
-import type { AnnounceGate } from './announce-gate.ts';
+import type { Semaphore } from '../../base/semaphore.ts';
 import type { TrackerTokens } from './tracker-tokens.ts';
-import type { Announce, TrackerAnswer, TrackerEvent } from './announce.ts';
-import { announceTo, trackerName } from './tracker.ts';
+import type { TrackerAddress } from '../../metainfo/tracker-address.ts';
+import { TrackerFailure, type Announce, type TrackerAnswer, type TrackerEvent } from './announce.ts';
+import { announceTo } from './tracker.ts';
 
 /** While few peers are known: soon, then less and less often. Milliseconds. */
 const EARLY_FIRST_MS = 1500;
@@ -20,8 +21,8 @@ const ANSWER_TIMEOUT_MS = 10_000;
 const STOPPED_TIMEOUT_MS = 2000;
 const WANTED_PEERS = 50;
 
-/** Who else is in a swarm: nobody, nodes that miss some of it, or also some that have everything. */
-export type Company = 'nobody' | 'nodes' | 'seeds';
+/** Which other peers are in a swarm: none, only such that miss pieces, or also some that have everything. */
+export type Company = 'none' | 'leechers' | 'seeders';
 
 export interface AnnouncerOptions {
   /** The trackers' URLs, kept fresh. */
@@ -33,7 +34,7 @@ export interface AnnouncerOptions {
   readonly connected: () => number;
   readonly onPeer: (address: string) => void;
   readonly onWarning: (message: string) => void;
-  readonly gate: AnnounceGate;
+  readonly gate: Semaphore;
   readonly http: Http;
 }
 
@@ -43,14 +44,15 @@ export class Announcer {
   readonly #rounds: Round[];
   readonly #firstAnswer = Promise.withResolvers<Company>();
   #unanswered: number;
-  #missing: number | undefined;
+  #leechers: number | undefined;
 
   constructor(options: AnnouncerOptions) {
-    const { places } = options.tokens;
-    const onAnswer = ({ size }: TrackerAnswer): void => void (this.#missing = size?.missing ?? this.#missing);
-    this.#rounds = places.map((place) => new Round(place, { ...options, onAnswer }, this.#stop.signal));
+    const { trackers } = options.tokens;
+    const onAnswer = ({ size }: TrackerAnswer): void =>
+      void (this.#leechers = size?.leechers ?? this.#leechers);
+    this.#rounds = trackers.map((tracker) => new Round(tracker, { ...options, onAnswer }, this.#stop.signal));
     this.#unanswered = this.#rounds.length;
-    if (this.#unanswered === 0) this.#firstAnswer.resolve('nobody');
+    if (this.#unanswered === 0) this.#firstAnswer.resolve('none');
   }
 
   /** Who is there, by the first tracker that names somebody; nobody when all have answered, or failed, without. */
@@ -58,16 +60,16 @@ export class Announcer {
     return this.#firstAnswer.promise;
   }
 
-  /** Peers that miss some of it, this one included, by the newest answer that counts them. */
-  get missing(): number | undefined {
-    return this.#missing;
+  /** Peers that miss pieces, this one included, by the newest answer that counts them. */
+  get leechers(): number | undefined {
+    return this.#leechers;
   }
 
   start(): void {
     for (const round of this.#rounds) {
       round.start((company) => {
         this.#unanswered--;
-        if (company !== 'nobody' || this.#unanswered === 0) this.#firstAnswer.resolve(company);
+        if (company !== 'none' || this.#unanswered === 0) this.#firstAnswer.resolve(company);
       });
     }
   }
@@ -85,7 +87,7 @@ export class Announcer {
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
-    this.#firstAnswer.resolve('nobody');
+    this.#firstAnswer.resolve('none');
     const signal = AbortSignal.timeout(STOPPED_TIMEOUT_MS);
     await Promise.all(this.#rounds.map((round) => round.stopped(signal)));
   }
@@ -98,7 +100,7 @@ interface RoundOptions extends AnnouncerOptions {
 /** One tracker's turn, again and again. */
 class Round {
   /** Which of the torrent's trackers. */
-  readonly #place: string;
+  readonly #tracker: TrackerAddress;
   readonly #options: RoundOptions;
   readonly #signal: AbortSignal;
   #timer: NodeJS.Timeout | undefined;
@@ -112,15 +114,15 @@ class Round {
   #minIntervalMs = EARLY_FIRST_MS;
   #lastWarning: string | undefined;
 
-  constructor(place: string, options: RoundOptions, signal: AbortSignal) {
-    this.#place = place;
+  constructor(tracker: TrackerAddress, options: RoundOptions, signal: AbortSignal) {
+    this.#tracker = tracker;
     this.#options = options;
     this.#signal = signal;
     signal.addEventListener('abort', () => clearTimeout(this.#timer), { once: true });
   }
 
   start(onFirst: (company: Company) => void): void {
-    void this.#turn().then((answer) => onFirst(answer === undefined ? 'nobody' : companyIn(answer)));
+    void this.#turn().then((answer) => onFirst(answer === undefined ? 'none' : companyIn(answer)));
   }
 
   hurry(): void {
@@ -136,7 +138,7 @@ class Round {
     if (!this.#told) return;
     try {
       const { gate, tokens } = this.#options;
-      await gate.run(() => this.#send(tokens.urlOf(this.#place), 'stopped', signal), signal);
+      await gate.run(() => this.#send(tokens.current(this.#tracker), 'stopped', signal), signal);
     } catch {
       // The tracker forgets us by itself; leaving must not fail.
     }
@@ -161,17 +163,15 @@ class Round {
   /** With a token that is good for a while yet; a refused one is renewed, once. */
   async #announce(event: TrackerEvent | undefined): Promise<TrackerAnswer> {
     const { tokens } = this.#options;
-    const url = await tokens.fresh(this.#place, this.#signal);
-    const send = (to: string): Promise<TrackerAnswer> => {
+    const tracker = await tokens.fresh(this.#tracker, this.#signal);
+    const send = (to: TrackerAddress): Promise<TrackerAnswer> => {
       const timeout = AbortSignal.any([this.#signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]);
       return this.#send(to, event ?? (this.#started ? undefined : 'started'), timeout);
     };
     try {
-      return await send(url);
+      return await send(tracker);
     } catch (error) {
-      const renewed = isTokenRefusal(error)
-        ? await tokens.replaced(url, this.#place, this.#signal)
-        : undefined;
+      const renewed = isTokenRefusal(error) ? await tokens.replaced(tracker, this.#signal) : undefined;
       if (renewed === undefined) throw error;
       return send(renewed).catch((again: unknown) => {
         throw isTokenRefusal(again) ? freshTokenRefused(again) : again;
@@ -179,7 +179,11 @@ class Round {
     }
   }
 
-  #send(tracker: string, event: TrackerEvent | undefined, signal: AbortSignal): Promise<TrackerAnswer> {
+  #send(
+    tracker: TrackerAddress,
+    event: TrackerEvent | undefined,
+    signal: AbortSignal,
+  ): Promise<TrackerAnswer> {
     const { identity, counts } = this.#options;
     this.#told = true;
     const numwant = event === 'stopped' ? 0 : WANTED_PEERS;
@@ -227,31 +231,28 @@ class Round {
   #warn(message: string): void {
     if (message === this.#lastWarning) return;
     this.#lastWarning = message;
-    this.#options.onWarning(`tracker ${trackerName(this.#place)}: ${message}`);
+    this.#options.onWarning(`tracker ${this.#tracker.name}: ${message}`);
   }
 }
 
 function companyIn(answer: TrackerAnswer): Company {
-  if (othersIn(answer) === 0) return 'nobody';
-  return (answer.size?.seeds ?? 0) > 0 ? 'seeds' : 'nodes';
+  if (othersIn(answer) === 0) return 'none';
+  return (answer.size?.seeds ?? 0) > 0 ? 'seeders' : 'leechers';
 }
 
 /** Peers besides ourselves, who are counted, and often named. */
 function othersIn({ peers, size }: TrackerAnswer): number {
   return size === undefined
     ? peers.length
-    : Math.min(peers.length, Math.max(0, size.seeds + size.missing - 1));
+    : Math.min(peers.length, Math.max(0, size.seeds + size.leechers - 1));
 }
 
-/** Chihaya's texts, and quayctl serve's (protocol.md). */
 function isTokenRefusal(error: unknown): boolean {
-  return (
-    isQuayctlError(error, 'protocol') && /^unapproved request: (?:missing|invalid) jwt/.test(error.message)
-  );
+  return error instanceof TrackerFailure && error.refusesToken;
 }
 
-function freshTokenRefused(cause: unknown): QuayctlError {
-  const message =
+function freshTokenRefused(cause: unknown): TrackerFailure {
+  const reason =
     "refuses a token that was made just now: its clock and the torrent service's differ, or it does not have the service's keys";
-  return new QuayctlError('protocol', message, { cause });
+  return new TrackerFailure(reason, { refusesToken: true, cause });
 }

@@ -1,7 +1,8 @@
 import { QuayctlError } from '../../base/errors.ts';
-import { dumpBody, headerOf, readBody, type Http, type HttpAnswer } from '../../http/http.ts';
+import { dumpBody, headerOf, readBody, type Http } from '../../http/http.ts';
+import { isRedirect } from '../../http/redirect.ts';
 import { decodeLooseBencode, isDictionary, type BDictionary, type BValue } from '../../metainfo/bencode.ts';
-import type { Announce, TrackerAnswer } from './announce.ts';
+import { trackerFailure, type Announce, type TrackerAnswer } from './announce.ts';
 
 /** Fifty peers are 300 bytes; a whole megabyte is no answer of a tracker. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
@@ -25,19 +26,15 @@ export async function announceHttp(
   signal: AbortSignal,
 ): Promise<TrackerAnswer> {
   let url = URL.parse(withQuery(tracker, announce));
-  if (url === null) throw new QuayctlError('protocol', 'its URL is none');
+  if (url === null) throw new QuayctlError('protocol', 'its URL is not valid');
   let answer = await http.request(url, { signal });
-  for (let redirects = 0; isRedirect(answer) && redirects < MAX_REDIRECTS; redirects++) {
+  for (let redirects = 0; isRedirect(answer.statusCode) && redirects < MAX_REDIRECTS; redirects++) {
     await dumpBody(answer);
     url = redirectTarget(url, headerOf(answer, 'location'));
     answer = await http.request(url, { signal });
   }
   const bytes = await readBody(answer, { maxBytes: MAX_ANSWER_BYTES, url, what: 'its answer', signal });
   return readAnswer(bytes, answer.statusCode);
-}
-
-function isRedirect({ statusCode }: HttpAnswer): boolean {
-  return [301, 302, 303, 307, 308].includes(statusCode);
 }
 
 /** The announce token is part of the URL: what was asked over TLS does not go on without. */
@@ -72,7 +69,7 @@ function percentEncode(hex: string): string {
 function readAnswer(bytes: Uint8Array, status: number): TrackerAnswer {
   const answer = parse(bytes);
   const reason = answer === undefined ? undefined : text(answer.entries.get('failure reason'));
-  if (reason !== undefined) throw new QuayctlError('protocol', reason);
+  if (reason !== undefined) throw trackerFailure(reason);
   if (status !== 200) throw new QuayctlError('protocol', `HTTP ${status}`);
   if (answer === undefined) throw new QuayctlError('protocol', 'the answer is no tracker answer');
   const { entries } = answer;
@@ -101,7 +98,7 @@ function swarmSize(
   incomplete: BValue | undefined,
 ): Pick<TrackerAnswer, 'size'> {
   const known = typeof complete === 'number' && typeof incomplete === 'number';
-  return known ? { size: { seeds: complete, missing: incomplete } } : {};
+  return known ? { size: { seeds: complete, leechers: incomplete } } : {};
 }
 
 function seconds(value: BValue | undefined): number | undefined {

@@ -1,63 +1,70 @@
 import { isQuayctlError } from '../../base/errors.ts';
-
-/** A token is renewed after this part of its life, and before the other: the nodes of a swarm not all together. */
-const RENEW_EARLIEST = 0.5;
-const RENEW_LATEST = 0.75;
-const RENEWAL_TIMEOUT_MS = 20_000;
-/** A service that is away is not asked at every announce. */
-const RETRY_MS = 30_000;
-/** A tracker that refuses whatever it is shown makes nobody ask the service without end. */
-const REPLACE_AT_MOST_EVERY_MS = 60_000;
-
-type Renew = (signal: AbortSignal) => Promise<readonly string[]>;
+import type { TrackerAddress } from '../../metainfo/tracker-address.ts';
 
 /**
- * A torrent's trackers with their announce tokens (protocol.md, "Tokens"). Time is counted from when a token came, as
- * it is fresh then: the clock of this machine may be wrong.
+ * A token is renewed somewhere between these parts of its life: not all nodes at once, and with time left for a service
+ * that is down for a while.
  */
+const RENEW_EARLIEST = 0.5;
+const RENEW_LATEST = 0.75;
+/** After a failed renewal the service is not asked again before this, milliseconds. */
+const RETRY_MS = 30_000;
+/** Refused tokens are replaced at most this often, milliseconds: a tracker may refuse all of them. */
+const REPLACE_AT_MOST_EVERY_MS = 60_000;
+/** The service asks the registry for permission, milliseconds. An announce must not wait for it for ever. */
+const RENEWAL_TIMEOUT_MS = 30_000;
+
+/** The trackers of the torrent with new tokens, from whoever issues them. */
+export type RenewTrackers = (signal: AbortSignal) => Promise<readonly TrackerAddress[]>;
+
+/** The trackers of one torrent, whose announce tokens are renewed before they expire. Trackers are known by their key. */
 export class TrackerTokens {
-  readonly #renew: Renew | undefined;
-  /** Tracker without query -> its URL. */
-  readonly #urls = new Map<string, string>();
-  /** Milliseconds on the clock of performance.now. */
-  #dueAt = Infinity;
+  readonly #renew: RenewTrackers | undefined;
+  readonly #trackers = new Map<string, TrackerAddress>();
+  /** On the clock of performance.now: the wall clock may be wrong. */
+  #dueAt: number;
   #replacedAt = -Infinity;
   #renewing: Promise<void> | undefined;
 
-  constructor(trackers: readonly string[], renew: Renew | undefined) {
+  /** @param renew undefined: nobody can be asked for new tokens */
+  constructor(trackers: readonly TrackerAddress[], renew: RenewTrackers | undefined) {
     this.#renew = renew;
-    for (const tracker of trackers) this.#urls.set(placeOf(tracker), tracker);
+    for (const tracker of trackers) this.#trackers.set(tracker.key, tracker);
     this.#dueAt = dueAt(trackers);
   }
 
-  /** The trackers by name: their URLs without query. */
-  get places(): readonly string[] {
-    return [...this.#urls.keys()];
+  /** The trackers with the tokens that they have now. */
+  get trackers(): readonly TrackerAddress[] {
+    return [...this.#trackers.values()];
   }
 
-  /** As it is now. */
-  urlOf(place: string): string {
-    return this.#urls.get(place) ?? place;
+  /** The tracker with the token that it has now. */
+  current(tracker: TrackerAddress): TrackerAddress {
+    return this.#trackers.get(tracker.key) ?? tracker;
   }
 
-  /** With a token that has a while to live, where one is to be had. @throws the signal's reason */
-  async fresh(place: string, signal: AbortSignal): Promise<string> {
+  /** The tracker with a token that is good for a while, where one can be had. @throws the signal's reason */
+  async fresh(tracker: TrackerAddress, signal: AbortSignal): Promise<TrackerAddress> {
     if (this.#renewing !== undefined || performance.now() >= this.#dueAt) await this.#renewAll(signal);
-    return this.urlOf(place);
+    return this.current(tracker);
   }
 
-  /** Another token in the place of a refused one; undefined where there is none. @throws the signal's reason */
-  async replaced(refused: string, place: string, signal: AbortSignal): Promise<string | undefined> {
+  /**
+   * The tracker with another token than the one that it refused.
+   * @returns undefined where there is no other token
+   * @throws the signal's reason
+   */
+  async replaced(refused: TrackerAddress, signal: AbortSignal): Promise<TrackerAddress | undefined> {
     const isTime = performance.now() - this.#replacedAt >= REPLACE_AT_MOST_EVERY_MS;
-    if (this.urlOf(place) === refused && (isTime || this.#renewing !== undefined)) {
+    if (isSame(this.current(refused), refused) && (isTime || this.#renewing !== undefined)) {
       this.#replacedAt = performance.now();
       await this.#renewAll(signal);
     }
-    const url = this.urlOf(place);
-    return url === refused ? undefined : url;
+    const current = this.current(refused);
+    return isSame(current, refused) ? undefined : current;
   }
 
-  /** One question for all trackers, whoever needs it first. What fails leaves the old tokens in place. */
+  /** One question for all trackers, whichever needs it first. A failed renewal leaves the old tokens in place. */
   async #renewAll(signal: AbortSignal): Promise<void> {
     const renew = this.#renew;
     if (renew === undefined) return;
@@ -66,13 +73,13 @@ export class TrackerTokens {
     signal.throwIfAborted();
   }
 
-  async #ask(renew: Renew, signal: AbortSignal): Promise<void> {
+  async #ask(renew: RenewTrackers, signal: AbortSignal): Promise<void> {
     this.#dueAt = performance.now() + RETRY_MS;
     try {
       const trackers = await renew(AbortSignal.any([signal, AbortSignal.timeout(RENEWAL_TIMEOUT_MS)]));
-      // Others than at first would have to be started and stopped.
+      // Trackers that were not there at first are left out: they would have to be started and stopped.
       for (const tracker of trackers) {
-        if (this.#urls.has(placeOf(tracker))) this.#urls.set(placeOf(tracker), tracker);
+        if (this.#trackers.has(tracker.key)) this.#trackers.set(tracker.key, tracker);
       }
       this.#dueAt = dueAt(trackers);
     } catch (error) {
@@ -82,29 +89,13 @@ export class TrackerTokens {
   }
 }
 
-function placeOf(tracker: string): string {
-  return tracker.split(/[?#]/, 1)[0] ?? tracker;
+function isSame(one: TrackerAddress, other: TrackerAddress): boolean {
+  return one.token === undefined ? other.token === undefined : one.token.equals(other.token);
 }
 
 /** When the first of the tokens is to be renewed. */
-function dueAt(trackers: readonly string[]): number {
-  const lives = trackers.map(lifeMs).filter((life) => life !== undefined);
+function dueAt(trackers: readonly TrackerAddress[]): number {
+  const lives = trackers.map(({ token }) => token?.lifetimeMs).filter((life) => life !== undefined);
   const part = RENEW_EARLIEST + Math.random() * (RENEW_LATEST - RENEW_EARLIEST);
   return performance.now() + Math.min(...lives) * part;
-}
-
-/** `exp - iat` of the token in an announce URL (RFC 7519); undefined where there is none that ends. */
-function lifeMs(tracker: string): number | undefined {
-  const token = URL.parse(tracker)?.searchParams.get('jwt');
-  const [, payload = ''] = token?.split('.') ?? [];
-  try {
-    const { exp, iat } = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as Record<
-      string,
-      unknown
-    >;
-    const life = typeof exp === 'number' && typeof iat === 'number' ? (exp - iat) * 1000 : undefined;
-    return life !== undefined && life > 0 ? life : undefined;
-  } catch {
-    return undefined;
-  }
 }

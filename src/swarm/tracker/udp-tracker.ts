@@ -30,7 +30,7 @@ export async function announceUdp(
       client.on('error', fail);
       // The peers of an answer are named in the same tick, after it.
       client.on('update', ({ complete, incomplete }: { complete: number; incomplete: number }) => {
-        size = { seeds: complete, missing: incomplete };
+        size = { seeds: complete, leechers: incomplete };
         setImmediate(resolve);
       });
       if (announce.event === 'started') client.start(fields);

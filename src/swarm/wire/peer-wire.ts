@@ -4,7 +4,7 @@ import type { RateLimiter } from '../../base/rate-limiter.ts';
 import { ExtendedHandshakes } from './extended-handshakes.ts';
 import { KeyExchange } from './key-exchange.ts';
 import { Liveness } from './liveness.ts';
-import { MessageBudget } from './message-budget.ts';
+import { TokenBucket } from '../../base/token-bucket.ts';
 import { BLOCK, MAX_BLOCK, MessageReader, type Filling } from './message-reader.ts';
 import { SendBuffer } from './send-buffer.ts';
 
@@ -21,6 +21,8 @@ const UNCOUNTED: readonly (number | undefined)[] = [REQUEST, CANCEL, REJECT];
 const RC4 = 2;
 /** A number in the extended handshake (BEP 10): the longest block that may be asked for. Clients without it take 16 KiB. */
 export const LONGEST_BLOCK = 'quayctl_block';
+/** More messages than any client sends besides requests, also one that names each of its pieces. */
+const MESSAGE_LIMIT = { perSecond: 2000, burst: 10_000 };
 const DISCARD: Filling = { target: undefined };
 
 /** What a connection tells of; everything else is an event of bittorrent-protocol's Wire. */
@@ -49,7 +51,7 @@ export class PeerWire extends Wire {
   #closed = false;
   readonly #outbox: SendBuffer;
   #offence: string | undefined;
-  readonly #budget = new MessageBudget();
+  readonly #budget = new TokenBucket(MESSAGE_LIMIT);
   readonly #extendedHandshakes = new ExtendedHandshakes();
   readonly #liveness: Liveness;
 
@@ -223,7 +225,7 @@ export class PeerWire extends Wire {
   }
 
   #message(message: Uint8Array): void {
-    if (!UNCOUNTED.includes(message[0]) && !this.#budget.spend())
+    if (!UNCOUNTED.includes(message[0]) && !this.#budget.tryTake())
       return this.reportViolation('a flood of messages');
     this.#guarded(() => this._onMessage(message));
   }

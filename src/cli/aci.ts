@@ -1,0 +1,73 @@
+import { formatAppcName, parseAppcName } from '../image/appc-name.ts';
+import type { AciEngineEntry } from '../engines/engine-entry.ts';
+import type { AciRequest, AciWorld } from '../pull/aci-request.ts';
+import { pullAci, withVersion } from '../pull/pull-aci.ts';
+import type { Receipt } from '../pull/receipt.ts';
+import { locateAci } from './locate-aci.ts';
+import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import { openCommons } from './open-commons.ts';
+import { hostPlatform, rulesOf } from './open-world.ts';
+import type { Session } from './session.ts';
+import { openTalk } from './reporter.ts';
+
+/** `quayctl rkt torrent pull`, and that of every engine of appc images. @throws QuayctlError */
+export function runAciPull(
+  image: string,
+  entry: AciEngineEntry,
+  raw: RawTorrentFlags,
+  session: Session,
+): Promise<void> {
+  return run(image, 'engine', entry, raw, session);
+}
+
+/** `quayctl rkt torrent seed`: nothing is put into the engine, nor is it needed. @throws QuayctlError */
+export async function runAciSeed(
+  images: readonly string[],
+  entry: AciEngineEntry,
+  raw: RawTorrentFlags,
+  session: Session,
+): Promise<void> {
+  for (const image of images) await run(image, 'store', entry, raw, session);
+}
+
+async function run(
+  image: string,
+  destination: AciRequest['destination'],
+  entry: AciEngineEntry,
+  raw: RawTorrentFlags,
+  session: Session,
+): Promise<void> {
+  const flags = readTorrentFlags(raw);
+  const name = parseAppcName(image);
+  const shown = formatAppcName(withVersion(name));
+  const talk = await openTalk(raw, entry.title, session.terminal);
+  const onReceipt = (receipt: Receipt): void => {
+    talk.end();
+    if (destination === 'engine') talk.line(`Successfully pulled image ${shown}`);
+    talk.receipt(receipt);
+    session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : shown}\n`);
+  };
+  const engine = await entry.open({ env: session.env, options: raw });
+  const request: AciRequest = {
+    name,
+    destination,
+    ...(flags.platform === undefined ? {} : { platform: flags.platform }),
+    hostPlatform: hostPlatform(),
+    rules: rulesOf(flags),
+    withSignature: engine.checksSignatures,
+    onReceipt,
+    seedMs: destination === 'engine' ? flags.seedAfterMs : flags.durationMs,
+  };
+  const commons = await openCommons(flags, talk.listener, session);
+  try {
+    const world: AciWorld = {
+      ...commons,
+      engine,
+      locate: (wanted, signal) => locateAci(wanted, flags, commons, session, signal),
+    };
+    await pullAci(request, world, session.signal);
+  } finally {
+    talk.end();
+    await commons.close();
+  }
+}

@@ -1,0 +1,98 @@
+import { isQuayctlError } from '../../base/errors.ts';
+import type { Digest } from '../../image/digest.ts';
+import { blobPath } from '../../image/layout.ts';
+import type { RunnableImage } from '../../image/manifest.ts';
+import { Arrivals } from '../arrivals.ts';
+import type { DockerClient } from '../docker-api/client.ts';
+import { DockerRefusal } from '../docker-api/failures.ts';
+import { Comebacks, survivingRestarts } from '../docker-api/wait-for-daemon.ts';
+import type { BlobFeed, LoadOptions } from '../engine.ts';
+import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts';
+import { layerFile } from '../layer-file.ts';
+import { ociDocuments, ociImage, ociPrefix } from '../oci-archive.ts';
+import { countUnpacked, missingLayer } from './containerd-presence.ts';
+import { TemporaryImages } from './temporary-images.ts';
+
+/**
+ * Loads an image into containerd's store: OCI archives of images that hold the layers so far, then one of the image
+ * itself. The images on the way are complete ones with a config of their own: containerd removes unpacked layers
+ * within moments when no config refers to them.
+ * @param name for an image that is to be known by its repository digest alone; else the image gets none
+ */
+export async function loadIntoContainerd(
+  client: DockerClient,
+  image: RunnableImage,
+  feed: BlobFeed,
+  options: LoadOptions,
+  name: string | undefined,
+): Promise<void> {
+  const temporary = new TemporaryImages(client, image.manifest.config.digest);
+  const comebacks = new Comebacks(client, options.signal);
+  let from = firstMissing(options.presence);
+  let isPruned = false;
+  try {
+    for (;;) {
+      try {
+        await loadFrom(from, client, image, feed, options, name, temporary);
+        temporary.succeeded();
+        return;
+      } catch (error) {
+        if (options.signal.aborted || isQuayctlError(error)) throw error;
+        const missing = error instanceof DockerRefusal ? missingLayer(error.message, image) : undefined;
+        if (missing !== undefined && !isPruned) {
+          // Somebody has removed images that shared layers with this one.
+          isPruned = true;
+          from = missing;
+        } else {
+          await comebacks.after(error);
+          from = await survivingRestarts(client, options.signal, () =>
+            countUnpacked(client, image, options.signal),
+          );
+        }
+      }
+    }
+  } finally {
+    await temporary.remove();
+  }
+}
+
+function loadFrom(
+  from: number,
+  client: DockerClient,
+  image: RunnableImage,
+  feed: BlobFeed,
+  options: LoadOptions,
+  name: string | undefined,
+  temporary: TemporaryImages,
+): Promise<void> {
+  const { layers } = image.manifest;
+  const arrivals = new Arrivals(layers, from, feed);
+  const sent = new Set<Digest>();
+  /** The images on the way, by how many layers they have. */
+  const prefixes = new Map<number, Digest>();
+  const form: GrowingForm = {
+    layer: (at, signal) => {
+      const layer = layers[at];
+      // The same layer may stand in an image twice; the store has it by its digest.
+      if (layer === undefined || sent.has(layer.digest)) return undefined;
+      sent.add(layer.digest);
+      return layerFile(blobPath(layer.digest), layer, feed, true, signal);
+    },
+    documents: (count) => {
+      if (count === layers.length) return ociDocuments(ociImage(image, name, true));
+      const prefix = ociPrefix(image, count, temporary.label);
+      prefixes.set(count, prefix.digest);
+      temporary.add(prefix.digest);
+      return ociDocuments(prefix);
+    },
+    send: (parts, signal) => client.load(parts, signal),
+    taken: (count) => {
+      for (const [smaller, digest] of prefixes) {
+        if (smaller >= count) continue;
+        prefixes.delete(smaller);
+        temporary.drop(digest);
+      }
+    },
+  };
+  return loadGrowing(layers, from, form, arrivals, options);
+}

@@ -1,0 +1,84 @@
+import type { RunnableImage } from '../../image/manifest.ts';
+import { digestName } from '../../image/reference.ts';
+import type { ImageStore } from '../docker-api/api-engine.ts';
+import type { DockerClient } from '../docker-api/client.ts';
+import { isAtLeast, type DaemonFacts } from '../docker-api/daemon-facts.ts';
+import { DockerRefusal } from '../docker-api/failures.ts';
+import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
+import { loadIntoContainerd } from './containerd-load.ts';
+import { presenceInContainerd } from './containerd-presence.ts';
+import { isRunnable, targetOf } from './containerd-record.ts';
+
+const CLEANUP_MS = 5000;
+
+/**
+ * containerd's image store, the default of new Docker installations since 29. An image's ID is the digest of its
+ * index, or of its manifest where it has no index, and its repository digest is known without asking the registry.
+ */
+export class ContainerdStore implements ImageStore {
+  readonly #client: DockerClient;
+  readonly #facts: DaemonFacts;
+
+  constructor(client: DockerClient, facts: DaemonFacts) {
+    this.#client = client;
+    this.#facts = facts;
+  }
+
+  presence(image: RunnableImage, signal: AbortSignal): Promise<EnginePresence> {
+    return presenceInContainerd(this.#client, image, this.#facts, signal);
+  }
+
+  /**
+   * The image is loaded without a name, looked at, and named only then: what `docker images` shows by a name can be
+   * run. Docker drops the nameless record by itself once the image has a name.
+   */
+  async load(image: RunnableImage, feed: BlobFeed, options: LoadOptions): Promise<LoadedImage> {
+    const id = targetOf(image);
+    const { signal, names, presence } = options;
+    const name = digestNameOf(image, names);
+    try {
+      if (!presence.image || name !== undefined) {
+        await loadIntoContainerd(this.#client, image, feed, options, name);
+      }
+      await this.#assertRunnable(image, signal);
+      for (const tagged of names) await this.#client.tag(id, tagged, signal);
+    } catch (error) {
+      await this.#removeIncomplete(image, name);
+      throw error;
+    }
+    return { id, digestRecorded: names.length > 0 || name !== undefined };
+  }
+
+  /** @throws DockerRefusal */
+  async #assertRunnable(image: RunnableImage, signal: AbortSignal): Promise<void> {
+    // Older engines tell a failed unpack by the answer to the load alone.
+    if (!isAtLeast(this.#facts.apiVersion, 1, 48)) return;
+    const record = await this.#client.inspect(targetOf(image), signal);
+    if (record !== undefined && isRunnable(record, image, this.#facts.platform)) return;
+    throw new DockerRefusal('the image was loaded, but the engine says that it is not complete', 200);
+  }
+
+  /** A record that nobody has named goes; what other names stand for is not ours to remove. */
+  async #removeIncomplete(image: RunnableImage, ownName: string | undefined): Promise<void> {
+    const signal = AbortSignal.timeout(CLEANUP_MS);
+    try {
+      const record = await this.#client.inspect(targetOf(image), signal);
+      if (record === undefined || isRunnable(record, image, this.#facts.platform)) return;
+      const names = new Set([...record.repoTags, ...record.repoDigests]);
+      if (ownName !== undefined) names.delete(ownName);
+      if (names.size === 0) await this.#client.remove(targetOf(image), signal);
+      else if (ownName !== undefined) await this.#client.remove(ownName, signal);
+    } catch {
+      // The failure that led here says more.
+    }
+  }
+}
+
+/**
+ * `REPOSITORY@DIGEST` for an image that was asked for by its digest alone. Tagging cannot give such a name, so the
+ * load itself does.
+ */
+function digestNameOf({ reference }: RunnableImage, names: readonly unknown[]): string | undefined {
+  if (names.length > 0 || reference.digest === undefined) return undefined;
+  return digestName(reference, reference.digest);
+}

@@ -1,0 +1,4 @@
+import { CHALLENGES } from './challenges.ts';
+import { defineTests } from './define-tests.ts';
+
+defineTests('conformance: challenges', CHALLENGES);

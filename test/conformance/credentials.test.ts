@@ -1,0 +1,4 @@
+import { CREDENTIALS } from './credentials.ts';
+import { defineTests } from './define-tests.ts';
+
+defineTests('conformance: credentials', CREDENTIALS);
