@@ -1,15 +1,16 @@
-import type { LookupFunction } from 'node:net';
-import { Agent, ProxyAgent, type Dispatcher } from 'undici';
+import { isIP, Socket, type LookupFunction } from 'node:net';
+import type { Readable } from 'node:stream';
+import { Agent, buildConnector, ProxyAgent, type Dispatcher } from 'undici';
 import { hostCertificates } from './certificates.ts';
 import { QuayctlError } from '../base/errors.ts';
-import { resolvesToLocal, lookupBySystem, refuseLocal, denyLocal, type Lookup } from './local-address.ts';
+import { isLoopback } from '../base/ip-address.ts';
+import { codingOf, decodeBody } from './content-encoding.ts';
+import { denyLocal, isLocalAddress, lookupBySystem, refuseLocal, type Lookup } from './local-address.ts';
 import { orAborted } from '../base/abort.ts';
 import { networkError } from './network-error.ts';
 import { proxyFor } from './proxy.ts';
 import { redact } from '../base/redact.ts';
 import { withMinimumRate } from './minimum-rate.ts';
-
-export { isLoopback } from '../base/ip-address.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A registry may have to look a blob up in slow storage before it answers. */
@@ -40,26 +41,60 @@ export interface HttpRequest {
   readonly body?: string;
   /** Milliseconds until the answer begins; 30 s where nothing is said. */
   readonly headersTimeoutMs?: number;
-  /** Another host has named this place: it must not be on this machine. */
+  /** Milliseconds without a byte after which the body is given up; 10 s where nothing is said. */
+  readonly stallTimeoutMs?: number;
+  /** A host elsewhere has named this place: it must not be on this machine. */
   readonly denyLocal?: boolean;
+  /**
+   * The registry, as its user names it, that led to this place. Its folder in `certs.d` counts here, too, as it does
+   * for Docker: token servers and storage often have certificates of the same authority.
+   */
+  readonly registry?: string | undefined;
   readonly signal: AbortSignal;
 }
 
-/** One answer, redirects not followed. The body must be read or dumped. */
-export type HttpAnswer = Dispatcher.ResponseData;
+/** One answer, redirects not followed. The body must be read, dumped or dropped. */
+export interface HttpAnswer {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  readonly body: Readable & { dump?(options: { limit: number; signal: AbortSignal }): Promise<void> };
+}
 
 /** The door to the network: connections, TLS and proxies of this run. Certificate checks are never turned off. */
 export class Http {
   readonly #options: HttpOptions;
   readonly #dispatchers = new Map<string, Promise<Dispatcher>>();
+  /** Origin -> whether every connection to it so far ended at this machine. */
+  readonly #endsHere = new Map<string, boolean>();
 
   constructor(options: HttpOptions) {
     this.#options = options;
   }
 
-  /** Whether a host is this machine, as far as its name can be looked up. */
-  resolvesToLocal(hostname: string): Promise<boolean> {
-    return resolvesToLocal(hostname, this.#options.lookup ?? lookupBySystem);
+  /**
+   * Whether a host that has answered is this machine: every connection to it ended here. Its name does not count, which
+   * may have an address elsewhere and one on loopback. Only such a host may lead to this machine (see redirect.ts).
+   */
+  isLocal(url: URL): boolean {
+    return this.#endsHere.get(url.origin) ?? isLoopback(url.hostname);
+  }
+
+  /**
+   * An address of a host, for what does not go over HTTP.
+   * @throws QuayctlError `unreachable`; `protocol` where it is on this machine and must not be
+   */
+  async resolve(hostname: string, { denyLocal: isRemote }: { readonly denyLocal: boolean }): Promise<string> {
+    const lookup = this.#options.lookup ?? lookupBySystem;
+    const url = new URL(`http://${hostname.includes(':') ? `[${hostname}]` : hostname}`);
+    if (isRemote) refuseLocal(url);
+    if (isIP(hostname) !== 0) return hostname;
+    try {
+      const [first] = await (isRemote ? denyLocal(lookup) : lookup)(hostname);
+      if (first !== undefined) return first.address;
+    } catch (error) {
+      throw networkError(url, error);
+    }
+    throw new QuayctlError('unreachable', `${hostname} has no address`);
   }
 
   /**
@@ -67,7 +102,7 @@ export class Http {
    *   this machine and must not be; the signal's reason
    */
   async request(url: URL, options: HttpRequest): Promise<HttpAnswer> {
-    const dispatcher = await this.#dispatcher(url, options.denyLocal ?? false);
+    const dispatcher = await this.#dispatcher(url, options);
     const { method = 'GET' } = options;
     const startedAt = performance.now();
     const log = (outcome: string): void => {
@@ -83,7 +118,7 @@ export class Http {
         body: options.body ?? null,
         signal: options.signal,
         headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
-        bodyTimeout: this.#options.stallTimeoutMs ?? STALL_TIMEOUT_MS,
+        bodyTimeout: this.#options.stallTimeoutMs ?? options.stallTimeoutMs ?? STALL_TIMEOUT_MS,
       });
       // undici hears of an abort only once it is connected, which a host that does not answer delays.
       const answer = await orAborted(sent, options.signal);
@@ -91,7 +126,7 @@ export class Http {
       return answer;
     } catch (error) {
       options.signal.throwIfAborted();
-      const failure = networkError(url, error);
+      const failure = networkError(url, error, options.registry);
       log(failure.message);
       throw failure;
     }
@@ -101,12 +136,15 @@ export class Http {
    * The connections to one origin, made once.
    * @throws QuayctlError `credentials` for unreadable certificates, `usage` for a proxy that is no URL
    */
-  async #dispatcher(url: URL, isRemote: boolean): Promise<Dispatcher> {
+  async #dispatcher(url: URL, { denyLocal: isRemote = false, registry }: HttpRequest): Promise<Dispatcher> {
     if (isRemote) refuseLocal(url);
-    const key = `${url.origin}${isRemote ? ' remote' : ''}`;
+    const registryHost = registry ?? url.host;
+    const key = `${url.origin} ${isRemote} ${url.protocol === 'https:' ? registryHost : ''}`;
     let dispatcher = this.#dispatchers.get(key);
     if (dispatcher === undefined) {
-      dispatcher = openDispatcher(url, this.#options, isRemote);
+      const onConnection = (isHere: boolean): void =>
+        void this.#endsHere.set(url.origin, isHere && this.#endsHere.get(url.origin) !== false);
+      dispatcher = openDispatcher(url, this.#options, { isRemote, registry: registryHost, onConnection });
       this.#dispatchers.set(key, dispatcher);
     }
     return dispatcher;
@@ -123,27 +161,48 @@ export class Http {
   }
 }
 
+interface DispatcherOptions {
+  /** A host elsewhere has named this place. */
+  readonly isRemote: boolean;
+  readonly registry: string;
+  /** Told of every connection whether its other end is this machine. Not told of a proxy's. */
+  readonly onConnection: (isHere: boolean) => void;
+}
+
 async function openDispatcher(
   url: URL,
   { env, certsDirectory, lookup }: HttpOptions,
-  isRemote: boolean,
+  { isRemote, registry, onConnection }: DispatcherOptions,
 ): Promise<Dispatcher> {
-  const tls = url.protocol === 'https:' ? await hostCertificates(certsDirectory, url.host) : {};
+  const tls = url.protocol === 'https:' ? await hostCertificates(certsDirectory, [url.host, registry]) : {};
   const proxy = proxyFor(url, env);
-  const options = {
-    // Ranges in flight share one window and one parser in HTTP/2; several connections carry more at less work.
-    allowH2: false,
-    connect: { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls, ...resolving(lookup, isRemote) },
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    maxHeaderSize: MAX_HEADER_BYTES,
-  };
-  if (proxy === undefined) return new Agent(options);
+  const connect = { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls, ...resolving(lookup, isRemote) };
+  // Ranges in flight share one window and one parser in HTTP/2; several connections carry more at less work.
+  const options = { allowH2: false, keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: MAX_HEADER_BYTES };
+  if (proxy === undefined) return new Agent({ ...options, connect: watching(connect, onConnection) });
   return new ProxyAgent({
     ...options,
+    connect,
     uri: proxy.href,
     proxyTls: { timeout: CONNECT_TIMEOUT_MS },
     requestTls: { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls },
   });
+}
+
+function watching(
+  options: buildConnector.BuildOptions,
+  onConnection: DispatcherOptions['onConnection'],
+): buildConnector.connector {
+  const connect = buildConnector(options);
+  return (place, done) =>
+    connect(place, (...result: buildConnector.CallbackArgs) => {
+      const [, socket] = result;
+      // undici leaves the socket out where there is an error, whatever its types say.
+      if (socket instanceof Socket) {
+        onConnection(isLocalAddress(socket.remoteAddress ?? ''));
+      }
+      done(...result);
+    });
 }
 
 /** Nothing where the system's own way will do. */
@@ -176,7 +235,7 @@ export interface BodyBound {
 }
 
 /**
- * A whole body in memory, bounded: JSON that never ends is cut off.
+ * A whole body in memory, bounded, its Content-Encoding undone: JSON that never ends is cut off.
  * @throws QuayctlError `limit` past `maxBytes`, `unreachable` when it breaks off or comes too slowly; the signal's reason
  */
 export async function readBody(
@@ -186,7 +245,7 @@ export async function readBody(
   const chunks: Buffer[] = [];
   let length = 0;
   try {
-    for await (const chunk of withMinimumRate(answer.body, url)) {
+    for await (const chunk of withMinimumRate(answer.body as AsyncIterable<Buffer>, url)) {
       length += chunk.length;
       if (length > maxBytes) break;
       chunks.push(chunk);
@@ -198,7 +257,13 @@ export async function readBody(
   if (length > maxBytes) {
     throw new QuayctlError('limit', `${url.host}: ${what} is larger than ${maxBytes} bytes`);
   }
-  return Buffer.concat(chunks, length);
+  const coding = codingOf(headerOf(answer, 'content-encoding'));
+  const bytes = Buffer.concat(chunks, length);
+  const decoded = coding === undefined ? bytes : await decodeBody(bytes, coding, maxBytes);
+  if (decoded === undefined) {
+    throw new QuayctlError('limit', `${url.host}: ${what} is larger than ${maxBytes} bytes`);
+  }
+  return decoded;
 }
 
 /** Some words of JSON or HTML; more is not worth a connection. */
@@ -207,19 +272,27 @@ const MAX_DUMP_MS = 2_000;
 
 /** Throws away a short body that nobody wants, so that its connection can be used again. */
 export async function dumpBody(answer: HttpAnswer): Promise<void> {
+  const { body } = answer;
+  if (body.dump === undefined) return dropBody(answer);
   const signal = AbortSignal.timeout(MAX_DUMP_MS);
-  await answer.body.dump({ limit: MAX_DUMPED_BYTES, signal }).catch(() => undefined);
+  await body.dump({ limit: MAX_DUMPED_BYTES, signal }).catch(() => undefined);
 }
 
-/** A body that nobody wants and that may be long: its connection goes with it. */
-export function dropBody(answer: HttpAnswer): void {
+/** Ends a body that is not wanted and may be long; its connection goes with it. */
+export function dropBody(answer: Pick<HttpAnswer, 'body'>): void {
   // A body that is not read to its end says so by an error.
   answer.body.on('error', () => undefined);
   answer.body.destroy();
 }
 
-/** The value of a header; fields sent more than once are joined by commas (RFC 9110 section 5.3). */
+/** The value of a header that has one value; of a field that proxies have added a second time, the first. */
 export function headerOf(answer: Pick<HttpAnswer, 'headers'>, name: string): string | undefined {
   const value = answer.headers[name];
-  return Array.isArray(value) ? value.join(', ') : value;
+  return typeof value === 'string' ? value : value?.[0];
+}
+
+/** The value of a header that is a list; fields sent more than once are joined by commas (RFC 9110 section 5.3). */
+export function headerList(answer: Pick<HttpAnswer, 'headers'>, name: string): string | undefined {
+  const value = answer.headers[name];
+  return typeof value === 'string' ? value : value?.join(', ');
 }

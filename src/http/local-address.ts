@@ -1,31 +1,44 @@
 import { lookup as systemLookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
 import { QuayctlError } from '../base/errors.ts';
+import { bareHost, familyOf, plainAddress } from '../base/ip-address.ts';
 
 /** The addresses of a host name. Tests bring their own. @throws an error with the system's code */
 export type Lookup = (hostname: string) => Promise<readonly { address: string; family: number }[]>;
 
 export const lookupBySystem: Lookup = (hostname) => systemLookup(hostname, { all: true });
 
-/** This machine itself, and the link that only its own services and those of its cloud are on (RFC 6890). */
+/**
+ * Addresses that only this machine reaches, and those of its cloud's metadata service, which gives credentials to
+ * whoever asks from here. IPv4 ranges are refused in every IPv6 form that carries them, too (mapped, compatible,
+ * NAT64 of RFC 6052 and 8215, 6to4).
+ */
 const LOCAL = new BlockList();
-LOCAL.addSubnet('0.0.0.0', 8, 'ipv4');
-LOCAL.addSubnet('127.0.0.0', 8, 'ipv4');
-LOCAL.addSubnet('169.254.0.0', 16, 'ipv4');
+for (const [address, bits] of [
+  ['0.0.0.0', 8], // this host (RFC 6890)
+  ['127.0.0.0', 8], // loopback
+  ['169.254.0.0', 16], // the link; metadata of most clouds
+  ['100.100.100.200', 32], // metadata of Alibaba Cloud
+  ['168.63.129.16', 32], // metadata of Azure
+  ['192.0.0.192', 32], // metadata of Oracle Cloud
+] as const) {
+  LOCAL.addSubnet(address, bits, 'ipv4');
+  for (const prefix of ['::', '64:ff9b::', '64:ff9b:1::']) {
+    LOCAL.addSubnet(`${prefix}${address}`, 96 + bits, 'ipv6');
+  }
+  const hex = Buffer.from(address.split('.').map(Number)).toString('hex');
+  LOCAL.addSubnet(`2002:${hex.slice(0, 4)}:${hex.slice(4)}::`, 16 + bits, 'ipv6');
+}
 LOCAL.addAddress('::', 'ipv6');
 LOCAL.addAddress('::1', 'ipv6');
-LOCAL.addSubnet('fe80::', 10, 'ipv6');
+LOCAL.addSubnet('fe80::', 10, 'ipv6'); // the link
+LOCAL.addAddress('fd00:ec2::254', 'ipv6'); // metadata of AWS
+LOCAL.addAddress('fd20:ce::254', 'ipv6'); // metadata of Google Cloud
 
-function isLocalAddress(address: string): boolean {
-  return LOCAL.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
-}
-
-/** Whether any address of a host is local. A name that cannot be looked up is not. @param hostname of a URL */
-export async function resolvesToLocal(hostname: string, lookup: Lookup): Promise<boolean> {
-  const bare = hostname.replace(/^\[(.*)\]$/, '$1');
-  if (isIP(bare) !== 0) return isLocalAddress(bare);
-  const found = await lookup(bare).catch(() => []);
-  return found.some(({ address }) => isLocalAddress(address));
+/** Whether an address is this machine, its link, or the metadata service of its cloud. */
+export function isLocalAddress(address: string): boolean {
+  const plain = plainAddress(address);
+  return isIP(plain) !== 0 && LOCAL.check(plain, familyOf(plain));
 }
 
 /**
@@ -43,10 +56,12 @@ export function denyLocal(lookup: Lookup): Lookup {
 
 /** @throws QuayctlError `protocol` for a literal address, of which no lookup is made */
 export function refuseLocal(url: URL): void {
-  const bare = url.hostname.replace(/^\[(.*)\]$/, '$1');
-  if (isIP(bare) !== 0 && isLocalAddress(bare)) throw refusal(url.hostname);
+  if (isLocalAddress(bareHost(url.hostname))) throw refusal(url.hostname);
 }
 
 function refusal(hostname: string): QuayctlError {
-  return new QuayctlError('protocol', `a redirect from another host leads to this machine, at ${hostname}`);
+  return new QuayctlError(
+    'protocol',
+    `another host leads to this machine or its link, at ${hostname}: refused`,
+  );
 }

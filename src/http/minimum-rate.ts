@@ -1,8 +1,8 @@
 import { QuayctlError } from '../base/errors.ts';
 
-/** A link that is slower moves no image; a server that is slower holds us for as long as it likes. Bytes a second. */
+/** Bytes a second. A link that is slower moves no image; a slower server would hold us for as long as it likes. */
 const SLOWEST = 1024;
-/** Waited for bytes for so long in all, a body must have kept that pace. Milliseconds. */
+/** Once we have waited for bytes for so long in all, a body must have kept that rate. Milliseconds. */
 const PATIENCE_MS = 15_000;
 
 /** A body that came too slowly: the next would hardly come faster. */
@@ -14,8 +14,9 @@ export class BodyTooSlow extends QuayctlError {
 }
 
 /**
- * The chunks of a body, given up when they come too slowly, be it one byte at a time. Only waiting counts: whoever
- * reads may take his time (`--download-rate`).
+ * The chunks of a body, given up when they come too slowly, be it one byte at a time. Only waiting for the server counts,
+ * not the time that a reader takes (`--download-rate`), nor the time before the first byte: a cache that fetches first
+ * begins late, and the time-out of the request bounds that.
  * @throws BodyTooSlow, a QuayctlError `unreachable`
  */
 export async function* withMinimumRate(
@@ -24,9 +25,9 @@ export async function* withMinimumRate(
   patienceMs = PATIENCE_MS,
 ): AsyncGenerator<Buffer> {
   let [waitedMs, length] = [0, 0];
-  let since = performance.now();
+  let since = Infinity;
   for await (const chunk of body) {
-    waitedMs += performance.now() - since;
+    waitedMs += Math.max(0, performance.now() - since);
     length += chunk.length;
     if (waitedMs > patienceMs && length < (SLOWEST * waitedMs) / 1000)
       throw new BodyTooSlow(url, length, waitedMs);

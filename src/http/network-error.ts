@@ -49,8 +49,11 @@ const REASONS: Readonly<Record<string, string>> = {
   UND_ERR_SOCKET: 'the connection broke',
 };
 
-/** A network failure in words: which host, why, and what to do where that is known. */
-export function networkError(url: URL, error: unknown): QuayctlError {
+/**
+ * A network failure in words: which host, why, and what to do where that is known.
+ * @param registry whose folder in `certs.d` counts for that host; the host's own where nothing is said
+ */
+export function networkError(url: URL, error: unknown, registry = url.host): QuayctlError {
   if (error instanceof QuayctlError) return error;
   const code = codeOf(error);
   if (code === 'UND_ERR_HEADERS_OVERFLOW') {
@@ -58,7 +61,7 @@ export function networkError(url: URL, error: unknown): QuayctlError {
   }
   return new QuayctlError('unreachable', `${url.host} cannot be reached: ${reasonFor(code, error)}`, {
     cause: error,
-    hint: hintFor(url, code, error),
+    hint: hintFor(url, code, error, registry),
   });
 }
 
@@ -92,14 +95,14 @@ function reasonFor(code: string, error: unknown): string {
   );
 }
 
-function hintFor(url: URL, code: string, error: unknown): string | undefined {
+function hintFor(url: URL, code: string, error: unknown, registry: string): string | undefined {
   if (UNTRUSTED.has(code)) {
-    return `put the authority's certificate into /etc/docker/certs.d/${url.host}/ca.crt, or name it in NODE_EXTRA_CA_CERTS`;
+    return `put the authority's certificate into /etc/docker/certs.d/${registry}/ca.crt, or name it in NODE_EXTRA_CA_CERTS`;
   }
   if (isPlainHttpAnswer(error)) return '--insecure allows plain HTTP';
   if (isNoHttp(error) && url.protocol === 'http:') return 'it may speak HTTPS: try without --insecure';
   if (/ALERT_(?:CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA)$/.test(code)) {
-    return `it may want a client certificate: /etc/docker/certs.d/${url.host}/client.cert and client.key`;
+    return `it may want a client certificate: /etc/docker/certs.d/${registry}/client.cert and client.key`;
   }
   if (CLOCK_CODES.has(code)) return `this machine's clock says ${new Date().toISOString()}: is it right?`;
   if (code === 'ENOTFOUND') return 'check the name; behind a proxy, set HTTPS_PROXY';

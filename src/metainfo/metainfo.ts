@@ -47,6 +47,8 @@ export interface TorrentFields {
   readonly digest?: Digest;
   /** Of an ACI; only beside `digest`. */
   readonly imageId?: string;
+  /** The torrent came from another machine, so that its trackers must not be on this one. */
+  readonly fromElsewhere?: boolean;
 }
 
 /** 512 GiB in pieces of 1 MiB need 10 MiB of hashes; our own torrents stay under 1 MiB up to 800 GiB. */
@@ -78,7 +80,7 @@ export function buildInfo(content: { name: string; length: number; pieces: Uint8
 
 /** A .torrent around the bytes of an info dictionary, which go in as they are. */
 export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uint8Array {
-  const { announce, urlList = [], createdBy, creationDate, digest, imageId } = fields;
+  const { announce, urlList = [], createdBy, creationDate, digest, imageId, fromElsewhere } = fields;
   const [first] = announce;
   const torrent: Record<string, BInput> = { info: { raw: infoBytes } };
   if (first !== undefined) torrent['announce'] = first;
@@ -87,8 +89,12 @@ export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uin
   if (urlList.length > 0) torrent['url-list'] = urlList;
   if (createdBy !== undefined) torrent['created by'] = createdBy;
   if (creationDate !== undefined) torrent['creation date'] = creationDate;
-  if (digest !== undefined) {
-    torrent['quayctl'] = { digest, ...(imageId === undefined ? {} : { imageID: imageId }) };
+  if (digest !== undefined || fromElsewhere === true) {
+    torrent['quayctl'] = {
+      ...(digest === undefined ? {} : { digest }),
+      ...(fromElsewhere === true ? { 'from elsewhere': 1 } : {}),
+      ...(imageId === undefined ? {} : { imageID: imageId }),
+    };
   }
   return encodeBencode(torrent);
 }
@@ -128,6 +134,24 @@ export function withoutSecrets(bytes: Uint8Array): Uint8Array {
   const bare = [...new Set(trackers.map((tracker) => tracker.withoutSecrets().announceUrl))];
   return encodeTorrent(infoBytes, {
     announce: bare,
+    fromElsewhere: trackers.some(({ denyLocal }) => denyLocal),
+    ...(digest === undefined ? {} : { digest }),
+    ...(imageId === undefined ? {} : { imageId }),
+  });
+}
+
+/**
+ * The same torrent with a note for its readers (`quayctl.from elsewhere`) that another machine gave it, so that trackers on
+ * this machine are not believed, neither in this run nor when the store gives it back. Fields that quayctl does not read
+ * are left out.
+ * @throws QuayctlError as decodeTorrent
+ */
+export function notedAsFromElsewhere(bytes: Uint8Array): Uint8Array {
+  const { infoBytes, trackers, urlList, digest, imageId } = decodeTorrent(bytes);
+  return encodeTorrent(infoBytes, {
+    announce: trackers.map(({ announceUrl }) => announceUrl),
+    urlList,
+    fromElsewhere: true,
     ...(digest === undefined ? {} : { digest }),
     ...(imageId === undefined ? {} : { imageId }),
   });
@@ -194,7 +218,9 @@ function readTrackers({ entries }: BDictionary): TrackerAddress[] {
   const urls = all.map((value) => text(value, 'announce', MAX_URL));
   const wrong = urls.find((url) => !isUrl(url, TRACKER_PROTOCOLS));
   if (wrong !== undefined) throw malformed('a tracker that is no http, https, udp or ws URL');
-  return [...new Set(urls)].map((url) => new TrackerAddress(url));
+  const quayctl = entries.get('quayctl');
+  const denyLocal = isDictionary(quayctl) && quayctl.entries.get('from elsewhere') === 1;
+  return [...new Set(urls)].map((url) => new TrackerAddress(url, denyLocal));
 }
 
 /** BEP 19: one URL or a list, often an empty one. Other schemes are left out: nothing here could ask them. */

@@ -29,10 +29,13 @@ export class TrackerAddress {
   /** Which tracker this is: the URL without query and fragment. The same before and after its token is renewed. */
   readonly key: string;
   readonly token: AnnounceToken | undefined;
+  /** The torrent that names it came from another machine: this tracker must not be on ours. */
+  readonly denyLocal: boolean;
   readonly #announceUrl: string;
 
   /** @param announceUrl as it stands in `announce` of a .torrent (BEP 3); the token is its query parameter `jwt` */
-  constructor(announceUrl: string) {
+  constructor(announceUrl: string, denyLocal = false) {
+    this.denyLocal = denyLocal;
     this.#announceUrl = announceUrl;
     this.key = announceUrl.split(/[?#]/, 1)[0] ?? announceUrl;
     const jwt = URL.parse(announceUrl)?.searchParams.get('jwt') ?? '';
@@ -55,7 +58,7 @@ export class TrackerAddress {
     const url = new URL(this.key);
     url.username = '';
     url.password = '';
-    return new TrackerAddress(url.href);
+    return new TrackerAddress(url.href, this.denyLocal);
   }
 
   toString(): string {

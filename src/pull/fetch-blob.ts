@@ -1,3 +1,4 @@
+import { BESIDE_PEERS } from '../registry/resuming.ts';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
@@ -173,7 +174,7 @@ async function join({ blob, partial, ledger, tools, signal }: Download, metainfo
     ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
     ...(rules.skipWebSeed
       ? {}
-      : { registry: (start, end, abort) => world.repository.blob(blob, start, end, abort) }),
+      : { registry: (start, end, abort) => world.repository.blob(blob, start, end, abort, BESIDE_PEERS) }),
   });
   ledger.joined(swarm);
   await swarm.done;

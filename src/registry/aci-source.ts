@@ -10,7 +10,8 @@ import { discover, type DiscoveryOptions } from './discovery/discover.ts';
 import type { AciPlace } from './discovery/template.ts';
 import { readRefusal } from './failures.ts';
 import type { TorrentAnswer } from './repository.ts';
-import { Requester, type LocatedResponse, type RegistryRequest } from './requester.ts';
+import type { LocatedResponse } from '../http/redirect.ts';
+import { Requester, type RegistryRequest } from './requester.ts';
 import { readResuming } from './resuming.ts';
 import { ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
@@ -60,7 +61,11 @@ export async function discoverAci(
     requesters.set(url.origin, requester);
     return requester;
   };
-  const get: Get = async (url, request) => (await requesterFor(url)).follow(url, request);
+  const { denyLocal } = place;
+  const get: Get = async (url, request) => {
+    const located = await (await requesterFor(url)).follow(url, { ...request, denyLocal });
+    return { ...located, isLocal: options.http.isLocal(located.url) };
+  };
   return new PlacedAci(formatAppcName(name), place, get);
 }
 
@@ -96,7 +101,9 @@ export function aciAtService(name: AppcName, options: ServiceAskerOptions & { se
   const asker = new ServiceAsker(options);
   const get: Get = async (url, request) => {
     const { answer, authorization } = await asker.ask(url, { headers: {}, ...request });
-    if (answer.statusCode !== 401 && answer.statusCode !== 403) return { answer, url, denyLocal: false };
+    if (answer.statusCode !== 401 && answer.statusCode !== 403) {
+      return { answer, url, denyLocal: false, isLocal: options.http.isLocal(url) };
+    }
     await dumpBody(answer);
     throw asker.refusal(url, request.what, authorization);
   };
@@ -108,7 +115,7 @@ export function aciAtService(name: AppcName, options: ServiceAskerOptions & { se
 type Get = (
   url: URL,
   request: RegistryRequest & { readonly waitSeconds?: number },
-) => Promise<LocatedResponse>;
+) => Promise<LocatedResponse & { readonly isLocal: boolean }>;
 
 class PlacedAci implements AciSource {
   readonly #name: string;
@@ -132,9 +139,9 @@ class PlacedAci implements AciSource {
     if (wait > 0) url.searchParams.set('wait', String(wait));
     const headers = { accept: TORRENT_TYPE };
     const request = { headers, what: this.#name, waitSeconds: wait, signal };
-    const { answer, url: answered } = await this.#get(url, request);
+    const { answer, url: answered, isLocal } = await this.#get(url, request);
     if (answer.statusCode === 404) throw await this.#absent(answer, answered, signal);
-    const read = await readTorrentAnswer(answer, answered, signal);
+    const read = await readTorrentAnswer(answer, answered, isLocal, signal);
     if (read.kind === 'refused') throw new QuayctlError('unauthorized', `${url.host} refuses ${this.#name}`);
     return read.kind === 'no-service' ? { kind: 'none', reason: `${url.host} serves no torrents` } : read;
   }

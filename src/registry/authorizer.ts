@@ -1,4 +1,5 @@
-import { headerOf, isLoopback, type Http, type HttpAnswer } from '../http/http.ts';
+import { isLoopback } from '../base/ip-address.ts';
+import { headerList, type Http, type HttpAnswer } from '../http/http.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
 import { SingleFlight } from '../base/single-flight.ts';
@@ -17,14 +18,21 @@ export interface AuthorizerOptions {
   readonly unasked?: boolean;
 }
 
-type Scheme = { readonly kind: 'basic' } | { readonly kind: 'bearer'; readonly challenge: Challenge };
+type Scheme =
+  | { readonly kind: 'basic' }
+  | {
+      readonly kind: 'bearer';
+      readonly challenge: Challenge;
+      /** A registry elsewhere has named the token server: it must not be on this machine. */
+      readonly denyLocal: boolean;
+    };
 
 /** A token is not used in its last seconds: the request has to arrive yet. A tenth of its life where that is less. */
 const EXPIRY_MARGIN_MS = 5_000;
 
 /**
- * Answers a registry's challenges (distribution's token specification): nothing is sent before the registry asked,
- * then what it asked for, renewed once when it says 401 again.
+ * Answers a registry's challenges (distribution, docs/spec/auth/token.md): nothing is sent before the registry asked for
+ * it; then what it asked for, renewed once when it says 401 again.
  */
 export class Authorizer {
   readonly #options: AuthorizerOptions;
@@ -37,6 +45,11 @@ export class Authorizer {
 
   constructor(options: AuthorizerOptions) {
     this.#options = options;
+  }
+
+  /** For a host that the registry leads to: the same scope, and no credential. */
+  forStrangerAt(host: string): Authorizer {
+    return new Authorizer({ ...this.#options, registry: host, credential: undefined, unasked: false });
   }
 
   get credential(): Credential | undefined {
@@ -56,8 +69,7 @@ export class Authorizer {
   /** The value of Authorization for a request to `url`, if any. @throws what fetching a token throws */
   async header(url: URL, signal: AbortSignal): Promise<string | undefined> {
     if (this.#scheme?.kind === 'basic') return this.#basic(url);
-    if (this.#scheme?.kind === 'bearer')
-      return `Bearer ${await this.#bearer(this.#scheme.challenge, signal)}`;
+    if (this.#scheme?.kind === 'bearer') return `Bearer ${await this.#bearer(this.#scheme, signal)}`;
     return this.#options.unasked === true ? this.#unasked(url) : undefined;
   }
 
@@ -76,16 +88,17 @@ export class Authorizer {
   }
 
   /**
-   * Reads the challenge of a 401. Only ever of the registry's own: the credential goes where a challenge says.
+   * Reads the challenge of a 401. Only ever give it the registry's own: the credential goes where a challenge says.
+   * @param url that answered
    * @param sent the Authorization that was refused
    * @returns whether asking again can help
    */
-  learn(answer: Pick<HttpAnswer, 'headers'>, sent: string | undefined): boolean {
+  learn(url: URL, answer: Pick<HttpAnswer, 'headers'>, sent: string | undefined): boolean {
     const { credential } = this.#options;
-    const challenges = parseChallenges(headerOf(answer, 'www-authenticate') ?? '');
+    const challenges = parseChallenges(headerList(answer, 'www-authenticate') ?? '');
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
     if (bearer !== undefined) {
-      this.#scheme = { kind: 'bearer', challenge: bearer };
+      this.#scheme = { kind: 'bearer', challenge: bearer, denyLocal: !this.#options.http.isLocal(url) };
       // Of several requests that were refused together, the first one renews the token for all.
       if (sent === `Bearer ${this.#token}`) this.#tokens.forget();
       return credential?.kind !== 'registry-token' || sent === undefined;
@@ -101,11 +114,14 @@ export class Authorizer {
     return credential?.kind === 'registry-token' ? `Bearer ${credential.token}` : this.#basic(url);
   }
 
-  async #bearer(challenge: Challenge, signal: AbortSignal): Promise<string> {
+  async #bearer(
+    { challenge, denyLocal }: Scheme & { readonly kind: 'bearer' },
+    signal: AbortSignal,
+  ): Promise<string> {
     const { credential } = this.#options;
     if (credential?.kind === 'registry-token') return credential.token;
     const { value, skewMs } = await this.#tokens.get(
-      (first) => fetchToken(challenge, { ...this.#options, warn: () => this.#warn() }, first),
+      (first) => fetchToken(challenge, { ...this.#options, denyLocal, warn: () => this.#warn() }, first),
       signal,
       ({ expiresAt, lifeMs }) => expiresAt - Math.min(EXPIRY_MARGIN_MS, lifeMs / 10) > Date.now(),
     );

@@ -2,11 +2,19 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { dropBody, dumpBody } from '../http/http.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
-import type { LocatedResponse, RegistryRequest, Requester } from './requester.ts';
-import { readResuming } from './resuming.ts';
+import type { LocatedResponse } from '../http/redirect.ts';
+import type { RegistryRequest, Requester } from './requester.ts';
+import { readResuming, type Patience } from './resuming.ts';
 
 /** A signed storage URL is used again for so long; registries sign for 10 minutes and more. */
 const STORAGE_URL_MS = 60_000;
+
+export interface BlobReading {
+  /** The registry, which may lead to the place that a foreign layer names; or such places alone. */
+  readonly from?: 'registry' | 'urls';
+  readonly patience?: Patience | undefined;
+  readonly signal: AbortSignal;
+}
 
 /** The bytes of blobs by range; resumes where a transfer broke. */
 export class BlobStream {
@@ -19,13 +27,12 @@ export class BlobStream {
     this.#repository = repository;
   }
 
-  /** @param from the registry, which may lead to the place that a foreign layer names; or such places alone */
+  /** Bytes `start` to `end` (exclusive). @throws as Repository.blob */
   read(
     blob: Descriptor,
     start: number,
     end: number,
-    signal: AbortSignal,
-    from: 'registry' | 'urls' = 'registry',
+    { signal, from = 'registry', patience }: BlobReading,
   ): AsyncGenerator<Uint8Array> {
     const what = `blob ${shortDigest(blob.digest)} of ${this.#repository}`;
     return readResuming(
@@ -36,6 +43,7 @@ export class BlobStream {
         open: (request) => (from === 'urls' ? this.#openForeign(blob, request) : this.#open(blob, request)),
         // Another storage node may do better: the registry is asked again.
         onBroken: () => void this.#storage.delete(blob.digest),
+        patience,
         signal,
       },
     );

@@ -4,7 +4,6 @@ import { isPassing } from '../http/network-error.ts';
 import { retry } from '../base/retry.ts';
 import { BodyTooSlow } from '../http/minimum-rate.ts';
 import type { Credential } from '../credentials/credential.ts';
-import type { Descriptor } from '../image/descriptor.ts';
 import type { ManifestDocument } from '../image/manifest.ts';
 import { MANIFEST_TYPES } from '../image/media-types.ts';
 import { Authorizer } from './authorizer.ts';
@@ -13,6 +12,7 @@ import { readRefusal } from './failures.ts';
 import { manifestName, readManifestDocument, type WantedManifest } from './manifest-document.ts';
 import type { Repository } from './repository.ts';
 import { Requester } from './requester.ts';
+import { ONLY_SOURCE } from './resuming.ts';
 
 export interface RegistryAccess {
   /** Host as in references: `docker.io`, `localhost:5000`. */
@@ -43,10 +43,10 @@ export function openRepository(access: RegistryAccess, repository: string): Open
       const wanted = { repository: `${access.registry}/${repository}`, selector };
       return manifest(requester, wanted, `/v2/${repository}/manifests/${selector}`, signal);
     },
-    blob: (descriptor: Descriptor, start: number, end: number, signal: AbortSignal) =>
-      blobs.read(descriptor, start, end, signal),
-    elsewhere: (descriptor: Descriptor, start: number, end: number, signal: AbortSignal) =>
-      blobs.read(descriptor, start, end, signal, 'urls'),
+    blob: (descriptor, start, end, signal, patience) =>
+      blobs.read(descriptor, start, end, { signal, patience }),
+    elsewhere: (descriptor, start, end, signal) =>
+      blobs.read(descriptor, start, end, { signal, from: 'urls' }),
   };
 }
 
@@ -86,7 +86,7 @@ async function readManifest(
 ): Promise<ManifestDocument> {
   const name = manifestName(wanted);
   const headers = { accept: MANIFEST_TYPES.join(', ') };
-  const { answer, url } = await requester.get(path, { headers, what: name, signal });
+  const { answer, url } = await requester.get(path, { headers, what: name, ...ONLY_SOURCE, signal });
   if (answer.statusCode !== 200) throw await refused(answer, url, name, signal);
   try {
     return await readManifestDocument(answer, url, wanted, signal);

@@ -2,7 +2,8 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
 import type { ManifestDocument } from '../image/manifest.ts';
 import { MANIFEST_TYPES } from '../image/media-types.ts';
-import { dumpBody, isLoopback } from '../http/http.ts';
+import { isLoopback } from '../base/ip-address.ts';
+import { dumpBody } from '../http/http.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { manifestName, readManifestDocument } from './manifest-document.ts';
 import type { TorrentAnswer, TorrentService } from './repository.ts';
@@ -69,7 +70,7 @@ class HttpTorrentService implements TorrentService {
     const url = this.#torrentUrl(base, wanted, wait);
     const question = { headers: { accept: TORRENT_TYPE }, waitSeconds: wait, signal };
     const { answer, authorization } = await this.#asker.ask(url, question);
-    const read = await readTorrentAnswer(answer, url, signal);
+    const read = await readTorrentAnswer(answer, url, this.#options.http.isLocal(url), signal);
     switch (read.kind) {
       case 'refused':
         throw this.#asker.refusal(url, wanted.what, authorization);

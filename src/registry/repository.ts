@@ -1,6 +1,7 @@
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import type { ManifestDocument } from '../image/manifest.ts';
+import type { Patience } from './resuming.ts';
 
 /** One repository of one registry (OCI distribution-spec), with the credentials that this run has for it. */
 export interface Repository {
@@ -13,8 +14,15 @@ export interface Repository {
   /**
    * Bytes `start` to `end` (exclusive) of a blob, in order, never more; retries and resumes inside. NOT verified
    * against the digest (that is the store's door); short or long answers are errors.
+   * @param patience how long the registry may take: ONLY_SOURCE by default, BESIDE_PEERS where others have the bytes too
    */
-  blob(descriptor: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  blob(
+    descriptor: Descriptor,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+    patience?: Patience,
+  ): AsyncIterable<Uint8Array>;
   /**
    * The same from the places in `descriptor.urls` alone, for what the registry itself does not have.
    * @throws QuayctlError `not-found` where none of them gives it

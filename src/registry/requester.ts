@@ -1,12 +1,14 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../http/http.ts';
+import { isLoopback } from '../base/ip-address.ts';
+import { dumpBody, type Http, type HttpAnswer, type HttpRequest } from '../http/http.ts';
 import { isPassing, isPlainHttpAnswer } from '../http/network-error.ts';
 import { DOCKER_HUB_REGISTRY, isDockerHub } from '../image/docker-hub.ts';
+import { sendAuthorized, type AuthorizedAnswer } from './authorized.ts';
 import type { Authorizer } from './authorizer.ts';
 import { clockHint, skewOf } from './clocks.ts';
 import { readRefusal, unauthorized } from './failures.ts';
 import { withPatience } from './retry-after.ts';
-import { isRedirect, redirectTarget } from '../http/redirect.ts';
+import { followRedirects, type LocatedResponse } from '../http/redirect.ts';
 import { SingleFlight } from '../base/single-flight.ts';
 
 /** Registries redirect to storage, storage at most to a region of its own. */
@@ -27,24 +29,19 @@ export interface RegistryRequest {
   readonly what: string;
   /** Milliseconds until the answer begins. */
   readonly headersTimeoutMs?: number;
+  /** Milliseconds without a byte after which the body is given up. */
+  readonly stallTimeoutMs?: number;
   /** As of HttpRequest. */
   readonly denyLocal?: boolean;
   readonly signal: AbortSignal;
-}
-
-/** An answer and the URL that gave it, which for a blob is the storage's. */
-export interface LocatedResponse {
-  readonly answer: HttpAnswer;
-  /** May be signed: never shown but for its host. */
-  readonly url: URL;
-  /** Whether it must not be on this machine. */
-  readonly denyLocal: boolean;
 }
 
 /** Requests to one registry: scheme, authorisation, patience, redirects. */
 export class Requester {
   readonly #options: RequesterOptions;
   readonly #base = new SingleFlight<URL>();
+  /** Of other hosts that answer the distribution API in the registry's place: what they give to strangers. */
+  readonly #strangers = new Map<string, Authorizer>();
 
   constructor(options: RequesterOptions) {
     this.#options = options;
@@ -58,39 +55,42 @@ export class Requester {
     return this.follow(new URL(path, await this.base(request.signal)), request);
   }
 
-  /** Any URL, and where it redirects to. Authorization goes to the registry's own scheme, host and port alone. */
+  /**
+   * Any URL, and where it redirects to. The registry's Authorization goes to its own scheme, host and port alone, and there
+   * to its API: storage below the same host takes signed URLs and refuses a second way of saying who asks.
+   * @throws QuayctlError as `get`
+   */
   async follow(start: URL, request: RegistryRequest): Promise<LocatedResponse> {
-    const { http } = this.#options;
-    const { origin, hostname } = await this.base(request.signal);
-    let url = start;
-    // Only a host on this machine may lead to one on it; a manifest's own places are the registry's word, too.
-    let denyLocal = start.origin !== origin && !(await http.resolvesToLocal(hostname));
-    for (let hops = 0; ; hops++) {
-      const answer = await (url.origin === origin
-        ? this.#authorized(url, request)
-        : this.#plain(url, { ...request, denyLocal }));
-      if (!isRedirect(answer.statusCode)) return { answer, url, denyLocal };
+    const { http, insecure } = this.#options;
+    const base = await this.base(request.signal);
+    // What a manifest names is the registry's word, too.
+    const denyLocal = request.denyLocal ?? (start.origin !== base.origin && !http.isLocal(base));
+    return followRedirects(http, start, { limit: MAX_REDIRECTS, insecure, denyLocal }, async (hop) => {
+      const { url, count } = hop;
+      const sent = { ...request, denyLocal: hop.denyLocal };
+      if (url.origin === base.origin && (count === 0 || isApi(url))) return this.#authorized(url, sent);
+      if (isApi(url)) return this.#asStranger(url, sent);
+      const answer = await this.#plain(url, sent);
+      if (answer.statusCode !== 401 || url.origin !== base.origin) return answer;
       await dumpBody(answer);
-      if (hops === MAX_REDIRECTS) throw new QuayctlError('protocol', `${start.host} redirects without end`);
-      denyLocal ||= !(await http.resolvesToLocal(url.hostname));
-      url = redirectTarget(url, headerOf(answer, 'location'), this.#options.insecure);
-    }
+      return this.#authorized(url, sent);
+    });
   }
 
   /** One request without Authorization, patience or redirects: a storage URL known from before. */
   once(url: URL, request: RegistryRequest): Promise<HttpAnswer> {
-    return this.#options.http.request(url, request);
+    const { http, registry } = this.#options;
+    return http.request(url, { ...request, registry });
   }
 
-  /** Lets the registry say how it wants to be asked, where it has not yet. @throws QuayctlError `unreachable` */
-  async introduce(signal: AbortSignal): Promise<void> {
+  /** Asks the registry how it wants to be asked, where it has not said so yet. @throws QuayctlError `unreachable` */
+  async probe(signal: AbortSignal): Promise<void> {
     const url = new URL('/v2/', await this.base(signal));
-    const answer = await this.#options.http.request(url, { signal });
-    if (answer.statusCode === 401) this.#options.authorizer.learn(answer, undefined);
-    await dumpBody(answer);
+    const answer = await this.#ping(url, { signal });
+    if (answer.statusCode === 401) this.#options.authorizer.learn(url, answer, undefined);
   }
 
-  /** `https://HOST`, or `http://HOST` where that is allowed and spoken. Found out once. */
+  /** `https://HOST`, or `http://HOST` where that is allowed and HTTPS is not spoken. Found out once. */
   base(signal: AbortSignal): Promise<URL> {
     return this.#base.get((first) => this.#findBase(first), signal);
   }
@@ -104,55 +104,77 @@ export class Requester {
     if (secure === null || plain === null) {
       throw new QuayctlError('usage', `not a registry: ${JSON.stringify(registry.slice(0, 100))}`);
     }
-    // --insecure may be meant for the torrent service alone, so HTTPS is not given up.
-    if (insecure) return this.#firstThatSpeaks(plain, secure, signal);
-    if (isLoopback(secure.hostname)) return this.#firstThatSpeaks(secure, plain, signal);
-    return secure;
+    // HTTPS is asked first, as docker does: a password must not go in the clear where TLS is spoken.
+    if (!insecure && !isLoopback(secure.hostname)) return secure;
+    if (await this.#speaks(secure, signal)) return secure;
+    await this.#ping(new URL('/v2/', plain), { signal });
+    return plain;
   }
 
-  async #firstThatSpeaks(first: URL, second: URL, signal: AbortSignal): Promise<URL> {
-    const status = await this.#probe(first, signal);
-    if (status !== undefined && (first.protocol === 'https:' || !isElsewhere(status))) return first;
+  /** Whether TLS is spoken there. A certificate that is not trusted is an error. */
+  async #speaks(secure: URL, signal: AbortSignal): Promise<boolean> {
     try {
-      const other = await this.#options.http.request(new URL('/v2/', second), { signal });
-      await dumpBody(other);
-    } catch (error) {
-      if (status === undefined || !isQuayctlError(error, 'unreachable')) throw error;
-      return first;
-    }
-    return second;
-  }
-
-  /** The status of `/v2/`; undefined where the scheme is not spoken. A certificate that is not trusted is an error. */
-  async #probe(base: URL, signal: AbortSignal): Promise<number | undefined> {
-    try {
-      const answer = await this.#options.http.request(new URL('/v2/', base), { signal });
-      await dumpBody(answer);
-      return answer.statusCode;
+      await this.#ping(new URL('/v2/', secure), { signal });
+      return true;
     } catch (error) {
       const isUnspoken = isPlainHttpAnswer(error) || isPassing(error);
-      if (isQuayctlError(error, 'unreachable') && isUnspoken) return undefined;
+      if (isQuayctlError(error, 'unreachable') && isUnspoken) return false;
       throw error;
     }
   }
 
+  async #ping(url: URL, request: Pick<HttpRequest, 'denyLocal' | 'signal'>): Promise<HttpAnswer> {
+    const { http, registry } = this.#options;
+    const answer = await http.request(url, { ...request, registry });
+    await dumpBody(answer);
+    return answer;
+  }
+
   async #authorized(url: URL, request: RegistryRequest): Promise<HttpAnswer> {
     const { authorizer, registry } = this.#options;
-    const { signal, what } = request;
-    // No challenge yet, then a challenge, then an expired token: the third 401 is final.
-    for (let attempt = 0; ; attempt++) {
-      const authorization = await authorizer.header(url, signal);
-      const answer = await this.#plain(url, request, authorization === undefined ? {} : { authorization });
-      if (answer.statusCode !== 401 && answer.statusCode !== 403) return answer;
-      if (answer.statusCode === 401 && attempt < 2 && authorizer.learn(answer, authorization)) {
-        await dumpBody(answer);
-        continue;
-      }
-      const refusal = await readRefusal(answer, url, signal);
-      const skews = { [registry]: skewOf(answer), 'its token server': authorizer.tokenServerSkewMs };
-      const clocks = authorizer.scheme === 'bearer' ? clockHint(skews) : undefined;
-      throw unauthorized(registry, what, authorizer.credential !== undefined, refusal, clocks);
-    }
+    const { answer } = await this.#challenged(authorizer, url, request);
+    if (answer.statusCode !== 401 && answer.statusCode !== 403) return answer;
+    const refusal = await readRefusal(answer, url, request.signal);
+    const skews = { [registry]: skewOf(answer), 'its token server': authorizer.tokenServerSkewMs };
+    const clocks = authorizer.scheme === 'bearer' ? clockHint(skews) : undefined;
+    throw unauthorized(registry, request.what, authorizer.credential !== undefined, refusal, clocks);
+  }
+
+  /**
+   * A registry whose name leads to another host (a mirror's, a CDN's): no credential goes there, but a token that its
+   * token server gives to anybody does.
+   */
+  async #asStranger(url: URL, request: RegistryRequest): Promise<HttpAnswer> {
+    const known = this.#strangers.get(url.origin);
+    const authorizer = known ?? this.#options.authorizer.forStrangerAt(url.host);
+    this.#strangers.set(url.origin, authorizer);
+    return (await this.#challenged(authorizer, url, request)).answer;
+  }
+
+  #challenged(
+    authorizer: Authorizer,
+    url: URL,
+    request: RegistryRequest,
+  ): Promise<AuthorizedAnswer<HttpAnswer>> {
+    const { denyLocal = false, signal } = request;
+    return sendAuthorized(authorizer, {
+      url,
+      signal,
+      send: (authorization) =>
+        this.#plain(url, request, authorization === undefined ? {} : { authorization }),
+      head: (answer) => answer,
+      drop: dumpBody,
+      // `/v2/` itself has just been asked.
+      ...(isApi(url) && url.pathname !== '/v2/'
+        ? {
+            ping: () =>
+              this.#ping(new URL('/v2/', url), { denyLocal, signal }).catch((error: unknown) => {
+                if (isQuayctlError(error, 'unreachable')) return undefined;
+                throw error;
+              }),
+          }
+        : {}),
+    });
   }
 
   #plain(
@@ -160,12 +182,13 @@ export class Requester {
     request: RegistryRequest,
     more: Readonly<Record<string, string>> = {},
   ): Promise<HttpAnswer> {
+    const { http, registry } = this.#options;
     const headers = { ...request.headers, ...more };
-    return withPatience(url, request.signal, () => this.#options.http.request(url, { ...request, headers }));
+    return withPatience(url, request.signal, () => http.request(url, { ...request, registry, headers }));
   }
 }
 
-/** Where TLS is spoken, Go and nginx answer 400 to plain HTTP, others lead to HTTPS; a proxy answers 5xx for nobody. */
-function isElsewhere(status: number): boolean {
-  return status === 400 || status >= 500 || isRedirect(status);
+/** The distribution API, in distinction to storage and web pages below the same host. */
+function isApi({ pathname }: URL): boolean {
+  return pathname.startsWith('/v2/');
 }

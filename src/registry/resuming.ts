@@ -1,39 +1,63 @@
-import { QuayctlError } from '../base/errors.ts';
-import { dropBody } from '../http/http.ts';
-import { isPassing, networkError } from '../http/network-error.ts';
+import { Readable } from 'node:stream';
 import { delay } from '../base/retry.ts';
+import { QuayctlError } from '../base/errors.ts';
+import { decoderOf } from '../http/content-encoding.ts';
+import { dropBody } from '../http/http.ts';
 import { withMinimumRate } from '../http/minimum-rate.ts';
+import { isPassing, networkError } from '../http/network-error.ts';
+import type { LocatedResponse } from '../http/redirect.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { bodyOf, type BlobBody } from './blob-body.ts';
-import type { LocatedResponse, RegistryRequest } from './requester.ts';
+import { bodyOf, type BlobBody, type BlobRange } from './blob-body.ts';
+import type { RegistryRequest } from './requester.ts';
 
-/** Broken transfers in a row before a blob is given up, ... */
+/** Broken transfers in a row after which a blob is given up, ... */
 const MAX_FRUITLESS = 5;
 /** ... where none brought so many bytes: a server that sends one at a time gets nowhere. */
 const MIN_PROGRESS = 16 * 1024;
-/** ... or where they took so long, after a second try: a registry that only restarts is back by then. */
+/** ... or where they took so long, after a second try: a registry that only restarts is back by then. Milliseconds. */
 const FRUITLESS_MS = 15_000;
 const FIRST_DELAY_MS = 250;
 const MAX_DELAY_MS = 4_000;
-/** A place that does not begin to answer by then is left for another try. */
-const HEADERS_TIMEOUT_MS = 15_000;
+
+/** How long a registry may take, milliseconds. */
+export interface Patience {
+  /** Until the answer begins. */
+  readonly headersTimeoutMs: number;
+  /** Without a byte of the body. */
+  readonly stallTimeoutMs: number;
+}
+
+/**
+ * While peers have the bytes, too: a registry that does not begin to answer by then is left for another try, and the
+ * peers deliver meanwhile.
+ */
+export const BESIDE_PEERS: Patience = { headersTimeoutMs: 15_000, stallTimeoutMs: 10_000 };
+
+/**
+ * Where the registry is the only source. docker waits without end; a cache that copies a whole image, or a layer, before
+ * its first byte (zot, Nexus) takes minutes, and begins anew when its client leaves too early.
+ */
+export const ONLY_SOURCE: Patience = { headersTimeoutMs: 15 * 60_000, stallTimeoutMs: 2 * 60_000 };
+
 export interface ResumingOptions {
   /** For errors: `blob sha256:... of team/app`. */
   readonly what: string;
-  /** One ranged request; where it is sent is the caller's to say. */
+  /** Sends one request; where it is sent is the caller's to decide. */
   readonly open: (request: RegistryRequest) => Promise<LocatedResponse>;
   /** A transfer broke off; it is begun again where it ended. */
   readonly onBroken?: () => void;
+  /** ONLY_SOURCE where nothing is said. */
+  readonly patience?: Patience | undefined;
   readonly signal: AbortSignal;
 }
 
 /**
- * Bytes `start` to `end` of content whose size is known, by range, in order; resumes where a transfer broke.
+ * A range of content whose size is known, in order; resumes where a transfer broke off.
  * @throws what `open` throws; `unreachable` when it breaks off again and again, `protocol`, `verification`
  */
 export async function* readResuming(
   blob: Descriptor,
-  { start, end }: { readonly start: number; readonly end: number },
+  { start, end }: BlobRange,
   options: ResumingOptions,
 ): AsyncGenerator<Uint8Array> {
   const { signal, onBroken } = options;
@@ -45,7 +69,7 @@ export async function* readResuming(
     const began = at;
     if (fruitless === 0) fruitlessSince = performance.now();
     try {
-      for await (const chunk of range(blob, at, end, options)) {
+      for await (const chunk of rangeOf(blob, { start: at, end }, options)) {
         at += chunk.length;
         yield chunk;
       }
@@ -60,35 +84,56 @@ export async function* readResuming(
   }
 }
 
-async function* range(
+async function* rangeOf(
   blob: Descriptor,
-  start: number,
-  end: number,
-  { what, open, signal }: ResumingOptions,
+  range: BlobRange,
+  options: ResumingOptions,
 ): AsyncGenerator<Uint8Array> {
-  const whole = start === 0 && end === blob.size;
+  const isWhole = range.start === 0 && range.end === blob.size;
+  const first = await openBody(blob, range, isWhole, options);
+  // What cannot be had in parts is read from its beginning; the bytes before the range are passed over.
+  const opened = first ?? (isWhole ? undefined : await openBody(blob, range, true, options));
+  if (opened === undefined) {
+    throw new QuayctlError(
+      'protocol',
+      `the registry answers 416, which is about ranges, for all of ${options.what}`,
+    );
+  }
+  yield* useful(opened.body, opened.url, options.signal);
+}
+
+async function openBody(
+  blob: Descriptor,
+  range: BlobRange,
+  isWhole: boolean,
+  { what, open, patience = ONLY_SOURCE, signal }: ResumingOptions,
+): Promise<{ readonly body: BlobBody; readonly url: URL } | undefined> {
   const { answer, url } = await open({
     // Another encoding would be other bytes than those that the digest is of.
-    headers: { 'accept-encoding': 'identity', ...(whole ? {} : { range: `bytes=${start}-${end - 1}` }) },
+    headers: {
+      'accept-encoding': 'identity',
+      ...(isWhole ? {} : { range: `bytes=${range.start}-${range.end - 1}` }),
+    },
     what,
-    headersTimeoutMs: HEADERS_TIMEOUT_MS,
+    ...patience,
     signal,
   });
-  let body: BlobBody;
   try {
-    body = bodyOf(answer, blob, start, end, url);
+    const body = bodyOf(answer, blob, range, url);
+    if (body.kind === 'body') return { body, url };
+    dropBody(answer);
+    return undefined;
   } catch (error) {
     dropBody(answer);
     throw error;
   }
-  yield* useful(body, url, signal);
 }
 
 /** What of a body was asked for. @throws QuayctlError `unreachable` where it breaks off, `protocol` where it goes on */
 async function* useful(body: BlobBody, url: URL, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   let { skip, length: left } = body;
   try {
-    for await (const chunk of withMinimumRate(body.answer.body, url)) {
+    for await (const chunk of withMinimumRate(decoded(body), url)) {
       if (left === 0) throw new QuayctlError('protocol', `${url.host} sends more than was asked for`);
       const part = chunk.subarray(skip, skip + left);
       const surplus = chunk.length - skip - part.length;
@@ -104,4 +149,10 @@ async function* useful(body: BlobBody, url: URL, signal: AbortSignal): AsyncGene
     throw networkError(url, error);
   }
   if (left > 0) throw new QuayctlError('unreachable', `${url.host} ended a transfer ${left} bytes too early`);
+}
+
+function decoded({ answer, coding }: BlobBody): AsyncIterable<Buffer> {
+  const decoder = coding === undefined ? undefined : decoderOf(coding);
+  if (decoder === undefined) return answer.body as AsyncIterable<Buffer>;
+  return Readable.from(answer.body).compose(decoder) as AsyncIterable<Buffer>;
 }

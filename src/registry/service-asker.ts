@@ -1,5 +1,6 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { dumpBody, isLoopback, type Http, type HttpAnswer } from '../http/http.ts';
+import { isLoopback } from '../base/ip-address.ts';
+import { dumpBody, type Http, type HttpAnswer } from '../http/http.ts';
 import { unauthorized } from './failures.ts';
 import type { OpenRepository } from './open-repository.ts';
 import { withPatience } from './retry-after.ts';
@@ -50,14 +51,20 @@ export class ServiceAsker {
 
   /** @param url below `base` @throws QuayctlError `unreachable`, `rate-limited`, `unauthorized` of the token server */
   async ask(url: URL, question: ServiceQuestion): Promise<ServiceReply> {
-    const { http, service } = this.#options;
+    const { http, service, registry } = this.#options;
     const { waitSeconds = 0, signal } = question;
     const base = await this.base(signal);
     for (let attempt = 0; ; attempt++) {
       const authorization = await this.#authorization(base, signal);
       const headers = { ...question.headers, ...(authorization === undefined ? {} : { authorization }) };
       const headersTimeoutMs = waitSeconds * 1000 + ANSWER_MARGIN_MS;
-      const send = (): Promise<HttpAnswer> => http.request(url, { headers, headersTimeoutMs, signal });
+      const send = (): Promise<HttpAnswer> =>
+        http.request(url, {
+          headers,
+          headersTimeoutMs,
+          registry: service === undefined ? registry : undefined,
+          signal,
+        });
       // A registry that is asked on the off-chance is not insisted upon.
       const answer = await (service === undefined ? send() : withPatience(url, signal, send));
       if (answer.statusCode !== 401 || attempt === 2) return { answer, authorization };
@@ -116,9 +123,9 @@ export class ServiceAsker {
     signal: AbortSignal,
   ): Promise<boolean> {
     const { authorizer, requester } = this.#options.repository;
-    if (await this.#isRegistry(base, signal)) return authorizer.learn(answer, sent);
+    if (await this.#isRegistry(base, signal)) return authorizer.learn(base, answer, sent);
     if (authorizer.scheme !== undefined) return false;
-    await requester.introduce(signal);
+    await requester.probe(signal);
     return (await this.#authorization(base, signal)) !== undefined;
   }
 

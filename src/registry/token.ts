@@ -1,5 +1,7 @@
 import { QuayctlError } from '../base/errors.ts';
-import { dumpBody, isLoopback, readBody, type Http, type HttpRequest } from '../http/http.ts';
+import { isLoopback } from '../base/ip-address.ts';
+import { dumpBody, readBody, type Http, type HttpRequest } from '../http/http.ts';
+import { followRedirects, type Hop } from '../http/redirect.ts';
 import type { Credential } from '../credentials/credential.ts';
 import type { Challenge } from './challenge.ts';
 import { skewOf } from './clocks.ts';
@@ -21,6 +23,8 @@ export interface TokenRequest {
   readonly credential: Credential | undefined;
   readonly http: Http;
   readonly insecure: boolean;
+  /** The registry is elsewhere, so the token server must not be on this machine. */
+  readonly denyLocal: boolean;
   /** A password is about to go over plain HTTP to another host. */
   readonly warn: () => void;
 }
@@ -34,6 +38,8 @@ const DEFAULT_LIFE_SECONDS = 60;
 /** Real ones live for minutes, some for hours. One that says it lives for ever is asked for again each day. */
 const LONGEST_LIFE_SECONDS = 86_400;
 const CLIENT_ID = 'quayctl';
+/** A token server that moved names one other place, perhaps two. */
+const MAX_REDIRECTS = 4;
 
 /**
  * Fetches a Bearer token (distribution, docs/spec/auth/token.md, and oauth.md for identity tokens).
@@ -49,7 +55,10 @@ export async function fetchToken(
   const isOauth = credential?.kind === 'identity-token';
   const url = isOauth ? realm : tokenUrl(realm, challenge, request);
   const details = isOauth ? oauthRequest(challenge, request, credential.token) : passwordRequest(request);
-  const answer = await withPatience(realm, signal, () => http.request(url, { ...details, signal }));
+  const { answer } = await followRedirects(http, url, { ...request, limit: MAX_REDIRECTS }, (hop) => {
+    const shown = { ...mayShow(realm, hop, details, request), registry, denyLocal: hop.denyLocal, signal };
+    return withPatience(hop.url, signal, () => http.request(hop.url, shown));
+  });
   if (isRefused(answer.statusCode, isOauth)) {
     const refusal = await readRefusal(answer, realm, signal);
     throw unauthorized(registry, scope ?? 'login', credential !== undefined, refusal);
@@ -63,6 +72,28 @@ export async function fetchToken(
   }
   const bound = { maxBytes: MAX_ANSWER_BYTES, url: realm, what: 'its token answer', signal };
   return { ...parseToken(await readBody(answer, bound), realm), skewMs: skewOf(answer) };
+}
+
+/**
+ * What a redirect of the token server is shown: the password where the host is the same and the connection not less
+ * safe, nothing where it is another. A refresh token is not handed on at all: it would not be a GET.
+ * @throws QuayctlError `protocol`
+ */
+function mayShow(
+  realm: URL,
+  { url, count }: Hop,
+  details: Omit<HttpRequest, 'signal'>,
+  { registry }: TokenRequest,
+): Omit<HttpRequest, 'signal'> {
+  if (count === 0) return details;
+  const isSame = url.origin === realm.origin;
+  const isUpgrade = url.hostname === realm.hostname && url.protocol === 'https:';
+  if (isSame || isUpgrade) return details;
+  if (details.method !== 'POST') return {};
+  throw new QuayctlError(
+    'protocol',
+    `the token server ${realm.host} of ${registry} wants the login sent to another host, ${url.host}`,
+  );
 }
 
 /** RFC 6749, 5.2: an expired refresh token is a 400. */

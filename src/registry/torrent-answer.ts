@@ -1,6 +1,6 @@
-import { QuayctlError } from '../base/errors.ts';
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { dumpBody, headerOf, readBody, type HttpAnswer } from '../http/http.ts';
-import { MAX_TORRENT_BYTES } from '../metainfo/metainfo.ts';
+import { MAX_TORRENT_BYTES, notedAsFromElsewhere } from '../metainfo/metainfo.ts';
 import { readRefusal } from './failures.ts';
 import type { TorrentAnswer } from './repository.ts';
 
@@ -22,11 +22,13 @@ export type ServiceAnswer =
 /**
  * What a host says to the request for a torrent (protocol.md of the project): without the service's header, and
  * without a torrent, it is no torrent service.
+ * @param isLocal whether it comes from this machine: only then may its trackers be on it
  * @throws QuayctlError `unreachable` for 5xx, `rate-limited`, `protocol`, `limit`
  */
 export async function readTorrentAnswer(
   answer: HttpAnswer,
   url: URL,
+  isLocal: boolean,
   signal: AbortSignal,
 ): Promise<ServiceAnswer> {
   const { statusCode: status } = answer;
@@ -35,7 +37,8 @@ export async function readTorrentAnswer(
   const isService = headerOf(answer, SERVICE_HEADER) !== undefined;
   if (isTorrent) {
     const bound = { maxBytes: MAX_TORRENT_BYTES, url, what: 'its torrent', signal };
-    return { kind: 'torrent', bytes: await readBody(answer, bound) };
+    const bytes = await readBody(answer, bound);
+    return { kind: 'torrent', bytes: isLocal ? bytes : noted(bytes) };
   }
   if (isService && status === 202) {
     const bound = { maxBytes: MAX_PROGRESS_BYTES, url, what: 'its answer', signal };
@@ -51,6 +54,16 @@ export async function readTorrentAnswer(
   if (status === 401 || status === 403) return { kind: 'refused' };
   if (status === 404 || status === 405 || status === 406) return none(url, status, refusal?.message);
   throw new QuayctlError('protocol', `the torrent service ${url.host} answers ${status}`);
+}
+
+/** What is no torrent stays as it is, for whoever reads it to say so. */
+function noted(bytes: Uint8Array): Uint8Array {
+  try {
+    return notedAsFromElsewhere(bytes);
+  } catch (error) {
+    if (isQuayctlError(error)) return bytes;
+    throw error;
+  }
 }
 
 function none(url: URL, status: number, message = ''): TorrentAnswer {

@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
-import { isLoopback, type Http } from '../http/http.ts';
+import { isLoopback } from '../base/ip-address.ts';
+import type { Http } from '../http/http.ts';
 import type { ServeListener } from './events.ts';
 import type { ClientLimit } from '../http-server/client-limiter.ts';
 import type { OwnCredential } from './upstream/service-credential-upstream.ts';

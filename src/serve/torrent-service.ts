@@ -1,5 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { isLoopback } from '../http/http.ts';
+import { isLoopback } from '../base/ip-address.ts';
 import { clientAddresses } from '../http-server/client-address.ts';
 import { listen } from '../http-server/server.ts';
 import { router } from '../http-server/router.ts';

@@ -1,3 +1,4 @@
+import { TrackerAddress } from '../../src/metainfo/tracker-address.ts';
 import assert from 'node:assert/strict';
 import { Duplex, Readable } from 'node:stream';
 import type { Socket } from 'node:net';
@@ -115,8 +116,14 @@ const announce = {
 
 async function answered(bytes: Uint8Array): Promise<TrackerAnswer> {
   const answer = { statusCode: 200, headers: {}, body: Readable.from([bytes]) };
-  const http = { request: () => Promise.resolve(answer) } as unknown as Http;
-  return announceHttp('http://192.0.2.1/announce', announce, http, new AbortController().signal);
+  const request = (): Promise<unknown> => Promise.resolve(answer);
+  const http = { request, isLocal: () => true } as unknown as Http;
+  return announceHttp(
+    new TrackerAddress('http://192.0.2.1/announce'),
+    announce,
+    http,
+    new AbortController().signal,
+  );
 }
 
 // What is loaded at the first answer is not the parser's time.

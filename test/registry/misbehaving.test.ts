@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { test } from 'node:test';
+import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { digestOf } from '../../src/image/digest.ts';
 import { openRepository, type OpenRepository } from '../../src/registry/open-repository.ts';
 import { startServer, type TestServer } from '../helpers/http-server.ts';
@@ -62,12 +63,8 @@ test('answers that are not what was asked for', async (t) => {
       range(206, undefined, Buffer.from('--x'), { 'content-type': 'multipart/byteranges; boundary=x' }),
       'protocol',
     ],
-    [
-      'an encoding',
-      range(206, 'bytes 100-199/300000', BYTES.subarray(100, 200), { 'content-encoding': 'gzip' }),
-      'protocol',
-    ],
-    ['416', range(416, 'bytes */200000', Buffer.alloc(0)), 'verification'],
+    ['416 of another size', range(416, 'bytes */200000', Buffer.alloc(0)), 'verification'],
+    ['416 for the whole, too', range(416, undefined, Buffer.alloc(0)), 'protocol'],
     ['204', range(204, undefined, Buffer.alloc(0)), 'protocol'],
   ];
   for (const [name, handler, code] of cases) {
@@ -254,10 +251,131 @@ test('manifests without end, with endless headers, or of other bytes', async (t)
 
   const other = await registryThat(t, (_, response) => void response.end('{}'));
   assert.equal((await failure(other.repository.manifest(BLOB.digest, t.signal))).code, 'verification');
-  const lying = await registryThat(t, (_, response) => {
-    response.writeHead(200, { 'docker-content-digest': BLOB.digest }).end('{}');
+});
+
+test('a stale Docker-Content-Digest, or fields that stand twice, change nothing', async (t) => {
+  const type = 'application/vnd.oci.image.manifest.v1+json';
+  const { repository } = await registryThat(t, (_, response) => {
+    response.writeHead(200, [
+      ['docker-content-digest', BLOB.digest],
+      ['docker-content-digest', 'sha256:0'],
+      ['content-type', type],
+      ['content-type', type],
+    ]);
+    response.end('{}');
   });
-  assert.equal((await failure(lying.repository.manifest('1.0', t.signal))).code, 'verification');
+  for (const selector of ['1.0', digestOf(Buffer.from('{}'))]) {
+    const { descriptor } = await repository.manifest(selector, t.signal);
+    assert.deepEqual([descriptor.mediaType, descriptor.digest], [type, digestOf(Buffer.from('{}'))]);
+  }
+});
+
+test('labels of an encoding that is not there are passed over, by range and as a whole', async (t) => {
+  for (const label of ['gzip', 'x-gzip', 'aws-chunked', '', 'aws-chunked, identity', 'br']) {
+    const { repository } = await registryThat(t, (request, response) => {
+      response.setHeader('content-encoding', label);
+      serve(request, response);
+    });
+    assert.ok(
+      (await collect(repository.blob(BLOB, 100, 200, t.signal))).equals(BYTES.subarray(100, 200)),
+      label,
+    );
+    assert.ok((await collect(repository.blob(BLOB, 0, BLOB.size, t.signal))).equals(BYTES), label);
+  }
+});
+
+test('an encoding that is there is undone, for blobs, ranges of them and manifests', async (t) => {
+  for (const [label, encode] of [
+    ['gzip', gzipSync],
+    ['x-gzip', gzipSync],
+    ['br', brotliCompressSync],
+    ['zstd', zstdCompressSync],
+  ] as const) {
+    const { repository } = await registryThat(t, (request, response) => {
+      const encoded = encode(request.url?.includes('/manifests/') === true ? Buffer.from('{}') : BYTES);
+      const head = { 'content-encoding': label, 'content-length': encoded.length };
+      if (request.headers.range === undefined) return void response.writeHead(200, head).end(encoded);
+      const place = `bytes 100-199/${encoded.length}`;
+      response.writeHead(206, { ...head, 'content-range': place, 'content-length': 100 });
+      response.end(encoded.subarray(100, 200));
+    });
+    assert.ok((await collect(repository.blob(BLOB, 0, BLOB.size, t.signal))).equals(BYTES), label);
+    assert.ok(
+      (await collect(repository.blob(BLOB, 100, 200, t.signal))).equals(BYTES.subarray(100, 200)),
+      label,
+    );
+    assert.equal(Buffer.from((await repository.manifest('1.0', t.signal)).bytes).toString(), '{}', label);
+  }
+});
+
+test('storage that answers 416 to every range is asked for the whole', async (t) => {
+  const { repository } = await registryThat(t, (request, response) => {
+    if (request.headers.range === undefined) response.end(BYTES);
+    else response.writeHead(416).end();
+  });
+  for (const [start, end] of [
+    [0, BLOB.size],
+    [100, 200],
+    [299_999, 300_000],
+  ] as const) {
+    const got = await collect(repository.blob(BLOB, start, end, t.signal));
+    assert.ok(got.equals(BYTES.subarray(start, end)));
+  }
+});
+
+test('a registry that hides what exists is asked for its challenge before it is believed', async (t) => {
+  const basic = `Basic ${Buffer.from(`ada:${PASSWORD}`).toString('base64')}`;
+  const credential = { kind: 'basic', username: 'ada', password: PASSWORD } as const;
+  for (const status of [400, 401, 403, 404]) {
+    const server = await startServer(t, (request, response) => {
+      if (request.headers.authorization === basic) return void response.end('{}');
+      if (request.url === '/v2/') response.setHeader('www-authenticate', 'Basic realm="r"');
+      response.writeHead(request.url === '/v2/' ? 401 : status).end();
+    });
+    const known = openRepository(accessTo(t, server.host, { credential }), 'team/app');
+    assert.equal((await known.manifest('1.0', t.signal)).bytes.length, 2, String(status));
+    const nobody = openRepository(accessTo(t, server.host), 'team/app');
+    const { code } = await failure(nobody.manifest('1.0', t.signal));
+    assert.equal(
+      code,
+      { 400: 'protocol', 401: 'unauthorized', 403: 'unauthorized', 404: 'not-found' }[status],
+    );
+  }
+});
+
+test('a name that leads elsewhere: a free token goes along, a password does not', async (t) => {
+  const elsewhere = await startServer(t, (request, response) => {
+    if (request.url?.startsWith('/token') === true) return void response.end('{"token":"free"}');
+    if (request.headers.authorization === 'Bearer free') return void response.end('{}');
+    const realm = `Bearer realm="http://${request.headers.host}/token",service="s"`;
+    response.writeHead(401, { 'www-authenticate': realm }).end();
+  });
+  const server = await startServer(t, (request, response) => {
+    response.writeHead(307, { location: `${elsewhere.url}${request.url}` }).end();
+  });
+  const credential = { kind: 'basic', username: 'ada', password: PASSWORD } as const;
+  const repository = openRepository(accessTo(t, server.host, { credential }), 'team/app');
+  for (const selector of ['1.0', '2.0']) await repository.manifest(selector, t.signal);
+  const shown = elsewhere.requests.map(({ headers }) => headers.authorization);
+  assert.ok(
+    shown.every((value) => value === undefined || value === 'Bearer free'),
+    String(shown),
+  );
+});
+
+test('storage below the name of the registry is not shown its token', async (t) => {
+  const credential = { kind: 'basic', username: 'ada', password: PASSWORD } as const;
+  const server = await startServer(t, (request, response) => {
+    const { authorization } = request.headers;
+    if (request.url?.startsWith('/storage') === true) {
+      return void response.writeHead(authorization === undefined ? 200 : 400).end('{}');
+    }
+    if (authorization !== undefined)
+      return void response.writeHead(307, { location: '/storage?sig=1' }).end();
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="r"' }).end();
+  });
+  const repository = openRepository(accessTo(t, server.host, { credential }), 'team/app');
+  assert.equal((await repository.manifest('1.0', t.signal)).bytes.length, 2);
 });
 
 test('what a registry says of itself is shown without control characters and secrets', async (t) => {

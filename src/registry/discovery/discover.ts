@@ -1,8 +1,9 @@
 import { isQuayctlError, QuayctlError, type ErrorCode } from '../../base/errors.ts';
-import { dropBody, dumpBody, headerOf, isLoopback, type Http, type HttpAnswer } from '../../http/http.ts';
+import { isLoopback } from '../../base/ip-address.ts';
+import { dropBody, dumpBody, type Http, type HttpAnswer } from '../../http/http.ts';
 import { networkError } from '../../http/network-error.ts';
 import { formatAppcName, splitAppcName, type AppcName } from '../../image/appc-name.ts';
-import { isRedirect, redirectTarget } from '../../http/redirect.ts';
+import { followRedirects } from '../../http/redirect.ts';
 import { renderTemplate, type AciPlace } from './template.ts';
 
 /** A home page of today; what stands behind it is not read. */
@@ -21,6 +22,11 @@ export interface DiscoveryOptions {
   readonly onDebug: (message: string) => void;
 }
 
+/** Where an ACI lies, and whether a page elsewhere has said so: then it must not be on this machine. */
+export interface DiscoveredPlace extends AciPlace {
+  readonly denyLocal: boolean;
+}
+
 /**
  * Where an image lies (appc spec, "Meta Discovery"), walked as rkt walks: the page of the name, then those of its parent
  * paths; of a page the first template for the name that can be filled in. Credentials go over HTTPS to that host alone:
@@ -31,7 +37,7 @@ export async function discover(
   name: AppcName,
   options: DiscoveryOptions,
   signal: AbortSignal,
-): Promise<AciPlace> {
+): Promise<DiscoveredPlace> {
   let failure: QuayctlError | undefined;
   for (const path of pathsOf(name)) {
     try {
@@ -58,8 +64,8 @@ async function lookAt(
   name: AppcName,
   options: DiscoveryOptions,
   signal: AbortSignal,
-): Promise<AciPlace | undefined> {
-  const html = await pageOf(path, options, signal);
+): Promise<DiscoveredPlace | undefined> {
+  const { html, isLocal } = await pageOf(path, options, signal);
   // Loaded for rkt's users alone.
   const { discoveryTags } = await import('./meta-tags.ts');
   const tags = discoveryTags(html).filter(
@@ -67,13 +73,13 @@ async function lookAt(
   );
   for (const { template } of tags) {
     const place = renderTemplate(template, name);
-    if (place !== undefined) return place;
+    if (place !== undefined) return { ...place, denyLocal: !isLocal };
   }
   return undefined;
 }
 
 /** As with rkt the first template counts: one further up would lead to another image. */
-function checked(path: string, place: AciPlace, { insecure }: DiscoveryOptions): AciPlace {
+function checked(path: string, place: DiscoveredPlace, { insecure }: DiscoveryOptions): DiscoveredPlace {
   const clear = [place.image, place.signature].find(
     ({ protocol, hostname }) => protocol === 'http:' && !insecure && !isLoopback(hostname),
   );
@@ -83,7 +89,13 @@ function checked(path: string, place: AciPlace, { insecure }: DiscoveryOptions):
   });
 }
 
-async function pageOf(path: string, options: DiscoveryOptions, signal: AbortSignal): Promise<string> {
+interface Page {
+  readonly html: string;
+  /** It came from this machine, and may lead to this machine. */
+  readonly isLocal: boolean;
+}
+
+async function pageOf(path: string, options: DiscoveryOptions, signal: AbortSignal): Promise<Page> {
   try {
     return await read(new URL(`https://${path}?ac-discovery=1`), true, options, signal);
   } catch (error) {
@@ -98,17 +110,19 @@ async function read(
   mayShow: boolean,
   { http, authorization, insecure }: DiscoveryOptions,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<Page> {
   const own = mayShow ? await authorization(start.host) : undefined;
-  let url = start;
-  for (let hops = 0; ; hops++) {
-    const headers = own !== undefined && url.origin === start.origin ? { authorization: own } : {};
-    const answer = await http.request(url, { headers, signal });
-    if (!isRedirect(answer.statusCode)) return textOf(answer, url, signal);
-    await dumpBody(answer);
-    if (hops === MAX_REDIRECTS) throw new QuayctlError('protocol', `${start.host} redirects without end`);
-    url = redirectTarget(url, headerOf(answer, 'location'), insecure);
-  }
+  const { answer, url, denyLocal } = await followRedirects(
+    http,
+    start,
+    { limit: MAX_REDIRECTS, insecure },
+    (hop) => {
+      const headers = own !== undefined && hop.url.origin === start.origin ? { authorization: own } : {};
+      return http.request(hop.url, { headers, denyLocal: hop.denyLocal, registry: start.host, signal });
+    },
+  );
+  const html = await textOf(answer, url, signal);
+  return { html, isLocal: !denyLocal && http.isLocal(url) };
 }
 
 /** The beginning of the page: tags that stand behind a mebibyte are not looked for. */

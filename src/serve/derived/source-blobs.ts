@@ -10,7 +10,8 @@ import type { Descriptor } from '../../image/descriptor.ts';
 import { digestFromHex, digestHex, shortDigest, type Digest } from '../../image/digest.ts';
 import { unrunnableReason, type ImageConfig, type ImageManifest } from '../../image/manifest.ts';
 import type { LayerSource } from '../../layers/merge.ts';
-import { discard, isSuccess, type Upstream } from '../upstream/upstream.ts';
+import { readUpstreamBlob } from '../upstream/upstream-blob.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 import type { SourceImage } from './recipe.ts';
 
 /** One image of one repository. */
@@ -28,7 +29,7 @@ export interface SourceListener {
 }
 
 /** Reads a blob as whoever may. @throws QuayctlError */
-export type OpenBlob = (repository: string, blob: Descriptor) => Promise<Readable>;
+export type OpenBlob = (repository: string, blob: Descriptor) => AsyncIterable<Uint8Array>;
 
 /** As the service itself where that may read the blob, else with what the caller showed, which is kept nowhere. */
 export function blobOpener(
@@ -36,27 +37,18 @@ export function blobOpener(
   authorization: string | undefined,
   signal: AbortSignal,
 ): OpenBlob {
-  const open = async (
-    from: Upstream,
-    repository: string,
-    digest: Digest,
-    shown?: string,
-  ): Promise<Readable> => {
-    const resource = { kind: 'blob', repository, digest } as const;
-    const answer = await from.ask({ method: 'GET', resource, authorization: shown, follow: true }, signal);
-    if (isSuccess(answer.status)) return answer.body;
-    discard(answer);
-    const { status } = answer;
-    const code =
-      status === 401 || status === 403 ? 'unauthorized' : status === 404 ? 'not-found' : 'unreachable';
-    throw new QuayctlError(code, `upstream: status ${status} for blob ${digest}`);
-  };
-  return async (repository, { digest }) => {
+  return async function* (repository, { digest, size }) {
+    const request = { repository, digest, size, start: 0, end: size };
+    let begun = false;
     try {
-      return await open(own, repository, digest);
+      for await (const chunk of readUpstreamBlob(own, request, signal)) {
+        begun = true;
+        yield chunk;
+      }
     } catch (error) {
-      if (authorization === undefined || !isQuayctlError(error, 'unauthorized', 'not-found')) throw error;
-      return open(upstream, repository, digest, authorization);
+      const isRefused = isQuayctlError(error, 'unauthorized', 'not-found');
+      if (begun || authorization === undefined || !isRefused) throw error;
+      yield* readUpstreamBlob(upstream, { ...request, authorization }, signal);
     }
   };
 }
@@ -78,9 +70,8 @@ export async function fetchSource(
   if (reason !== undefined) throw new QuayctlError('unsupported', `no container image: ${reason}`);
   const fetch = async (blob: Descriptor): Promise<void> => {
     if (await isThere(blob, directory)) onBytes(blob.size);
-    else await fetchOne(blob, directory, await open(repository, blob), onBytes, signal);
+    else await fetchOne(blob, directory, open(repository, blob), onBytes, signal);
   };
-  await fetch(manifest.config);
   const bytes = await readFile(join(directory, digestHex(manifest.config.digest)));
   const config = parseImageConfig(bytes, manifest);
   check?.(config);
@@ -100,7 +91,7 @@ async function isThere({ digest, size }: Descriptor, directory: string): Promise
 async function fetchOne(
   { digest, size }: Descriptor,
   directory: string,
-  body: Readable,
+  body: AsyncIterable<Uint8Array>,
   onBytes: (bytes: number) => void,
   signal: AbortSignal,
 ): Promise<void> {

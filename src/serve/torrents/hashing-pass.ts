@@ -1,10 +1,9 @@
-import type { Readable } from 'node:stream';
 import { QuayctlError } from '../../base/errors.ts';
 import { pieceGeometry } from '../../metainfo/geometry.ts';
 import { PieceHasher } from '../../metainfo/piece-hasher.ts';
-import { discard, headerOf, isSuccess, type Upstream } from '../upstream/upstream.ts';
+import { readUpstreamBlob } from '../upstream/upstream-blob.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobName } from '../../http-server/path.ts';
-import type { UpstreamAnswer } from '../../http-server/request-context.ts';
 import type { PieceHashes } from './hash-store.ts';
 
 /** Until a pass has a rate of its own: what one core hashes, or a link of 1.6 Gbit/s carries. Bytes per second. */
@@ -38,7 +37,7 @@ export class HashingPass {
 
   /**
    * Reads the blob to its end.
-   * @param authorization the caller's; it goes into the one request, and is kept nowhere
+   * @param authorization the caller's; it goes into the requests, and is kept nowhere
    * @throws QuayctlError `verification` where the content has another size or digest; `unauthorized`, `not-found`,
    *   `unreachable`, `protocol` where the upstream does not give it
    */
@@ -48,37 +47,10 @@ export class HashingPass {
     signal: AbortSignal,
   ): Promise<PieceHashes> {
     this.#startedAt = performance.now();
-    const resource = { kind: 'blob', ...this.blob } as const;
-    const answer = await upstream.ask({ method: 'GET', resource, authorization, follow: true }, signal);
-    try {
-      this.#check(answer);
-      return await this.#hash(answer.body);
-    } finally {
-      discard(answer);
-    }
-  }
-
-  #check(answer: UpstreamAnswer): void {
-    const { status } = answer;
     const { digest } = this.blob;
-    if (!isSuccess(status)) {
-      const code =
-        status === 401 || status === 403 ? 'unauthorized' : status === 404 ? 'not-found' : 'unreachable';
-      throw new QuayctlError(code, `upstream: status ${status} for blob ${digest}`);
-    }
-    const length = headerOf(answer, 'content-length');
-    if (length !== undefined && Number(length) !== this.size) {
-      throw new QuayctlError(
-        'verification',
-        `upstream: blob ${digest} of ${length} bytes, announced as ${this.size}`,
-      );
-    }
-  }
-
-  async #hash(body: Readable): Promise<PieceHashes> {
-    const { digest } = this.blob;
+    const request = { ...this.blob, size: this.size, start: 0, end: this.size, authorization };
     const hasher = new PieceHasher(pieceGeometry(this.size));
-    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    for await (const chunk of readUpstreamBlob(upstream, request, signal)) {
       hasher.update(chunk);
       this.#hashed = hasher.length;
     }

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
-import { QuayctlError } from '../../base/errors.ts';
-import { dumpBody, type Http } from '../../http/http.ts';
+import { dumpBody, headerOf, type Http, type HttpAnswer } from '../../http/http.ts';
 import { DOCKER_HUB_NAMES, DOCKER_HUB_REGISTRY, isDockerHub } from '../../image/docker-hub.ts';
-import { isRedirect } from '../../http/redirect.ts';
+import { followRedirects, isRedirect, type Hop } from '../../http/redirect.ts';
+import { ONLY_SOURCE } from '../../registry/resuming.ts';
 import { type Upstream, type UpstreamRequest } from './upstream.ts';
 import type { AnswerHeaders, UpstreamAnswer } from '../../http-server/request-context.ts';
 import type { Resource } from '../../http-server/path.ts';
@@ -44,32 +44,44 @@ export class RegistryUpstream implements Upstream {
     this.#http = http;
   }
 
+  /** @throws QuayctlError `protocol` also for a redirect that leads nowhere, in circles, out of TLS or to this machine */
   async ask(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer> {
-    let url = new URL(this.#origin + pathOf(request));
-    let answer = await this.#send(url, request, { authorization: request.authorization }, signal);
-    let denyLocal = false;
-    for (let hops = 0; request.follow === true && isRedirect(answer.status); hops++) {
-      // Only a host on this machine may lead to one on it.
-      denyLocal ||= !(await this.#http.resolvesToLocal(url.hostname));
-      url = this.#redirect(url, answer, hops);
-      // The storage URL is signed; the registry's credential is none of storage's business.
-      answer = await this.#send(url, request, { denyLocal }, signal);
+    const start = new URL(this.#origin + pathOf(request));
+    const send = (hop: Hop): Promise<HttpAnswer> => this.#send(hop, request, signal);
+    if (request.follow !== true) {
+      return this.#passed(await send({ url: start, denyLocal: false, count: 0 }), start, request.method);
     }
-    return answer;
+    const rules = { limit: MAX_REDIRECTS, insecure: false };
+    const { answer, url } = await followRedirects(this.#http, start, rules, send);
+    return this.#passed(answer, url, request.method);
   }
 
-  async #send(
-    url: URL,
-    { method, accept, range, ifNoneMatch }: UpstreamRequest,
-    { authorization, denyLocal = false }: { authorization?: string | undefined; denyLocal?: boolean },
+  #send(
+    { url, denyLocal, count }: Hop,
+    { method, accept, range, ifNoneMatch, authorization, follow = false }: UpstreamRequest,
     signal: AbortSignal,
-  ): Promise<UpstreamAnswer> {
-    const headers = present({ authorization, accept, range, 'if-none-match': ifNoneMatch });
-    const answer = await this.#http.request(url, { method, headers, denyLocal, signal });
+  ): Promise<HttpAnswer> {
+    // The storage URL is signed; the registry's credential is not shown to storage.
+    const shown = count === 0 ? authorization : undefined;
+    // What is read to its end is kept as the registry has it: another coding would be other bytes.
+    const coding = follow ? 'identity' : undefined;
+    const headers = present({
+      authorization: shown,
+      accept,
+      range,
+      'if-none-match': ifNoneMatch,
+      'accept-encoding': coding,
+    });
+    const { host: registry } = new URL(this.#origin);
+    const patience = method === 'GET' ? ONLY_SOURCE : {};
+    return this.#http.request(url, { method, headers, denyLocal, registry, ...patience, signal });
+  }
+
+  async #passed(answer: HttpAnswer, url: URL, method: UpstreamRequest['method']): Promise<UpstreamAnswer> {
     const { statusCode: status, body } = answer;
     const passed = pick(answer.headers);
-    const location = answer.headers['location'];
-    if (typeof location === 'string' && URL.canParse(location, url.href)) {
+    const location = headerOf(answer, 'location');
+    if (location !== undefined && URL.canParse(location, url.href)) {
       passed['location'] = new URL(location, url).href;
     }
     if (method === 'GET' && !isRedirect(status) && status !== 416) return { status, headers: passed, body };
@@ -78,24 +90,6 @@ export class RegistryUpstream implements Upstream {
     await dumpBody(answer);
     if (method === 'GET') delete passed['content-length'];
     return { status, headers: passed, body: Readable.from([]) };
-  }
-
-  /** @throws QuayctlError `protocol` for a redirect that leads nowhere, in circles, or out of TLS */
-  #redirect(from: URL, answer: UpstreamAnswer, hops: number): URL {
-    const location = answer.headers['location'];
-    const target = typeof location === 'string' ? URL.parse(location) : null;
-    const { host } = from;
-    if (target === null) throw new QuayctlError('protocol', `${host} redirects without a usable Location`);
-    if (hops >= MAX_REDIRECTS)
-      throw new QuayctlError('protocol', `${host} redirects more than ${MAX_REDIRECTS} times`);
-    const downgrade = from.protocol === 'https:' && target.protocol !== 'https:';
-    if (downgrade || !/^https?:$/.test(target.protocol)) {
-      throw new QuayctlError(
-        'protocol',
-        `${host} redirects from https to ${target.protocol}//${target.host}`,
-      );
-    }
-    return target;
   }
 }
 
@@ -117,7 +111,7 @@ function resourcePath(resource: Resource): string {
 }
 
 function pick(
-  headers: Readonly<Record<string, string | string[] | undefined>>,
+  headers: Readonly<Record<string, string | readonly string[] | undefined>>,
 ): Record<string, AnswerHeaders[string]> {
   return present(Object.fromEntries(PASSED_HEADERS.map((name) => [name, headers[name]])));
 }

@@ -3,7 +3,8 @@ import { isQuayctlError } from '../../base/errors.ts';
 import type { Http } from '../../http/http.ts';
 import type { Credential } from '../../credentials/credential.ts';
 import { Authorizer } from '../../registry/authorizer.ts';
-import { discard, headerOf, type Upstream, type UpstreamRequest } from './upstream.ts';
+import { sendAuthorized, type AnswerHead } from '../../registry/authorized.ts';
+import { discard, type Upstream, type UpstreamRequest } from './upstream.ts';
 import type { UpstreamAnswer } from '../../http-server/request-context.ts';
 
 /** The service's own pull credential for a repository of a registry; undefined for none. */
@@ -26,8 +27,6 @@ export interface OwnReaderOptions {
 
 /** Repositories whose token is kept. */
 const MAX_REPOSITORIES = 1000;
-/** No challenge yet, then a challenge, then an expired token: the third 401 is final. */
-const MAX_ATTEMPTS = 3;
 
 /**
  * The upstream as the service itself reads it: with its own credential, or what a token server gives to strangers. A
@@ -47,19 +46,30 @@ export class OwnReader implements Upstream {
     const { upstream, origin } = this.#options;
     const repository = request.resource.kind === 'base' ? '' : request.resource.repository;
     const authorizer = await this.#authorizer(repository, signal);
-    for (let attempt = 1; ; attempt++) {
-      const authorization = await authorizer.header(origin, signal).catch(refusedByTokenServer);
-      if (authorization === REFUSED) return this.#refused(repository);
-      const answer = await upstream.ask({ ...request, authorization }, signal);
-      if (answer.status !== 401) return answer;
-      const headers = { 'www-authenticate': headerOf(answer, 'www-authenticate') };
-      if (attempt === MAX_ATTEMPTS || !authorizer.learn({ headers }, authorization)) {
-        // The credential may be another by the next time.
-        this.#authorizers.delete(repository);
-        return answer;
-      }
-      discard(answer);
+    try {
+      const { answer } = await sendAuthorized(authorizer, {
+        url: origin,
+        signal,
+        send: (authorization) => upstream.ask({ ...request, authorization }, signal),
+        head: (each) => ({ statusCode: each.status, headers: each.headers }),
+        drop: (each) => Promise.resolve(discard(each)),
+        ...(request.resource.kind === 'base' ? {} : { ping: () => this.#ping(signal) }),
+      });
+      // The credential may be another by the next time.
+      if (answer.status === 401) this.#authorizers.delete(repository);
+      return answer;
+    } catch (error) {
+      // A token server that refuses is a registry that refuses.
+      if (!isQuayctlError(error, 'unauthorized')) throw error;
+      this.#authorizers.delete(repository);
+      return { status: 401, headers: {}, body: Readable.from([]) };
     }
+  }
+
+  async #ping(signal: AbortSignal): Promise<AnswerHead> {
+    const answer = await this.#options.upstream.ask({ method: 'GET', resource: { kind: 'base' } }, signal);
+    discard(answer);
+    return { statusCode: answer.status, headers: answer.headers };
   }
 
   async #authorizer(repository: string, signal: AbortSignal): Promise<Authorizer> {
@@ -73,17 +83,4 @@ export class OwnReader implements Upstream {
     this.#authorizers.set(repository, authorizer);
     return authorizer;
   }
-
-  #refused(repository: string): UpstreamAnswer {
-    this.#authorizers.delete(repository);
-    return { status: 401, headers: {}, body: Readable.from([]) };
-  }
-}
-
-const REFUSED = Symbol('refused');
-
-/** A token server that refuses is a registry that refuses. */
-function refusedByTokenServer(error: unknown): typeof REFUSED {
-  if (isQuayctlError(error, 'unauthorized')) return REFUSED;
-  throw error;
 }

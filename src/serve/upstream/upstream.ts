@@ -33,7 +33,7 @@ export function headerOf(answer: UpstreamAnswer, name: string): string | undefin
 }
 
 /** Lets an answer's body go unread. */
-export function discard({ body }: UpstreamAnswer): void {
+export function discard({ body }: Pick<UpstreamAnswer, 'body'>): void {
   // An HTTP body that is not read to its end says so by an error.
   body.on('error', () => undefined);
   body.destroy();

@@ -1,12 +1,14 @@
 import { QuayctlError } from '../../base/errors.ts';
-import { dumpBody, headerOf, readBody, type Http } from '../../http/http.ts';
-import { isRedirect } from '../../http/redirect.ts';
+import { readBody, type Http } from '../../http/http.ts';
+import { followRedirects } from '../../http/redirect.ts';
 import { decodeLooseBencode, isDictionary, type BDictionary, type BValue } from '../../metainfo/bencode.ts';
+import type { TrackerAddress } from '../../metainfo/tracker-address.ts';
+import { peersElsewhere } from './peers-elsewhere.ts';
 import { trackerFailure, type Announce, type TrackerAnswer } from './announce.ts';
 
-/** Fifty peers are 300 bytes; a whole megabyte is no answer of a tracker. */
+/** Bytes. Fifty peers are 300 bytes; no tracker answers with a megabyte. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
-/** More than a node connects to. */
+/** Peers that are taken from one answer; a node connects to fewer. */
 const MAX_PEERS = 200;
 const MAX_REASON = 200;
 
@@ -14,39 +16,28 @@ const MAX_REASON = 200;
 const MAX_REDIRECTS = 3;
 
 /**
- * One announce over HTTP (BEP 3, BEP 7 peers6, BEP 23 compact). Our own in place of bittorrent-tracker's, which
- * reads answers of any length and ends the process when one breaks off (an unhandled rejection).
+ * One announce over HTTP (BEP 3, BEP 7 peers6, BEP 23 compact). bittorrent-tracker's client is not used for it: it reads
+ * answers of any length, and ends the process when one breaks off (an unhandled rejection). A tracker elsewhere can
+ * neither redirect to this machine nor name peers on it.
  * @throws QuayctlError `unreachable` and `limit` without the URL's query, which holds the token; `protocol`; the
  *   signal's reason
  */
 export async function announceHttp(
-  tracker: string,
+  { announceUrl, denyLocal }: TrackerAddress,
   announce: Announce,
   http: Http,
   signal: AbortSignal,
 ): Promise<TrackerAnswer> {
-  let url = URL.parse(withQuery(tracker, announce));
-  if (url === null) throw new QuayctlError('protocol', 'its URL is not valid');
-  let answer = await http.request(url, { signal });
-  for (let redirects = 0; isRedirect(answer.statusCode) && redirects < MAX_REDIRECTS; redirects++) {
-    await dumpBody(answer);
-    url = redirectTarget(url, headerOf(answer, 'location'));
-    answer = await http.request(url, { signal });
-  }
+  const start = URL.parse(withQuery(announceUrl, announce));
+  if (start === null) throw new QuayctlError('protocol', 'the URL of the tracker is not valid');
+  // The announce token is part of the URL: what was asked over TLS does not go on without it.
+  const rules = { limit: MAX_REDIRECTS, insecure: false, denyLocal };
+  const { answer, url } = await followRedirects(http, start, rules, (hop) =>
+    http.request(hop.url, { denyLocal: hop.denyLocal, signal }),
+  );
   const bytes = await readBody(answer, { maxBytes: MAX_ANSWER_BYTES, url, what: 'its answer', signal });
-  return readAnswer(bytes, answer.statusCode);
-}
-
-/** The announce token is part of the URL: what was asked over TLS does not go on without. */
-function redirectTarget(from: URL, location: string | undefined): URL {
-  const to = location === undefined ? null : URL.parse(location, from.href);
-  if (to === null || !/^https?:$/.test(to.protocol)) {
-    throw new QuayctlError('protocol', 'redirects to nowhere that can be followed');
-  }
-  if (from.protocol === 'https:' && to.protocol === 'http:') {
-    throw new QuayctlError('protocol', `redirects from HTTPS to plain HTTP at ${to.host}`);
-  }
-  return to;
+  const read = readAnswer(bytes, answer.statusCode);
+  return http.isLocal(url) ? read : { ...read, peers: await peersElsewhere(read.peers, http) };
 }
 
 function withQuery(tracker: string, announce: Announce): string {
@@ -71,7 +62,8 @@ function readAnswer(bytes: Uint8Array, status: number): TrackerAnswer {
   const reason = answer === undefined ? undefined : text(answer.entries.get('failure reason'));
   if (reason !== undefined) throw trackerFailure(reason);
   if (status !== 200) throw new QuayctlError('protocol', `HTTP ${status}`);
-  if (answer === undefined) throw new QuayctlError('protocol', 'the answer is no tracker answer');
+  if (answer === undefined)
+    throw new QuayctlError('protocol', 'it gave no tracker answer: no bencoded dictionary (BEP 3)');
   const { entries } = answer;
   const peers = [...readPeers(entries.get('peers'), 4), ...readPeers(entries.get('peers6'), 16)];
   const warning = text(entries.get('warning message'));
@@ -105,12 +97,12 @@ function seconds(value: BValue | undefined): number | undefined {
   return typeof value === 'number' && value > 0 ? value * 1000 : undefined;
 }
 
-/** For people: a stranger's text, without control characters (they move terminals) and bounded. */
+/** A stranger's text for people: bounded, without control and formatting characters, which can rewrite a terminal. */
 function text(value: BValue | undefined): string | undefined {
   if (!(value instanceof Uint8Array)) return undefined;
   return Buffer.from(value)
     .toString('utf8')
-    .replaceAll(/\p{Cc}/gu, ' ')
+    .replaceAll(/[\p{Cc}\p{Cf}]/gu, ' ')
     .slice(0, MAX_REASON);
 }
 

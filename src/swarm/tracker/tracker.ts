@@ -6,14 +6,14 @@ import { announceUdp } from './udp-tracker.ts';
 
 /** Asks one tracker once. @throws QuayctlError (TrackerFailure where it gave a reason), or the signal's reason */
 export function announceTo(
-  { announceUrl }: TrackerAddress,
+  tracker: TrackerAddress,
   announce: Announce,
   http: Http,
   signal: AbortSignal,
 ): Promise<TrackerAnswer> {
-  return announceUrl.startsWith('udp:')
-    ? announceUdp(announceUrl, announce, signal)
-    : announceHttp(announceUrl, announce, http, signal);
+  return tracker.announceUrl.startsWith('udp:')
+    ? announceUdp(tracker, announce, http, signal)
+    : announceHttp(tracker, announce, http, signal);
 }
 
 /** http, https and udp; others (WebRTC's ws) are passed over. */
