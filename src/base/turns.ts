@@ -1,3 +1,4 @@
+import { orAborted } from './abort.ts';
 import { QuayctlError } from './errors.ts';
 
 export interface TurnLimits {
@@ -22,10 +23,6 @@ export type Claimants = readonly [site: string, ...more: string[]];
 /** Gives back a place. Idempotent. */
 export type Release = () => void;
 
-interface Waiting {
-  readonly start: () => void;
-}
-
 /** Places for costly work. Sites take turns: whoever asks for little does not wait behind whoever asks for much. */
 export class Turns {
   readonly #limits: TurnLimits;
@@ -33,7 +30,7 @@ export class Turns {
   readonly #claims = new Map<string, number>();
   readonly #runningOf = new Map<string, number>();
   /** By site; the site that was served last stands last. */
-  readonly #waiting = new Map<string, Waiting[]>();
+  readonly #waiting = new Map<string, (() => void)[]>();
   #all = 0;
   #running = 0;
 
@@ -77,31 +74,29 @@ export class Turns {
     };
   }
 
-  #wait(site: string, begin: () => void, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        this.#leave(site, waiting);
-        reject(signal.reason as Error);
-      };
-      const waiting: Waiting = {
-        start: () => {
-          signal.removeEventListener('abort', leave);
-          begin();
-          resolve();
-        },
-      };
-      if (signal.aborted) return void reject(signal.reason as Error);
-      signal.addEventListener('abort', leave, { once: true });
-      const queue = this.#waiting.get(site) ?? [];
-      this.#waiting.set(site, queue);
-      queue.push(waiting);
-      this.#next();
-    });
+  async #wait(site: string, begin: () => void, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const turn = Promise.withResolvers<void>();
+    const start = (): void => {
+      begin();
+      turn.resolve();
+    };
+    const queue = this.#waiting.get(site) ?? [];
+    this.#waiting.set(site, queue);
+    queue.push(start);
+    this.#next();
+    try {
+      await orAborted(turn.promise, signal);
+    } catch (error) {
+      // A turn that came in the same moment is given back by `release`.
+      this.#leave(site, start);
+      throw error;
+    }
   }
 
-  #leave(site: string, waiting: Waiting): void {
+  #leave(site: string, start: () => void): void {
     const queue = this.#waiting.get(site) ?? [];
-    const at = queue.indexOf(waiting);
+    const at = queue.indexOf(start);
     if (at >= 0) queue.splice(at, 1);
     if (queue.length === 0) this.#waiting.delete(site);
   }
@@ -115,7 +110,7 @@ export class Turns {
       // Behind all others, if more of it waits.
       this.#waiting.delete(site);
       if (queue.length > 0) this.#waiting.set(site, queue);
-      next?.start();
+      next?.();
     }
   }
 

@@ -72,6 +72,7 @@ export async function fetchSource(
     if (await isThere(blob, directory)) onBytes(blob.size);
     else await fetchOne(blob, directory, open(repository, blob), onBytes, signal);
   };
+  await fetch(manifest.config);
   const bytes = await readFile(join(directory, digestHex(manifest.config.digest)));
   const config = parseImageConfig(bytes, manifest);
   check?.(config);
