@@ -217,14 +217,14 @@ test(
   { skip: skipWithout('docker-registry') },
   async (t) => {
     const stage = await openStage(t);
-    const image = await stage.layout.addImage({ layers: [{ entries: [{ name: 'a/../../b' }] }] });
+    const image = await stage.layout.addImage({ layers: [{ entries: [{ name: 'a' }, { name: 'a/b' }] }] });
     await stage.push(image.manifest, 'team/bad:1.0');
     const node = await quayctlNode(t);
     const args = ['docker', 'torrent', 'seed', stage.name('team/bad:1.0'), '--squashed', '--json'];
     const output = await node.run([...args, '--torrent-service', stage.service.url]);
     const { error } = JSON.parse(output.stdout) as FailureJson;
     assert.deepEqual([output.code, error.code, error.hint], [1, 'no-torrent', undefined]);
-    assert.match(error.message, /layer sha256:[0-9a-f]{12}: the path "a\/..\/..\/b" climbs/);
+    assert.match(error.message, /layer sha256:[0-9a-f]{12}: "a" is to be a directory, and "a" is none/);
   },
 );
 

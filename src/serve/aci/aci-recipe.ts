@@ -15,7 +15,7 @@ import { aciManifest, type AciIdentity } from './manifest.ts';
 import type { AciSigner } from './signer.ts';
 
 /** Goes up with every change of the bytes, so that what an earlier build made is not mistaken for this one's. */
-const VERSION = '1';
+const VERSION = '2';
 /** zlib's default: the file crosses a thin pipe, and is made once. rkt takes no zstd. */
 const GZIP_LEVEL = 6;
 /** Bytes read at one time for the signature: each costs a turn through a web stream. */
