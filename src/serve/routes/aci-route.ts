@@ -88,7 +88,6 @@ async function answerSignature(
 
 /** Parsed from the right: a repository may have any number of components, `aci` among them. */
 function questionOf(components: readonly string[]): AciQuestion | undefined {
-  if (components.some((each) => each.includes('/'))) return undefined;
   const parts = components.at(-1) === '' ? components.slice(0, -1) : components;
   const [server = '', ...rest] = parts.slice(2, -4);
   const [tag = '', kind, os = '', arch = ''] = parts.slice(-4);
