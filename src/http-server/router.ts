@@ -112,10 +112,11 @@ async function answer(
   route: Route | undefined,
   listener: RouterListener,
 ): Promise<void> {
-  const { request, response, components } = exchange;
+  const { request, response } = exchange;
   try {
     response.setHeader('x-content-type-options', 'nosniff');
-    if (components[0] === 'c1') response.setHeader('quay-torrent', '1');
+    // Even where the rest of the path means nothing: this host serves torrents.
+    if (/^\/c1(?:[/?]|$)/.test(request.url ?? '')) response.setHeader('quay-torrent', '1');
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuseMethod(exchange);
     if (route === undefined) return refuse(exchange, 404, 'UNSUPPORTED', 'no such path');
     await route(exchange);
