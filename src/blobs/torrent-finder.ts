@@ -1,0 +1,188 @@
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { shortDigest, type Digest } from '../image/digest.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import { decodeTorrent, withoutSecrets, type Metainfo } from '../metainfo/metainfo.ts';
+import type { TrackerAddress } from '../metainfo/tracker-address.ts';
+import type { TorrentAnswer, TorrentService } from '../registry/repository.ts';
+import type { Store } from '../store/store.ts';
+import { askUntilMade } from './ask-until-made.ts';
+import type { BlobListener } from './blob-events.ts';
+
+/** Hashing is waited for while it is estimated to take less than this, or less than this share of the download. */
+const MAX_HASH_WAIT_SECONDS = 2;
+const MAX_HASH_WAIT_SHARE = 0.1;
+/** An answer that was asked for ahead of time is used for so long; then the announce token in it is too old. */
+const EARLY_MS = 60_000;
+/** The protocol's upper bound of `?wait=`. */
+const LONGEST_WAIT_SECONDS = 60;
+
+/** What is known of a blob's torrent when its download is to begin. */
+export type TorrentPlan =
+  | { readonly kind: 'torrent'; readonly metainfo: Metainfo }
+  /** Piece hashes are still being made: begin without them, join the swarm when they come. */
+  | { readonly kind: 'later'; readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined> }
+  /** `refused`: the service answered 401 or 403. */
+  | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
+
+export interface TorrentFinderOptions {
+  readonly torrents: Pick<TorrentService, 'torrent'>;
+  readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
+  readonly listener: BlobListener;
+}
+
+/**
+ * Finds the torrents of one repository's blobs. The first question is asked alone, so that a host without torrents, or
+ * one that does not answer, costs its time-out once and not once for each layer.
+ */
+export class TorrentFinder {
+  readonly #options: TorrentFinderOptions;
+  readonly #early = new Map<Digest, { readonly answer: Promise<TorrentAnswer>; readonly until: number }>();
+  #first: Promise<TorrentAnswer> | undefined;
+  #silent: string | undefined;
+  #refused: QuayctlError | undefined;
+
+  constructor(options: TorrentFinderOptions) {
+    this.#options = options;
+  }
+
+  /** Asks before the blob's download begins, so that the service hashes, and the answer travels, meanwhile. */
+  askAhead(descriptor: Descriptor, signal: AbortSignal): void {
+    const answer = this.#ask(descriptor, 0, signal);
+    answer.catch(() => undefined);
+    this.#early.set(descriptor.digest, { answer, until: performance.now() + EARLY_MS });
+  }
+
+  /**
+   * @param downloadSeconds what the download itself would take, as far as is known; 0 for unknown
+   * @throws the signal's reason; whatever else goes wrong is a `none` with its reason
+   */
+  async find(descriptor: Descriptor, downloadSeconds: number, signal: AbortSignal): Promise<TorrentPlan> {
+    const waitSeconds = Math.max(MAX_HASH_WAIT_SECONDS, downloadSeconds * MAX_HASH_WAIT_SHARE);
+    const deadline = performance.now() + waitSeconds * 1000;
+    const first = (await this.#earlyAnswer(descriptor.digest)) ?? (await this.#ask(descriptor, 0, signal));
+    let etaSeconds = 0;
+    const ask = (): Promise<TorrentAnswer> =>
+      this.#ask(descriptor, Math.ceil(Math.max(1, etaSeconds)), signal);
+    const onHashing = (hashing: { readonly etaSeconds: number }): number => {
+      etaSeconds = hashing.etaSeconds;
+      return etaSeconds <= waitSeconds ? deadline - performance.now() : 0;
+    };
+    const answer = await askUntilMade(ask, signal, onHashing, first);
+    if (answer.kind !== 'hashing') return this.#plan(descriptor, answer);
+    return { kind: 'later', metainfo: (later) => this.#waitForHashes(descriptor, later) };
+  }
+
+  /** As `find`, but waits for as long as the service hashes. */
+  async findOrWait(
+    descriptor: Descriptor,
+    signal: AbortSignal,
+  ): Promise<Exclude<TorrentPlan, { kind: 'later' }>> {
+    const plan = await this.find(descriptor, 0, signal);
+    if (plan.kind !== 'later') return plan;
+    const metainfo = await plan.metainfo(signal);
+    return metainfo === undefined ? { kind: 'none', reason: 'no torrent' } : { kind: 'torrent', metainfo };
+  }
+
+  /**
+   * The trackers of a torrent that was found before, with fresh announce tokens: the torrent is asked for again.
+   * @throws QuayctlError as the service, `protocol` where the blob has another torrent now; the signal's reason
+   */
+  async renewTrackers(
+    descriptor: Descriptor,
+    { infoHash }: Metainfo,
+    signal: AbortSignal,
+  ): Promise<readonly TrackerAddress[]> {
+    const what = `the torrent of ${shortDigest(descriptor.digest)}`;
+    const answer = await this.#options.torrents.torrent(descriptor, 0, signal);
+    if (answer.kind !== 'torrent') throw new QuayctlError('no-torrent', `${what} cannot be had now`);
+    const renewed = decodeTorrent(answer.bytes);
+    if (renewed.infoHash === infoHash) return renewed.trackers;
+    throw new QuayctlError('protocol', `${what} has changed`);
+  }
+
+  async #earlyAnswer(digest: Digest): Promise<TorrentAnswer | undefined> {
+    const early = this.#early.get(digest);
+    this.#early.delete(digest);
+    const answer = early === undefined || performance.now() > early.until ? undefined : await early.answer;
+    // How far the hashing was by then says nothing now.
+    return answer?.kind === 'hashing' ? undefined : answer;
+  }
+
+  async #waitForHashes(descriptor: Descriptor, signal: AbortSignal): Promise<Metainfo | undefined> {
+    const ask = (): Promise<TorrentAnswer> => this.#ask(descriptor, LONGEST_WAIT_SECONDS, signal);
+    const plan = await this.#plan(descriptor, await askUntilMade(ask, signal));
+    return plan.kind === 'torrent' ? plan.metainfo : undefined;
+  }
+
+  async #ask(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+    if (this.#first !== undefined) await this.#first;
+    if (this.#silent !== undefined) return { kind: 'none', reason: this.#silent };
+    const question = this.#answer(descriptor, waitSeconds, signal);
+    this.#first ??= question;
+    return question;
+  }
+
+  async #answer(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+    try {
+      return await this.#options.torrents.torrent(descriptor, waitSeconds, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isQuayctlError(error)) throw error;
+      if (error.code === 'unauthorized') this.#warnOnce(error);
+      // A service that is down stays down for the rest of this run: its time-out is paid once.
+      if (error.code === 'unreachable') this.#silent = error.message;
+      return { kind: 'none', reason: error.message };
+    }
+  }
+
+  #warnOnce(refusal: QuayctlError): void {
+    if (this.#refused !== undefined) return;
+    this.#refused = refusal;
+    const advice = refusal.hint === undefined ? '' : ` (${refusal.hint})`;
+    this.#options.listener({ kind: 'warning', message: `${refusal.message}${advice}` });
+  }
+
+  async #plan(
+    descriptor: Descriptor,
+    answer: TorrentAnswer,
+  ): Promise<Exclude<TorrentPlan, { kind: 'later' }>> {
+    const { store } = this.#options;
+    if (answer.kind === 'torrent') {
+      const parsed = this.#parse(descriptor, answer.bytes);
+      if (parsed.kind === 'torrent') {
+        await store.saveTorrent(descriptor.digest, withoutSecrets(answer.bytes));
+      }
+      return parsed;
+    }
+    const kept = this.#silent === undefined ? undefined : await store.loadTorrent(descriptor.digest);
+    if (kept !== undefined) {
+      // The service is down, the swarm need not be: its peers and its tracker are found as last time.
+      const parsed = this.#parse(descriptor, kept);
+      if (parsed.kind === 'torrent') return parsed;
+    }
+    const reason = answer.kind === 'none' ? answer.reason : 'still being hashed';
+    return { kind: 'none', reason, ...(this.#refused === undefined ? {} : { refused: this.#refused }) };
+  }
+
+  /** Refuses a torrent of other bytes before any of them is fetched, as far as the torrent says what it is of. */
+  #parse(descriptor: Descriptor, bytes: Uint8Array): Exclude<TorrentPlan, { kind: 'later' }> {
+    try {
+      const metainfo = decodeTorrent(bytes);
+      if (metainfo.geometry.length !== descriptor.size) {
+        throw new QuayctlError(
+          'protocol',
+          `the torrent is of ${metainfo.geometry.length} bytes, the blob of ${descriptor.size}`,
+        );
+      }
+      if (metainfo.digest !== undefined && metainfo.digest !== descriptor.digest) {
+        throw new QuayctlError('protocol', `the torrent is of ${shortDigest(metainfo.digest)}`);
+      }
+      return { kind: 'torrent', metainfo };
+    } catch (error) {
+      if (!isQuayctlError(error)) throw error;
+      const reason = `torrent of ${shortDigest(descriptor.digest)} refused: ${error.message}`;
+      this.#options.listener({ kind: 'warning', message: reason });
+      return { kind: 'none', reason };
+    }
+  }
+}
