@@ -42,19 +42,20 @@ test('a Unix socket is for this user alone, and one that was left behind is no h
   const service = await serve(t, { place: { path } });
   assert.equal(service.adminUrl, `unix:${path}`);
   assert.equal((await stat(path)).mode & 0o777, 0o600);
-  assert.match(await ask(), /^quayctl_swarms 0$/m);
+  assert.match(await neighbour.ask(), /^quayctl_swarms 0$/m);
   await assert.rejects(serve(t, { place: { path } }), { code: 'port' });
   await service.close();
 });
 
 test('another address than loopback needs a token', { skip: skipWithoutNeighbour() }, async (t) => {
-  const { here, ask } = await openNeighbour(t);
+  const neighbour = await openNeighbour(t);
+  const { here } = neighbour;
   const place = { host: here, port: 0 };
   await assert.rejects(serve(t, { place }), { code: 'usage', message: /--admin-listen/ });
   await assert.rejects(serve(t, { place: { host: '0.0.0.0', port: 0 } }), { code: 'usage' });
   const service = await serve(t, { place, token: TOKEN }, here);
   const shown = [undefined, 'Bearer x', `Basic ${TOKEN}`, `Bearer ${TOKEN}x`, `Bearer ${TOKEN}`];
-  const answers = await ask(
+  const answers = await neighbour.ask(
     shown.map((authorization) => ({
       url: `${service.adminUrl}/metrics`,
       headers: authorization === undefined ? {} : { authorization },
@@ -64,7 +65,7 @@ test('another address than loopback needs a token', { skip: skipWithoutNeighbour
     answers.map(({ status }) => status),
     [401, 401, 401, 401, 200],
   );
-  const [metrics] = await ask([{ url: `${service.url}/metrics` }]);
+  const [metrics] = await neighbour.ask([{ url: `${service.url}/metrics` }]);
   assert.equal(metrics?.status, 404);
 });
 
