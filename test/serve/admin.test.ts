@@ -42,7 +42,7 @@ test('a Unix socket is for this user alone, and one that was left behind is no h
   const service = await serve(t, { place: { path } });
   assert.equal(service.adminUrl, `unix:${path}`);
   assert.equal((await stat(path)).mode & 0o777, 0o600);
-  assert.match(await neighbour.ask(), /^quayctl_swarms 0$/m);
+  assert.match(await ask(), /^quayctl_swarms 0$/m);
   await assert.rejects(serve(t, { place: { path } }), { code: 'port' });
   await service.close();
 });
