@@ -6,6 +6,9 @@ import type { EnginePresence, LoadOptions } from './engine.ts';
 /** The layers that follow are not worth an archive of their own when they are smaller than this in total. Bytes. */
 const REST_BYTES = 4 * 1024 * 1024;
 
+/** An archive of its own costs the engine a tenth of a second, so small layers wait for each other. Bytes. */
+const LEAST_BYTES = 8 * 1024 * 1024;
+
 /** How one engine takes an image in growing pieces. */
 export interface GrowingForm {
   /** The file of one layer; undefined where the archive does not need it. */
@@ -47,11 +50,10 @@ export async function loadGrowing(
   const fail = (error: unknown): void => stop.abort(error);
   // A layer that cannot come ends the archive that is being sent, whichever layer that one is at.
   arrivals.failed.catch(fail);
-  layers.slice(0, from).forEach(({ digest }) => options.onProgress?.({ layer: digest, done: true }));
 
-  let before = below;
-  let last = below;
-  below.catch(fail);
+  let before = below.then(() => report(0, from, true));
+  let last = before;
+  before.catch(fail);
   try {
     let at = from;
     do {
@@ -86,7 +88,8 @@ export async function loadGrowing(
         report(end, end + 1, false);
         if (part !== undefined) yield part;
         end++;
-        if (engine.isIdle && bytesFrom(end) > REST_BYTES) break;
+        const size = bytesFrom(at) - bytesFrom(end);
+        if (engine.isIdle && size >= LEAST_BYTES && bytesFrom(end) > REST_BYTES) break;
       }
       // The engine begins to unpack when the archive ends; by then the layers below must be there.
       await idle;

@@ -89,13 +89,7 @@ function loadFrom(
       return ociDocuments(prefix);
     },
     send: (parts, signal) => client.load(parts, signal),
-    taken: (count) => {
-      for (const [smaller, digest] of prefixes) {
-        if (smaller >= count) continue;
-        prefixes.delete(smaller);
-        temporary.drop(digest);
-      }
-    },
+    taken: (count) => temporary.dropSmaller(prefixes, count),
   };
   return loadGrowing(layers, from, form, arrivals, options);
 }
