@@ -96,7 +96,9 @@ export class Authorizer {
   learn(url: URL, answer: Pick<HttpAnswer, 'headers'>, sent: string | undefined): boolean {
     const { credential } = this.#options;
     const challenges = parseChallenges(headerList(answer, 'www-authenticate') ?? '');
-    const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
+    const bearers = challenges.filter(({ scheme }) => scheme === 'bearer');
+    // A broken one may stand before the one that is meant.
+    const bearer = bearers.find(({ params }) => URL.canParse(params.get('realm') ?? '')) ?? bearers[0];
     if (bearer !== undefined) {
       this.#scheme = { kind: 'bearer', challenge: bearer, denyLocal: !this.#options.http.isLocal(url) };
       // Of several requests that were refused together, the first one renews the token for all.
