@@ -1,5 +1,5 @@
 import { isLoopback } from '../base/ip-address.ts';
-import { headerList, type Http, type HttpAnswer } from '../http/http.ts';
+import type { Http, HttpAnswer } from '../http/http.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
 import { SingleFlight } from '../base/single-flight.ts';
@@ -95,7 +95,7 @@ export class Authorizer {
    */
   learn(url: URL, answer: Pick<HttpAnswer, 'headers'>, sent: string | undefined): boolean {
     const { credential } = this.#options;
-    const challenges = parseChallenges(headerList(answer, 'www-authenticate') ?? '');
+    const challenges = [answer.headers['www-authenticate'] ?? []].flat().flatMap(parseChallenges);
     const bearers = challenges.filter(({ scheme }) => scheme === 'bearer');
     // A broken one may stand before the one that is meant.
     const bearer = bearers.find(({ params }) => URL.canParse(params.get('realm') ?? '')) ?? bearers[0];

@@ -39,7 +39,7 @@ const BLEMISH = /[!#$%&'*+\-.^_`|~0-9A-Za-z]+|./sy;
  *
  * in a list whose commas also separate the parameters. What is not of this grammar costs only itself: everything that can
  * be read before and after it counts, as it does for docker, podman, skopeo and crane. Never throws.
- * @param field one field, or several joined by commas
+ * @param field one field; a mistake in it does not reach the next
  */
 export function parseChallenges(field: string): readonly Challenge[] {
   const scanner = new Scanner(field.slice(0, MAX_LENGTH));
