@@ -11,6 +11,7 @@ const FLOORS = [
   ['http-server', 'credentials', 'store', 'layers', 'security'],
   ['image-output'],
   ['registry', 'swarm', 'engines'],
+  ['blobs'],
   ['pull'],
   ['serve'],
   ['cli'],

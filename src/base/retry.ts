@@ -1,9 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+// The module as a whole: tests in virtual time put other timers into it.
+import timers from 'node:timers/promises';
 
 /** Waits. @throws the signal's reason */
 export async function delay(ms: number, signal: AbortSignal): Promise<void> {
   try {
-    await sleep(ms, undefined, { signal });
+    await timers.setTimeout(ms, undefined, { signal });
   } catch (error) {
     signal.throwIfAborted();
     throw error;

@@ -1,6 +1,6 @@
 import { formatAppcName, parseAppcName } from '../image/appc-name.ts';
 import type { AciEngineEntry } from '../engines/engine-entry.ts';
-import type { AciRequest, AciWorld } from '../pull/aci-request.ts';
+import type { AciContext, AciRequest } from '../pull/aci-request.ts';
 import { pullAci, withVersion } from '../pull/pull-aci.ts';
 import type { Receipt } from '../pull/receipt.ts';
 import { locateAci } from './locate-aci.ts';
@@ -60,7 +60,7 @@ async function run(
   };
   const commons = await openCommons(flags, talk.listener, session);
   try {
-    const world: AciWorld = {
+    const world: AciContext = {
       ...commons,
       engine,
       locate: (wanted, signal) => locateAci(wanted, flags, commons, session, signal),

@@ -1,10 +1,12 @@
 import type { MultiBar, SingleBar } from 'cli-progress';
-import { formatBytes } from '../base/units.ts';
+import { formatBytes, formatDuration } from '../base/units.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
-import type { BlobProgress } from '../pull/events.ts';
+import type { BlobProgress } from '../blobs/blob-events.ts';
+import type { PullProgress } from '../pull/events.ts';
 
-/** One bar for each blob on its way. */
+/** One bar for each blob on its way, under a line for the whole pull. */
 export interface Bars {
+  readonly sum: (progress: PullProgress) => void;
   readonly update: (progress: BlobProgress) => void;
   readonly complete: (digest: Digest) => void;
   /** A line above the bars. */
@@ -32,23 +34,27 @@ export async function openBars(stream: NodeJS.WriteStream): Promise<Bars> {
   const bars = new Map<Digest, SingleBar>();
   // Only while there are bars: between them it would move the cursor over lines that are not its own.
   let multi: MultiBar | undefined;
+  let sum: SingleBar | undefined;
   const open = (): MultiBar => {
     const { columns } = stream;
     const format = columns < WIDE_COLUMNS ? NARROW : WIDE;
     const barsize = Math.min(MAX_BAR, Math.max(MIN_BAR, columns - NARROW_TEXT));
-    return new cliProgress.MultiBar(
+    const opened = new cliProgress.MultiBar(
       { format, stream, hideCursor: true, clearOnComplete: true, barsize, fps: 5, linewrap: false },
       cliProgress.Presets.rect,
     );
+    sum = opened.create(1, 0, { text: '' }, { format: '{text}' });
+    return opened;
   };
   const close = (): void => {
     // Lines may still wait to be drawn.
     multi?.update();
     multi?.stop();
-    multi = undefined;
+    multi = sum = undefined;
     bars.clear();
   };
   return {
+    sum: (progress) => sum?.update(0, { text: sumLine(progress) }),
     update: (progress) => {
       if (progress.size === 0) return;
       let bar = bars.get(progress.digest);
@@ -72,6 +78,14 @@ export async function openBars(stream: NodeJS.WriteStream): Promise<Bars> {
     },
     end: close,
   };
+}
+
+/** `total 12.3 MB of 45.6 MB (26%), 1.2 MB/s, 28s left` */
+export function sumLine({ size, received, downloadRate, etaSeconds }: PullProgress): string {
+  const percent = size === 0 ? 100 : Math.floor((received / size) * 100);
+  const left = etaSeconds === undefined ? '' : `, ${formatDuration(Math.ceil(etaSeconds) * 1000)} left`;
+  const sizes = `${formatBytes(received)} of ${formatBytes(size)} (${percent}%)`;
+  return `total ${sizes}, ${formatBytes(downloadRate)}/s${left}`;
 }
 
 function payload({

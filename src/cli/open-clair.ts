@@ -2,8 +2,11 @@ import { QuayctlError } from '../base/errors.ts';
 import { readCredentialFile } from '../credentials/bounded-file.ts';
 import type { Http } from '../http/http.ts';
 import { Clair } from '../registry/security/clair.ts';
-import { httpUrl } from './flags.ts';
-import { DEFAULT_ISSUER, type RawReportFlags } from './report-flags.ts';
+import { httpUrl, named } from './flags.ts';
+import { parseDuration } from '../base/units.ts';
+import { parseSeverity } from '../security/severity.ts';
+import type { NotifyOptions } from '../serve/options.ts';
+import { DEFAULT_ISSUER, type RawNotifyFlags, type RawReportFlags } from './report-flags.ts';
 
 /**
  * The Clair that is named, if any. Nothing is asked of it yet.
@@ -19,6 +22,39 @@ export async function openClair(raw: RawReportFlags, http: Http): Promise<Clair 
   const key = clairKey === undefined ? undefined : await readKey('--clair-key', clairKey);
   return new Clair({ url, key, issuer: clairIssuer, http });
 }
+
+/**
+ * Who is told of changes, if anybody.
+ * @throws QuayctlError `usage`, `credentials` for a key that cannot be read
+ */
+export async function notifyOptions(raw: RawNotifyFlags): Promise<NotifyOptions | undefined> {
+  const { notify, notifyKey, notifySeverity = 'high', notifyEvery = '1h' } = raw;
+  const atLeast = named('--notify-severity', notifySeverity, parseSeverity);
+  const everyMs = named('--notify-every', notifyEvery, parseDuration);
+  if (everyMs < 1000 || everyMs > LONGEST_EVERY_MS) {
+    throw new QuayctlError('usage', '--notify-every: 1s to 7d is wanted');
+  }
+  if (notify === undefined) {
+    if (notifyKey === undefined) return undefined;
+    throw new QuayctlError('usage', '--notify-key without --notify: who is to be told?');
+  }
+  if (notifyKey === undefined) {
+    const hint = 'head -c 32 /dev/urandom | base64 > FILE makes one; the receiver needs it, too';
+    throw new QuayctlError('usage', '--notify needs --notify-key FILE, which signs what is sent', { hint });
+  }
+  const url = URL.parse(notify);
+  // The text may hold a secret, so it is not in the message.
+  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') {
+    throw new QuayctlError('usage', '--notify: an http or https URL without a user name is wanted');
+  }
+  const text = await readCredentialFile(notifyKey);
+  const key = Buffer.from((text ?? '').trim());
+  if (key.length > 0) return { url, key, atLeast, everyMs };
+  throw new QuayctlError('credentials', `--notify-key: ${notifyKey} holds no key`);
+}
+
+/** Timers count in 31 bits. */
+const LONGEST_EVERY_MS = 7 * 86_400_000;
 
 /** @throws QuayctlError `credentials` */
 async function readKey(flag: string, path: string): Promise<Uint8Array> {

@@ -3,7 +3,8 @@ import { Http } from '../http/http.ts';
 import { createRateLimiter } from '../base/rate-limiter.ts';
 import { redact } from '../base/redact.ts';
 import type { Listener } from '../pull/events.ts';
-import type { World } from '../pull/world.ts';
+import { Downloads } from '../blobs/downloads.ts';
+import type { SharedServices } from '../pull/pull-context.ts';
 import { openStore } from '../store/open-store.ts';
 import type { SwarmClient, SwarmClientOptions } from '../swarm/swarm-client.ts';
 import type { TorrentFlags } from './flags.ts';
@@ -11,7 +12,7 @@ import { CERTS_DIRECTORY } from './paths.ts';
 import { xdgDirectory, type Session } from './session.ts';
 
 /** What every torrent command opens, whatever kind of image it is about. */
-export interface Commons extends Pick<World, 'store' | 'swarm' | 'downloadLimiter' | 'listener'> {
+export interface Commons extends SharedServices {
   readonly http: Http;
   readonly warn: (message: string) => void;
   readonly close: () => Promise<void>;
@@ -32,14 +33,17 @@ export async function openCommons(
   const downloadLimiter = createRateLimiter(flags.downloadRate);
   const uploadLimiter = createRateLimiter(flags.uploadRate);
   let client: Promise<SwarmClient> | undefined;
+  const swarm = (): Promise<SwarmClient> =>
+    (client ??= openSwarm(flags, { http, downloadLimiter, uploadLimiter }, listener));
+  const downloads = new Downloads({ store, swarm, downloadLimiter, listener });
   return {
     http,
     store,
-    downloadLimiter,
+    downloads,
     listener,
     warn: (message) => listener({ kind: 'warning', message }),
-    swarm: () => (client ??= openSwarm(flags, { http, downloadLimiter, uploadLimiter }, listener)),
     close: async () => {
+      await downloads.close();
       await (await client)?.close();
       await http.close();
       await store.close();

@@ -5,11 +5,10 @@ import { normalizePlatform, type Platform } from '../image/platform.ts';
 import { aciReference } from '../image/aci.ts';
 import type { ImageReference } from '../image/reference.ts';
 import type { Listener } from '../pull/events.ts';
-import { worldOfAci } from '../pull/pull-aci.ts';
-import type { FetchRules, World } from '../pull/world.ts';
+import type { PullContext, PullRules } from '../pull/pull-context.ts';
 import { openRepository } from '../registry/open-repository.ts';
 import { openTorrentService } from '../registry/open-torrent-service.ts';
-import type { Worlds } from '../pull/seed-store.ts';
+import type { ContextOpener } from '../pull/seed-store.ts';
 import { credentialFor } from './credentials.ts';
 import type { RawTorrentFlags, TorrentFlags } from './flags.ts';
 import { locateAci } from './locate-aci.ts';
@@ -17,9 +16,9 @@ import { openCommons } from './open-commons.ts';
 import type { Session } from './session.ts';
 
 /** All that a torrent command opens, closed in one go. */
-interface OpenWorlds extends Worlds {
+interface OpenWorlds extends ContextOpener {
   /** @param service where torrents are asked for; by default `--torrent-service`, else the registry itself */
-  of(reference: ImageReference, service?: URL): Promise<World>;
+  of(reference: ImageReference, service?: URL): Promise<PullContext>;
   close(): Promise<void>;
 }
 
@@ -47,9 +46,11 @@ async function openWorlds(
   session: Session,
 ): Promise<OpenWorlds> {
   const commons = await openCommons(flags, listener, session);
-  const { http, warn, store, swarm, downloadLimiter } = commons;
+  const { http, warn, store, downloads } = commons;
   return {
     store,
+    downloads,
+    listener,
     of: async (reference, service = flags.torrentService) => {
       const credential = await credentialFor(reference, session, warn);
       const { registry } = reference;
@@ -70,27 +71,23 @@ async function openWorlds(
         repository,
         torrents,
         store,
-        swarm,
-        downloadLimiter,
+        downloads,
         listener,
         ...(engine === undefined ? {} : { engine }),
       };
     },
-    ofAci: async (name, signal) => {
+    locate: async (name, signal) => {
       const reference = aciReference(name);
       const known = reference === undefined ? undefined : await store.serviceOf(reference);
       const torrentService = flags.torrentService ?? known;
-      return worldOfAci(
-        await locateAci(name, { ...flags, torrentService }, commons, session, signal),
-        commons,
-      );
+      return locateAci(name, { ...flags, torrentService }, commons, session, signal);
     },
     close: commons.close,
   };
 }
 
 /** The flags that say how blobs may be obtained. */
-export function rulesOf(flags: TorrentFlags): FetchRules {
+export function rulesOf(flags: TorrentFlags): PullRules {
   const { skipWebSeed, waitForPeersMs, trackers, offlineOk } = flags;
   return { skipWebSeed, waitForPeersMs, trackers, offlineOk };
 }

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import type { EngineEntry } from '../engines/engine-entry.ts';
 import { ENGINES } from '../engines/engines.ts';
 import { collect, declareOutputFlags, declareTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import { declareNotifyFlags } from './report-flags.ts';
 import { addSecurity } from './security-command.ts';
 import type { RawServeFlags } from './serve.ts';
 import type { Session } from './session.ts';
@@ -117,7 +118,7 @@ function addServe(program: Command, session: Session): void {
     .option('--secret-file <file>', 'the secrets that replicas share (default: in --data)')
     .option('--alias <host>', 'a further name of the upstream; repeatable', collect)
     .option('--debug', 'stack traces and every request on stderr');
-  serve.action(async (flags: RawServeFlags) => {
+  declareNotifyFlags(serve).action(async (flags: RawServeFlags) => {
     const { runServe } = await import('./serve.ts');
     await runServe(flags, session);
   });

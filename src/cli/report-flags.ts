@@ -46,3 +46,20 @@ export function securityWait({ securityWait: given }: RawReportFlags, fallback: 
 
 /** Timers count in 31 bits. */
 const LONGEST_WAIT_MS = 86_400_000;
+
+/** Flags of `serve` about security reports, as commander hands them over. */
+export interface RawNotifyFlags extends RawReportFlags {
+  readonly notify?: string;
+  readonly notifyKey?: string;
+  readonly notifySeverity?: string;
+  readonly notifyEvery?: string;
+}
+
+/** Declares the flags of `serve` about security reports. */
+export function declareNotifyFlags(command: Command): Command {
+  return declareClairFlags(command)
+    .option('--notify <url>', 'webhook that is told when the report of an image changes')
+    .option('--notify-key <file>', 'secret that signs what is sent (HMAC-SHA-256)')
+    .option('--notify-severity <level>', 'mildest flaw that is news', 'high')
+    .option('--notify-every <duration>', 'how often the report of each image is looked at again', '1h');
+}

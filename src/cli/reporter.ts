@@ -1,9 +1,10 @@
 import { formatBytes, formatDuration } from '../base/units.ts';
 import { redact } from '../base/redact.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
-import type { BlobProgress, Listener, PullEvent } from '../pull/events.ts';
+import type { BlobProgress } from '../blobs/blob-events.ts';
+import type { Listener, PullEvent, PullProgress } from '../pull/events.ts';
 import type { Receipt } from '../pull/receipt.ts';
-import { openBars, type Bars } from './bars.ts';
+import { openBars, sumLine } from './bars.ts';
 import type { Terminal } from './session.ts';
 
 /** Without bars a long download still tells how it goes, so often. */
@@ -42,7 +43,8 @@ export async function openTalk(
   };
   const plain = new PlainProgress(line);
   const listener = (event: PullEvent): void => {
-    if (event.kind === 'progress') showProgress(event.progress, bars, plain);
+    if (event.kind === 'progress') (bars ?? plain).update(event.progress);
+    else if (event.kind === 'pull-progress') (bars ?? plain).sum(event.progress);
     else if (event.kind === 'completed') bars?.complete(event.digest);
     if (event.kind === 'debug' && flags.debug !== true) return;
     const text = wording(event, engine ?? 'the engine');
@@ -54,11 +56,6 @@ export async function openTalk(
     receipt: (receipt) => line(receiptProse(receipt)),
     end: () => bars?.end(),
   };
-}
-
-function showProgress(progress: BlobProgress, bars: Bars | undefined, plain: PlainProgress): void {
-  if (bars === undefined) plain.update(progress);
-  else bars.update(progress);
 }
 
 /** One line for each event, after the original's wording. */
@@ -95,7 +92,7 @@ function wording(event: PullEvent, engine: string): string | undefined {
     case 'seeding': {
       const until =
         event.durationMs === undefined ? 'until interrupted' : `for ${formatDuration(event.durationMs)}`;
-      return `Seeding ${event.blobs} blobs ${until}`;
+      return `Seeding ${event.blobs} ${event.blobs === 1 ? 'blob' : 'blobs'} ${until}`;
     }
     case 'warning':
       return `warning: ${redact(event.message)}`;
@@ -103,6 +100,7 @@ function wording(event: PullEvent, engine: string): string | undefined {
       return `debug: ${redact(event.message)}`;
     case 'layer-loaded':
     case 'progress':
+    case 'pull-progress':
     case 'seed-progress':
       return undefined;
   }
@@ -124,25 +122,34 @@ function receiptProse({ total }: Receipt): string {
   return `${formatBytes(total.size)} in ${total.seconds.toFixed(1)} s: ${sources}; ${extras}`;
 }
 
-/** For logs: at most one line a blob in ten seconds. */
+/** For logs: at most one line for a blob in ten seconds, and one for the whole pull. */
 class PlainProgress {
   readonly #line: (text: string) => void;
-  readonly #told = new Map<Digest, number>();
+  readonly #told = new Map<Digest | 'sum', number>();
 
   constructor(line: (text: string) => void) {
     this.#line = line;
   }
 
   update({ digest, size, received, peers, fromRegistry, downloadRate }: BlobProgress): void {
-    const now = performance.now();
-    const told = this.#told.get(digest);
-    if (told === undefined) this.#told.set(digest, now);
-    if (told === undefined || now - told < PLAIN_PROGRESS_MS || received >= size) return;
-    this.#told.set(digest, now);
+    if (!this.#isTime(digest) || received >= size) return;
     const percent = Math.floor((received / size) * 100);
     this.#line(
       `${shortDigest(digest)} ${percent} % of ${formatBytes(size)}, ${formatBytes(downloadRate)}/s, ` +
         `${peers} peers, ${formatBytes(fromRegistry)} from the registry`,
     );
+  }
+
+  sum(progress: PullProgress): void {
+    if (this.#isTime('sum') && progress.received < progress.size) this.#line(sumLine(progress));
+  }
+
+  #isTime(key: Digest | 'sum'): boolean {
+    const now = performance.now();
+    const told = this.#told.get(key);
+    if (told !== undefined && now - told < PLAIN_PROGRESS_MS) return false;
+    this.#told.set(key, now);
+    // The first is only the beginning of the ten seconds.
+    return told !== undefined;
   }
 }

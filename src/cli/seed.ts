@@ -5,7 +5,7 @@ import type { Receipt } from '../pull/receipt.ts';
 import type { PullRequest } from '../pull/request.ts';
 import { pullSquashed } from '../pull/squashed.ts';
 import { seedStore } from '../pull/seed-store.ts';
-import type { World } from '../pull/world.ts';
+import type { PullContext } from '../pull/pull-context.ts';
 import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
 import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
@@ -32,12 +32,9 @@ export async function runSeed(
         const { durationMs, torrentService } = flags;
         const { store } = worlds;
         // Each image's torrents where they were found when it was pulled.
-        const of = async (reference: ImageReference): Promise<World> =>
+        const of = async (reference: ImageReference): Promise<PullContext> =>
           worlds.of(reference, torrentService ?? (await store.serviceOf(reference)));
-        return seedStore(
-          { worlds: { store, of, ofAci: worlds.ofAci }, rules, durationMs, listener: talk.listener },
-          session.signal,
-        );
+        return seedStore({ contexts: { ...worlds, of }, rules, durationMs }, session.signal);
       }
       await Promise.all(
         references.map(async (reference) => seedImage(reference, await worlds.of(reference))),
@@ -48,7 +45,7 @@ export async function runSeed(
   }
 
   /** A seed is a pull into the store that goes on giving. */
-  async function seedImage(reference: ImageReference, world: World): Promise<void> {
+  async function seedImage(reference: ImageReference, world: PullContext): Promise<void> {
     const onReceipt = (receipt: Receipt): void => {
       talk.receipt(receipt);
       session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : receipt.image}\n`);

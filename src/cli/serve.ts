@@ -10,12 +10,14 @@ import { rotateKey } from '../serve/tokens/secret-file.ts';
 import type { OwnCredential } from '../serve/upstream/service-credential-upstream.ts';
 import { serviceCredential } from './credentials.ts';
 import { named } from './flags.ts';
+import { notifyOptions, openClair } from './open-clair.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
+import type { RawNotifyFlags } from './report-flags.ts';
 import { serveLine } from './serve-log.ts';
 import { xdgDirectory, type Session } from './session.ts';
 
 /** `quayctl serve`'s flags as commander hands them over. */
-export interface RawServeFlags {
+export interface RawServeFlags extends RawNotifyFlags {
   readonly upstream?: string;
   readonly listen: string;
   readonly publicUrl?: string;
@@ -47,6 +49,8 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       tokenTtlSeconds: named('--token-ttl', flags.tokenTtl, parseDuration) / 1000,
       permissionGraceMs: named('--permission-grace', flags.permissionGrace, parseDuration),
       trustedProxies: flags.trustedProxy,
+      clair: await openClair(flags, upstream.http),
+      notify: await notifyOptions(flags),
     });
     terminal.out(`${service.publicUrl}\n`);
     if (!signal.aborted) {

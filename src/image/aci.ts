@@ -1,9 +1,9 @@
 import { splitAppcName, type AppcName } from './appc-name.ts';
 import { appcPlatform, platformOfAppc } from './appc-platform.ts';
-import { descriptorJson, type Descriptor } from './descriptor.ts';
+import { makeArtifact, type Artifact } from './artifact.ts';
+import type { Descriptor } from './descriptor.ts';
 import { digestOf } from './digest.ts';
-import { parseManifest, type ResolvedImage } from './manifest.ts';
-import { OCI_MANIFEST } from './media-types.ts';
+import type { ResolvedImage } from './manifest.ts';
 import type { Platform } from './platform.ts';
 import { formatReference, parseImageReference, repositoryName, type ImageReference } from './reference.ts';
 
@@ -47,34 +47,18 @@ export function aciReference(name: AppcName): ImageReference | undefined {
   return parsed !== undefined && formatReference(parsed) === text ? parsed : undefined;
 }
 
-/** An ACI as a store keeps it. */
-export interface AciArtifact {
-  readonly image: ResolvedImage;
-  /** Of the config, which says for which platform it is. */
-  readonly config: Uint8Array;
-}
-
-/** The ACI and its signature as an OCI artifact (OCI image-spec, manifest.md), for a store that is an OCI layout. */
+/** The ACI and its signature as an OCI artifact, for a store that is an OCI layout. */
 export function aciArtifact(
   { name, aci, signature, imageId }: AciImage,
   reference: ImageReference,
-): AciArtifact {
-  const config = Buffer.from(
-    JSON.stringify({ ...platformOf(name), rootfs: { type: 'layers', diff_ids: [] } }),
-  );
-  const manifest = {
-    schemaVersion: 2,
-    mediaType: OCI_MANIFEST,
-    artifactType: ARTIFACT_TYPE,
-    config: { mediaType: CONFIG_TYPE, digest: digestOf(config), size: config.length },
-    layers: [aci, ...(signature === undefined ? [] : [signature])].map(descriptorJson),
+): Artifact {
+  return makeArtifact(reference, {
+    type: ARTIFACT_TYPE,
+    configType: CONFIG_TYPE,
+    platform: platformOf(name),
+    files: [aci, ...(signature === undefined ? [] : [signature])],
     ...(imageId === undefined ? {} : { annotations: { [IMAGE_ID]: imageId } }),
-  };
-  const bytes = Buffer.from(JSON.stringify(manifest));
-  const descriptor = { mediaType: OCI_MANIFEST, digest: digestOf(bytes), size: bytes.length };
-  const parsed = parseManifest(bytes, OCI_MANIFEST);
-  if (parsed.kind !== 'manifest') throw new TypeError('an artifact is a manifest');
-  return { image: { reference, document: { descriptor, bytes }, manifest: parsed }, config };
+  });
 }
 
 /** For which platform an ACI is asked for. */

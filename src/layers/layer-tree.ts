@@ -3,6 +3,7 @@ import type { Budget } from './budget.ts';
 import { byteString, shown, type ByteString, type Entry } from '../tar/entry.ts';
 import { metadataOf, ownCopy } from './metadata.ts';
 import { emptyTree, TreeNode, type Inode } from './tree.ts';
+import { walkPath } from './walk-path.ts';
 
 /** OCI image-spec layer.md, "Whiteouts". */
 const WHITEOUT = '.wh.';
@@ -15,7 +16,9 @@ const OVERLAY_OPAQUE = 'trusted.overlay.opaque';
 /**
  * One layer's tree, as an extractor makes it of the entries in their order, where a later one replaces an earlier one;
  * what it takes away from the layers below is noted in it. Entries are read with the eyes of Docker (moby
- * pkg/archive), but for what is hostile: nothing is written through a symbolic link.
+ * pkg/archive): a path leads through symbolic links of the same layer, and never out of the image. Where such a link
+ * leads to a directory that this layer does not bring, that directory is made, as containerd makes it; Docker's own
+ * graph driver fails there.
  */
 export class LayerTree {
   readonly root = emptyTree();
@@ -48,22 +51,32 @@ export class LayerTree {
     else this.#put(parent, name, header, entry);
   }
 
+  /** The root is a directory whatever an entry says, and engines do not look at one that says something else. */
   #setRoot(header: Entry, entry: number): void {
-    if (header.type !== 'directory') throw new QuayctlError('protocol', 'the root is no directory');
-    this.root.inode = this.#inode(header, entry);
+    if (header.type === 'directory') this.root.inode = this.#inode(header, entry);
   }
 
   /** The directory of that path, made on the way where no entry spoke of it. */
   #directory(path: ByteString): TreeNode {
-    let node = this.root;
-    for (const name of path === '' ? [] : path.split('/')) {
-      node = this.#child(node, name);
+    const step = (directory: TreeNode, name: ByteString): TreeNode => {
+      const node = this.#child(directory, name);
       if (node.isWhiteout) node.children = new Map();
-      if (!node.isDirectory) {
-        throw new QuayctlError('protocol', `an entry lies under ${shown(node.path)}, which is no directory`);
-      }
-    }
-    return node;
+      return node;
+    };
+    return walkPath(this.root, path, step, this.#onLink) ?? this.root;
+  }
+
+  readonly #onLink = (names: number): void => this.#budget.follow(names);
+
+  /** What a path leads to in a tree; it is not followed if it is a symbolic link itself (link(2)). */
+  #find(root: TreeNode, path: ByteString): TreeNode | undefined {
+    const slash = path.lastIndexOf('/');
+    const step = (directory: TreeNode, name: ByteString): TreeNode | undefined => {
+      const node = directory.children?.get(name);
+      return node?.isDirectory === true || node?.inode?.metadata?.type === 'symlink' ? node : undefined;
+    };
+    const directory = walkPath(root, path.slice(0, Math.max(0, slash)), step, this.#onLink);
+    return directory?.children?.get(path.slice(slash + 1));
   }
 
   #child(parent: TreeNode, name: ByteString): TreeNode {
@@ -94,14 +107,15 @@ export class LayerTree {
 
   /** A link into a layer below is a name of that file as it is; one within the layer sets what its header says. */
   #link(parent: TreeNode, name: ByteString, header: Entry): void {
-    const target = this.root.find(header.linkPath) ?? this.#lower.find(header.linkPath);
+    const target = this.#find(this.root, header.linkPath) ?? this.#find(this.#lower, header.linkPath);
     if (target?.isDirectory === true) throw wrongLink(header, 'is a directory');
-    if (target?.inode === undefined || header.path === header.linkPath)
-      throw wrongLink(header, 'is not there');
+    const node = this.#child(parent, name);
+    // A name is taken away before it is made anew, and with it what it would be a link to.
+    const isItself = target === node || header.path === header.linkPath;
+    if (target?.inode === undefined || isItself) throw wrongLink(header, 'is not there');
     const { inode } = target;
     inode.isLinked = true;
     if (inode.layer === this.#layer) inode.relinks = [...inode.relinks, header];
-    const node = this.#child(parent, name);
     node.inode = inode;
     node.children = undefined;
   }

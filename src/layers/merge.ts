@@ -41,8 +41,8 @@ export interface LayerSource {
  * Beside whiteouts and opaque directories as the OCI spells them, those of overlayfs are taken (a device 0:0,
  * `trusted.overlay.opaque`). A whiteout hides only what is in the layers below, wherever it stands in its own.
  * Memory: about 300 bytes for each name.
- * @throws QuayctlError `protocol` for what is no tar, climbs out of the root or links to nothing; `unsupported` for
- *   sparse files; `limit`; `verification` for damaged compression and another diff ID; what `open` fails with
+ * @throws QuayctlError `protocol` for what is no tar, or has a file for a directory, or links to nothing;
+ *   `unsupported` for entries that no engine unpacks; `limit`; `verification` for damaged compression and another diff ID; what `open` fails with
  */
 export async function mergeLayers(layers: readonly LayerSource[], signal: AbortSignal): Promise<MergedTree> {
   const budget = new Budget();

@@ -49,11 +49,6 @@ export class TreeNode {
     const above = this.parent.path;
     return above === '' ? this.name : `${above}/${this.name}`;
   }
-
-  find(path: ByteString): TreeNode | undefined {
-    const [name = '', ...rest] = path.split('/');
-    return rest.reduce((node, part) => node?.children?.get(part), this.children?.get(name));
-  }
 }
 
 export function emptyTree(): TreeNode {

@@ -1,8 +1,8 @@
 import type { AciEngine } from '../engines/engine.ts';
 import type { AppcName } from '../image/appc-name.ts';
 import type { AciSource } from '../registry/aci-source.ts';
+import type { SharedServices } from './pull-context.ts';
 import type { PullRequest } from './request.ts';
-import type { FetchWorld } from './world.ts';
 
 /** One pull of an ACI, or a seed, as the user asked for it. */
 export interface AciRequest extends Pick<
@@ -16,8 +16,8 @@ export interface AciRequest extends Pick<
   readonly withSignature: boolean;
 }
 
-/** The worlds of an ACI. Where it lies is known once it was looked up. */
-export interface AciWorld extends Omit<FetchWorld, 'repository' | 'torrents'> {
+/** What a pull of an ACI works with. Where the image lies is only known once it was looked up. */
+export interface AciContext extends SharedServices {
   readonly engine: AciEngine;
   /** @throws QuayctlError `not-found`, `unauthorized`, `unreachable`, ... */
   readonly locate: (name: AppcName, signal: AbortSignal) => Promise<AciSource>;

@@ -2,7 +2,8 @@ import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import type { ImageReference } from '../image/reference.ts';
 import type { ResolvedImage } from '../image/manifest.ts';
-import type { BlobOutcome } from './receipt.ts';
+import type { BlobEvent } from '../blobs/blob-events.ts';
+import type { BlobOutcome } from '../blobs/transfer-ledger.ts';
 
 /**
  * Everything that a pull or seed tells while it runs, to one listener. What is shown of it, and how, is the
@@ -27,7 +28,8 @@ export type PullEvent =
   | { readonly kind: 'squashed-starting' }
   /** A squashed image goes into the engine. */
   | { readonly kind: 'squashed-importing' }
-  | { readonly kind: 'progress'; readonly progress: BlobProgress }
+  | BlobEvent
+  | { readonly kind: 'pull-progress'; readonly progress: PullProgress }
   | { readonly kind: 'completed'; readonly digest: Digest; readonly outcome: BlobOutcome }
   | { readonly kind: 'connecting'; readonly engine: string }
   /** The engine is being given the image. */
@@ -42,21 +44,16 @@ export type PullEvent =
       readonly torrents: number;
       readonly peers: number;
       readonly uploaded: number;
-    }
-  | { readonly kind: 'warning'; readonly message: string }
-  | { readonly kind: 'debug'; readonly message: string };
+    };
 
-/** Bytes and bytes per second. */
-export interface BlobProgress {
-  readonly digest: Digest;
+/** How far all blobs of one pull are together. Bytes, bytes per second, seconds. */
+export interface PullProgress {
   readonly size: number;
-  /** Here so far, whatever the source. */
+  /** On this disk so far, whatever the source. */
   readonly received: number;
-  readonly fromPeers: number;
-  readonly fromRegistry: number;
-  readonly peers: number;
   readonly downloadRate: number;
-  readonly uploadRate: number;
+  /** At this rate; absent while nothing arrives. */
+  readonly etaSeconds?: number;
 }
 
 export type Listener = (event: PullEvent) => void;

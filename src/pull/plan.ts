@@ -1,6 +1,8 @@
 import { buffer } from 'node:stream/consumers';
 import { QuayctlError } from '../base/errors.ts';
-import type { Engine, EnginePresence } from '../engines/engine.ts';
+import type { BlobOrigin } from '../blobs/blob-origin.ts';
+import { SMALL_BLOB_BYTES } from '../blobs/transfer.ts';
+import type { Engine } from '../engines/engine.ts';
 import { parseImageConfig } from '../image/config.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
@@ -12,59 +14,73 @@ import {
 } from '../image/manifest.ts';
 import { formatPlatform } from '../image/platform.ts';
 import { formatReference } from '../image/reference.ts';
-import { fetchBlob, SMALL_BLOB_BYTES, type BlobTools } from './fetch-blob.ts';
-import { NOTHING, type BlobOutcome } from './receipt.ts';
+import { assertPlatform, runsOnPlatform } from '../image/single-platform.ts';
+import { deliverImage, type RunnablePlan } from './deliver-image.ts';
+import { inEngine, type PullPlan } from './image-kind.ts';
+import { repositoryOrigin, type PullContext, type SharedServices } from './pull-context.ts';
 import type { PullRequest } from './request.ts';
-import { assertPlatform, runsOnPlatform } from './single-platform.ts';
-import type { World } from './world.ts';
 
 /** Layers of which the torrents are asked for ahead of time. */
-const AHEAD = 4;
-
-/** What a pull still has to move, and into what. */
-export interface PullPlan {
-  /** The name in full. */
-  readonly name: string;
-  readonly image: ResolvedImage;
-  /** Absent where no engine is to run it. */
-  readonly runnable?: { readonly image: RunnableImage; readonly presence: EnginePresence };
-  /** Each blob once, in the order in which they are wanted: the base layer first, as engines apply them. */
-  readonly fetch: readonly Descriptor[];
-  /** What is known before anything of it is fetched: layers that the engine has. */
-  readonly settled: ReadonlyMap<Digest, BlobOutcome>;
-}
+const MAX_ASKED_AHEAD = 4;
 
 /**
  * ResolvedImage -> PullPlan. An engine is asked what it has, for which the config (one small blob) is needed first.
  * @throws QuayctlError `unsupported` for an artifact that no engine can run, `not-found` where `--platform` names
- *   another than the image's only one, and what fetching the config throws
+ *   another than the image's only one, `protocol` for two sizes of one blob, and what fetching the config throws
  */
-export async function makePlan(
+export async function planImage(
   image: ResolvedImage,
-  { destination, platform }: Pick<PullRequest, 'destination' | 'platform'>,
-  tools: BlobTools<World>,
+  request: PullRequest,
+  context: PullContext,
   signal: AbortSignal,
 ): Promise<PullPlan> {
-  const { world } = tools;
-  await prepareSwarm(image, tools, signal);
-  if (destination.kind !== 'engine' || world.engine === undefined) {
-    const isImage = unrunnableReason(image.manifest) === undefined;
-    if (platform !== undefined && isImage) assertPlatform(await withConfig(image, tools, signal), platform);
-    return announced(planForStore(image), tools);
-  }
-  const runnable = await withConfig(image, tools, signal);
-  if (platform !== undefined) assertPlatform(runnable, platform);
-  else await warnOfPlatform(runnable, world.engine, world, signal);
-  world.listener({ kind: 'connecting', engine: world.engine.name });
-  const presence = await world.engine.presence(runnable, signal);
-  return announced(planForEngine(runnable, presence), tools);
+  const origin = repositoryOrigin(context, request.rules);
+  await askAhead(image, origin, context, signal);
+  const runnable = await planRunnable(image, request, origin, context, signal);
+  const { layers } = image.manifest;
+  const missing = runnable === undefined ? layers : missingLayers(runnable);
+  // A layer that stands twice may be present at one place of the chain and missing at the other: it is needed.
+  const needed = new Set(missing.map(({ digest }) => digest));
+  return {
+    name: formatReference(image.reference),
+    digest: image.document.descriptor.digest,
+    index: image.index?.descriptor.digest,
+    layers,
+    origin,
+    fetch: runnable === undefined ? blobsOf(image.manifest) : unique(missing),
+    settled: inEngine(layers.filter(({ digest }) => !needed.has(digest))),
+    deliver: (fetching, both) => deliverImage({ image, runnable, fetching }, request, context, both),
+    record: () => context.store.recordImage(image),
+  };
 }
 
-/** As Docker does it: an emulator may be there. */
+/** Undefined where the image goes into no engine. */
+async function planRunnable(
+  image: ResolvedImage,
+  { destination, platform }: PullRequest,
+  origin: BlobOrigin,
+  context: PullContext,
+  signal: AbortSignal,
+): Promise<RunnablePlan | undefined> {
+  const { engine } = context;
+  if (destination.kind !== 'engine' || engine === undefined) {
+    const isImage = unrunnableReason(image.manifest) === undefined;
+    if (platform !== undefined && isImage)
+      assertPlatform(await withConfig(image, origin, context, signal), platform);
+    return undefined;
+  }
+  const runnable = await withConfig(image, origin, context, signal);
+  if (platform !== undefined) assertPlatform(runnable, platform);
+  else await warnOfPlatform(runnable, engine, context, signal);
+  context.listener({ kind: 'connecting', engine: engine.name });
+  return { image: runnable, presence: await engine.presence(runnable, signal) };
+}
+
+/** Like Docker, a pull does not refuse another platform: an emulator may be installed. */
 export async function warnOfPlatform(
   image: RunnableImage,
   engine: Engine,
-  { listener }: BlobTools['world'],
+  { listener }: Pick<SharedServices, 'listener'>,
   signal: AbortSignal,
 ): Promise<void> {
   const platform = await engine.platform(signal);
@@ -73,76 +89,52 @@ export async function warnOfPlatform(
   listener({ kind: 'warning', message });
 }
 
+export function missingLayers({ image, presence }: RunnablePlan): Descriptor[] {
+  return image.manifest.layers.filter((_, at) => !presence.image && presence.layers[at] !== true);
+}
+
 /**
  * While the engine is asked what it has, the service is asked for the first torrents and BitTorrent is loaded: by the
  * time the first layer is wanted, nothing is left to wait for.
  */
-async function prepareSwarm(
+async function askAhead(
   { manifest }: ResolvedImage,
-  { world, finder }: BlobTools,
+  { torrents }: BlobOrigin,
+  { store, downloads }: SharedServices,
   signal: AbortSignal,
 ): Promise<void> {
   let asked = 0;
   for (const blob of unique(manifest.layers)) {
-    if (blob.size < SMALL_BLOB_BYTES || (await world.store.stat(blob.digest)) !== undefined) continue;
-    finder.askAhead(blob, signal);
-    if (++asked === AHEAD) break;
+    if (blob.size < SMALL_BLOB_BYTES || (await store.stat(blob.digest)) !== undefined) continue;
+    torrents.askAhead(blob, signal);
+    if (++asked === MAX_ASKED_AHEAD) break;
   }
-  // Whatever is wrong with it is told when a blob needs it.
-  if (asked > 0) world.swarm().catch(() => undefined);
-}
-
-function announced(plan: PullPlan, tools: BlobTools): PullPlan {
-  tools.world.listener({ kind: 'planned', blobs: plan.fetch, inEngine: plan.settled.size });
-  return plan;
+  if (asked > 0) downloads.prepareSwarm();
 }
 
 async function withConfig(
   image: ResolvedImage,
-  tools: BlobTools,
+  origin: BlobOrigin,
+  { store, downloads }: SharedServices,
   signal: AbortSignal,
 ): Promise<RunnableImage> {
-  const reason = unrunnableReason(image.manifest);
-  if (reason !== undefined) {
-    throw new QuayctlError(
-      'unsupported',
-      `${formatReference(image.reference)} is no container image: ${reason}`,
-      {
-        hint: '`quayctl torrent pull` fetches artifacts into the store or, with --output, into an OCI layout',
-      },
-    );
-  }
-  await fetchBlob(image.manifest.config, tools, signal);
-  const bytes = await buffer(await tools.world.store.stream(image.manifest.config.digest));
+  assertRunnable(image);
+  const { config } = image.manifest;
+  await downloads.fetch(config, origin, signal);
+  const bytes = await buffer(await store.stream(config.digest));
   return { ...image, config: parseImageConfig(bytes, image.manifest) };
 }
 
-/** For an engine: only what it does not have. */
-function planForEngine(image: RunnableImage, presence: EnginePresence): PullPlan {
-  const missing = image.manifest.layers.filter((_, at) => !presence.image && presence.layers[at] !== true);
-  // A layer that stands twice may be present at one place of the chain and missing at the other: it is needed.
-  const needed = new Set(missing.map(({ digest }) => digest));
-  const there = image.manifest.layers.filter(({ digest }) => !needed.has(digest));
-  return {
-    name: formatReference(image.reference),
-    image,
-    runnable: { image, presence },
-    fetch: unique(missing),
-    settled: new Map(there.map(({ digest, size }) => [digest, { ...NOTHING, alreadyInEngine: size }])),
-  };
+/** @throws QuayctlError `unsupported` for what no engine can run, and nothing can be squashed from */
+export function assertRunnable({ manifest, reference }: ResolvedImage): void {
+  const reason = unrunnableReason(manifest);
+  if (reason === undefined) return;
+  throw new QuayctlError('unsupported', `${formatReference(reference)} is no container image: ${reason}`, {
+    hint: '`quayctl torrent pull` fetches artifacts into the store or, with --output, into an OCI layout',
+  });
 }
 
-/** For the store alone: every blob of the image, its config too. */
-function planForStore(image: ResolvedImage): PullPlan {
-  return {
-    name: formatReference(image.reference),
-    image,
-    fetch: blobsOf(image.manifest),
-    settled: new Map(),
-  };
-}
-
-/** Every blob that a manifest names, each once, config first. */
+/** Every blob that a manifest names, each once, config first. @throws QuayctlError `protocol` for two sizes of one */
 export function blobsOf(manifest: ImageManifest): Descriptor[] {
   return unique([manifest.config, ...manifest.layers]);
 }

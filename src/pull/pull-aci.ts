@@ -1,63 +1,30 @@
+import type { BlobOrigin, FetchRules } from '../blobs/blob-origin.ts';
+import { TorrentFinder } from '../blobs/torrent-finder.ts';
+import type { EnginePresence } from '../engines/engine.ts';
 import { aciArtifact, aciReference, signatureDescriptor, type AciImage } from '../image/aci.ts';
 import { formatAppcName, type AppcName } from '../image/appc-name.ts';
-import type { EnginePresence } from '../engines/engine.ts';
 import type { AciSource } from '../registry/aci-source.ts';
-import type { AciRequest, AciWorld } from './aci-request.ts';
-import { fetchAndDeliver } from './fetch-and-deliver.ts';
-import type { BlobTools } from './fetch-blob.ts';
-import type { Fetching } from './fetch.ts';
-import { giveOn, shrinkStore } from './finish.ts';
-import { putBlob } from './put-blob.ts';
-import { Pace } from './ledger.ts';
-import { makeReceipt, NOTHING, type Receipt } from './receipt.ts';
+import type { AciContext, AciRequest } from './aci-request.ts';
+import { inEngine, type Fetching, type ImageKind, type PullPlan } from './image-kind.ts';
+import type { SharedServices } from './pull-context.ts';
+import { putBlob, recordArtifact } from './put-blob.ts';
+import type { Receipt } from './receipt.ts';
 import { resolveAci, type ResolvedAci } from './resolve-aci.ts';
-import { Seeds } from './seeds.ts';
-import { TorrentFinder } from './torrents.ts';
-import type { FetchWorld } from './world.ts';
+import { runPull } from './run-pull.ts';
 
 /**
- * An appc image name goes in; the ACI comes out in rkt, or in the store, and is given to others for as long as was
- * asked. The steps are those of `pull`: the torrent stands for the manifest, the one ACI for all layers.
+ * An appc image name goes in; the ACI comes out in rkt, or in the store, and is seeded for as long as was asked. The
+ * torrent stands for the manifest, the one ACI for all layers.
  * @throws QuayctlError of every code; what has arrived by then stays in the store for the next run
  */
-export async function pullAci(request: AciRequest, world: AciWorld, signal: AbortSignal): Promise<Receipt> {
-  const started = performance.now();
-  const seeds = new Seeds();
-  const resolved = await resolveAci(request, world, signal);
-  const fetchWorld = worldOfAci(resolved.source, world);
-  const finder = new TorrentFinder(fetchWorld);
-  const tools: BlobTools = { world: fetchWorld, rules: request.rules, finder, seeds, pace: new Pace() };
-  const { aci } = resolved.image;
-  const lease = await world.store.lease([aci.digest]);
-  try {
-    const presence = await presenceOf(resolved.image, request, world, signal);
-    world.listener({ kind: 'planned', blobs: presence.image ? [] : [aci], inEngine: Number(presence.image) });
-    const image = presence.image ? resolved.image : await withSignature(resolved, request, world, signal);
-    const plan = {
-      fetch: presence.image ? [] : [aci],
-      settled: new Map(presence.image ? [[aci.digest, { ...NOTHING, alreadyInEngine: aci.size }]] : []),
-    };
-    const outcomes = await fetchAndDeliver(plan, tools, signal, (fetching, both) =>
-      deliver(image, presence, fetching, request, world, both),
-    );
-    if (!presence.image) await record(image, world, signal);
-    const receipt = makeReceipt({
-      image: formatAppcName(withVersion(request.name)),
-      digest: aci.digest,
-      engine: request.destination === 'engine' ? world.engine.name : 'none',
-      layers: [aci],
-      outcomes,
-      uploaded: seeds.uploaded,
-      seconds: (performance.now() - started) / 1000,
-    });
-    request.onReceipt(receipt);
-    await shrinkStore(world);
-    await giveOn((await world.store.stat(aci.digest)) === undefined ? [] : [aci], request, tools, signal);
-    return receipt;
-  } finally {
-    await seeds.close();
-    await lease.close();
-  }
+export function pullAci(request: AciRequest, context: AciContext, signal: AbortSignal): Promise<Receipt> {
+  const kind: ImageKind<ResolvedAci> = {
+    resolve: () => resolveAci(request, context, signal),
+    blobs: ({ image }) => [image.aci],
+    plan: (resolved) => planAci(resolved, request, context, signal),
+  };
+  const engineName = request.destination === 'engine' ? context.engine.name : 'none';
+  return runPull(kind, { ...request, engineName }, context, signal);
 }
 
 /** `latest` is what rkt takes where no version is named. */
@@ -65,15 +32,43 @@ export function withVersion({ name, labels }: AppcName): AppcName {
   return { name, labels: { version: 'latest', ...labels } };
 }
 
-/** To the rest of the room the source is a repository with one blob. */
-export function worldOfAci(
+/** An ACI's source as a repository with one blob. */
+export function aciOrigin(
   source: AciSource,
-  commons: Omit<FetchWorld, 'repository' | 'torrents'>,
-): FetchWorld {
-  return {
-    ...commons,
-    repository: { blob: (aci, start, end, signal) => source.blob(aci, start, end, signal) },
+  services: Pick<SharedServices, 'store' | 'listener'>,
+  rules: FetchRules,
+): BlobOrigin {
+  const torrents = new TorrentFinder({
+    ...services,
     torrents: { torrent: (_, waitSeconds, signal) => source.torrent(waitSeconds, signal) },
+  });
+  return {
+    source: { open: (aci, start, end, signal) => source.blob(aci, start, end, signal) },
+    torrents,
+    rules,
+  };
+}
+
+async function planAci(
+  resolved: ResolvedAci,
+  request: AciRequest,
+  context: AciContext,
+  signal: AbortSignal,
+): Promise<PullPlan> {
+  const { aci } = resolved.image;
+  const presence = await presenceOf(resolved.image, request, context, signal);
+  const image = presence.image ? resolved.image : await withSignature(resolved, request, context, signal);
+  return {
+    name: formatAppcName(withVersion(request.name)),
+    digest: aci.digest,
+    layers: [aci],
+    origin: aciOrigin(resolved.source, context, request.rules),
+    fetch: presence.image ? [] : [aci],
+    settled: inEngine(presence.image ? [aci] : []),
+    deliver: (fetching, both) => deliver(image, presence, fetching, request, context, both),
+    record: async () => {
+      if (!presence.image) await record(image, context, signal);
+    },
   };
 }
 
@@ -81,7 +76,7 @@ export function worldOfAci(
 async function presenceOf(
   image: AciImage,
   { destination }: AciRequest,
-  { engine, listener }: AciWorld,
+  { engine, listener }: AciContext,
   signal: AbortSignal,
 ): Promise<EnginePresence> {
   if (destination === 'store') return { image: false, layers: [false] };
@@ -93,7 +88,7 @@ async function presenceOf(
 async function withSignature(
   { image, source }: ResolvedAci,
   request: AciRequest,
-  { store }: AciWorld,
+  { store }: AciContext,
   signal: AbortSignal,
 ): Promise<AciImage> {
   if (!request.withSignature || image.signature !== undefined) return image;
@@ -108,7 +103,7 @@ async function deliver(
   presence: EnginePresence,
   { feed, done }: Fetching,
   { destination }: AciRequest,
-  { engine, listener }: AciWorld,
+  { engine, listener }: AciContext,
   signal: AbortSignal,
 ): Promise<void> {
   if (destination === 'store') return done;
@@ -124,10 +119,7 @@ async function deliver(
   });
 }
 
-async function record(image: AciImage, { store }: AciWorld, signal: AbortSignal): Promise<void> {
+async function record(image: AciImage, { store }: AciContext, signal: AbortSignal): Promise<void> {
   const reference = aciReference(image.name);
-  if (reference === undefined) return;
-  const artifact = aciArtifact(image, reference);
-  await putBlob(store, artifact.image.manifest.config, artifact.config, signal);
-  await store.recordImage(artifact.image);
+  if (reference !== undefined) await recordArtifact(store, aciArtifact(image, reference), signal);
 }

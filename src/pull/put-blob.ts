@@ -1,7 +1,9 @@
+import type { Artifact } from '../image/artifact.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { BlobStore } from '../store/blob-store.ts';
+import type { Store } from '../store/store.ts';
 
-/** A small blob that is here already, through the store's door. @throws QuayctlError as the store */
+/** Commits a small blob that is in memory. @throws QuayctlError as the store */
 export async function putBlob(
   store: Pick<BlobStore, 'begin'>,
   descriptor: Descriptor,
@@ -16,4 +18,14 @@ export async function putBlob(
   } finally {
     await partial.close();
   }
+}
+
+/** Names something in the store that is no OCI image of itself. @throws QuayctlError as the store */
+export async function recordArtifact(
+  store: Pick<Store, 'begin' | 'recordImage'>,
+  { image, config }: Artifact,
+  signal: AbortSignal,
+): Promise<void> {
+  await putBlob(store, image.manifest.config, config, signal);
+  await store.recordImage(image);
 }

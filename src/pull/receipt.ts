@@ -1,26 +1,14 @@
+import { NOTHING, type BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { Digest } from '../image/digest.ts';
 import { digestHex } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-
-/** Where the bytes of one blob came from, integer bytes: size = the sum of the four sources. */
-export interface BlobOutcome {
-  readonly fromPeers: number;
-  readonly fromRegistry: number;
-  readonly fromStore: number;
-  readonly alreadyInEngine: number;
-  /** Received and thrown away, on top of `size`. */
-  readonly wasted: number;
-  /** The most peers seen at one moment. */
-  readonly peers: number;
-  readonly seconds: number;
-}
 
 interface LayerReceipt extends Omit<BlobOutcome, 'wasted' | 'peers'> {
   readonly digest: Digest;
   readonly size: number;
 }
 
-/** The contract's JSON object (`--json`), also what the last line on stderr is made of. */
+/** The JSON object of `--json`; the last line on stderr is made of it, too. */
 export interface Receipt {
   readonly image: string;
   /** Of the platform's manifest. */
@@ -41,16 +29,6 @@ export interface Receipt {
     readonly seconds: number;
   };
 }
-
-export const NOTHING: BlobOutcome = {
-  fromPeers: 0,
-  fromRegistry: 0,
-  fromStore: 0,
-  alreadyInEngine: 0,
-  wasted: 0,
-  peers: 0,
-  seconds: 0,
-};
 
 /**
  * One row for each layer of the manifest, in its order. A layer that stands in it twice was fetched once: its

@@ -1,9 +1,9 @@
 import type { Platform } from '../image/platform.ts';
 import type { ImageReference } from '../image/reference.ts';
 import type { Receipt } from './receipt.ts';
-import type { FetchRules } from './world.ts';
+import type { PullRules } from './pull-context.ts';
 
-/** Where the image is to go; for `engine` the world has one. */
+/** Where the image is to go; for `engine` the PullContext has one. */
 export type Destination =
   | { readonly kind: 'engine' }
   | { readonly kind: 'store' }
@@ -12,7 +12,7 @@ export type Destination =
   /** An OCI archive, replaced atomically. */
   | { readonly kind: 'archive'; readonly path: string };
 
-/** One pull (or a seed, which is a pull into the store that goes on giving), as the user asked for it. */
+/** One pull (or a seed, which is a pull into the store that goes on seeding), as the user asked for it. */
 export interface PullRequest {
   readonly reference: ImageReference;
   /** `--platform`; else the engine's, else `hostPlatform`. */
@@ -20,7 +20,7 @@ export interface PullRequest {
   readonly hostPlatform: Platform;
   readonly destination: Destination;
   readonly recordDigest: boolean;
-  readonly rules: FetchRules;
+  readonly rules: PullRules;
   /** Called when the image is where it was to go, before any seeding. */
   readonly onReceipt: (receipt: Receipt) => void;
   /** Milliseconds of seeding afterwards; undefined: until the signal; 0: none. */

@@ -1,12 +1,12 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { delay } from '../base/retry.ts';
+import { askUntilMade } from '../blobs/ask-until-made.ts';
 import { aciDescriptor, aciOfArtifact, aciReference, platformOf, type AciImage } from '../image/aci.ts';
 import { formatAppcName, type AppcName } from '../image/appc-name.ts';
 import { appcPlatform } from '../image/appc-platform.ts';
 import { decodeTorrent } from '../metainfo/metainfo.ts';
 import type { AciSource } from '../registry/aci-source.ts';
 import type { TorrentAnswer } from '../registry/repository.ts';
-import type { AciRequest, AciWorld } from './aci-request.ts';
+import type { AciRequest, AciContext } from './aci-request.ts';
 
 /** How long the service may hold its answer while it makes the image; progress is to be seen meanwhile. */
 const WAIT_SECONDS = 5;
@@ -24,21 +24,21 @@ export interface ResolvedAci {
  */
 export async function resolveAci(
   request: AciRequest,
-  world: AciWorld,
+  context: AciContext,
   signal: AbortSignal,
 ): Promise<ResolvedAci> {
-  const name = await withPlatform(request, world, signal);
-  world.listener({ kind: 'discovering', name: formatAppcName(name) });
+  const name = await withPlatform(request, context, signal);
+  context.listener({ kind: 'discovering', name: formatAppcName(name) });
   try {
-    const source = await world.locate(name, signal);
-    world.listener({ kind: 'asking-torrent' });
-    const answer = await whenMade(source, world, signal);
+    const source = await context.locate(name, signal);
+    context.listener({ kind: 'asking-torrent' });
+    const answer = await whenMade(source, context, signal);
     return { image: imageOf(name, source, answer), source: withFirst(source, answer) };
   } catch (error) {
     if (!request.rules.offlineOk || !isQuayctlError(error, 'unreachable', 'rate-limited')) throw error;
-    const image = await knownAci(name, world);
+    const image = await knownAci(name, context);
     if (image === undefined) throw error;
-    world.listener({ kind: 'warning', message: `${error.message}; using what the store knows` });
+    context.listener({ kind: 'warning', message: `${error.message}; using what the store knows` });
     return { image, source: gone(error) };
   }
 }
@@ -46,7 +46,7 @@ export async function resolveAci(
 /** rkt asks for its own platform where no label says another. */
 async function withPlatform(
   { name, destination, platform, hostPlatform }: AciRequest,
-  { engine }: AciWorld,
+  { engine }: AciContext,
   signal: AbortSignal,
 ): Promise<AppcName> {
   const asked = engine.platform(signal);
@@ -57,20 +57,17 @@ async function withPlatform(
 
 async function whenMade(
   source: AciSource,
-  { listener }: AciWorld,
+  { listener }: AciContext,
   signal: AbortSignal,
 ): Promise<TorrentAnswer> {
-  let answer = await source.torrent(0, signal);
-  while (answer.kind === 'hashing') {
-    const { size, hashed: done, etaSeconds, retryAfterSeconds } = answer;
-    listener({ kind: 'making', size, done, etaSeconds });
-    const askedAt = performance.now();
-    answer = await source.torrent(WAIT_SECONDS, signal);
-    // A service that does not hold its answer back is not asked without pause.
-    const pause = askedAt + retryAfterSeconds * 1000 - performance.now();
-    if (answer.kind === 'hashing') await delay(Math.max(0, pause), signal);
-  }
-  return answer;
+  const first = await source.torrent(0, signal);
+  const ask = (): Promise<TorrentAnswer> => source.torrent(WAIT_SECONDS, signal);
+  return askUntilMade(
+    ask,
+    signal,
+    ({ size, hashed: done, etaSeconds }) => listener({ kind: 'making', size, done, etaSeconds }),
+    first,
+  );
 }
 
 function imageOf(name: AppcName, source: AciSource, answer: TorrentAnswer): AciImage {
@@ -107,7 +104,7 @@ function withFirst(source: AciSource, first: TorrentAnswer): AciSource {
   };
 }
 
-async function knownAci(name: AppcName, { store }: AciWorld): Promise<AciImage | undefined> {
+async function knownAci(name: AppcName, { store }: AciContext): Promise<AciImage | undefined> {
   const reference = aciReference(name);
   const stored = reference === undefined ? undefined : await store.findImage(reference, platformOf(name));
   return stored === undefined ? undefined : aciOfArtifact(name, stored);

@@ -5,7 +5,7 @@ import type { Platform } from '../image/platform.ts';
 import type { ImageReference } from '../image/reference.ts';
 import { chooseManifest } from '../image/walk-index.ts';
 import type { Repository } from '../registry/repository.ts';
-import type { World } from './world.ts';
+import type { PullContext } from './pull-context.ts';
 
 /**
  * ImageReference -> ResolvedImage: index, platform, manifest; every digest on the way is checked by the
@@ -17,22 +17,22 @@ export async function resolveImage(
   reference: ImageReference,
   platform: Promise<Platform>,
   offlineOk: boolean,
-  world: Pick<World, 'repository' | 'torrents' | 'store' | 'listener'>,
+  context: Pick<PullContext, 'repository' | 'torrents' | 'store' | 'listener'>,
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
-  world.listener({ kind: 'resolving', reference });
+  context.listener({ kind: 'resolving', reference });
   try {
-    const image = await askFor(reference, platform, world.repository, signal);
-    world.listener({ kind: 'resolved', image, offline: false });
+    const image = await askFor(reference, platform, context.repository, signal);
+    context.listener({ kind: 'resolved', image, offline: false });
     return image;
   } catch (error) {
     if (!offlineOk || !isQuayctlError(error, 'unreachable', 'rate-limited')) throw error;
-    const stored = await world.store.findImage(reference, await platform);
-    const image = stored ?? (await askService(reference, platform, world, signal));
+    const stored = await context.store.findImage(reference, await platform);
+    const image = stored ?? (await askService(reference, platform, context, signal));
     if (image === undefined) throw error;
     const source = stored === undefined ? 'the torrent service' : 'the store';
-    world.listener({ kind: 'warning', message: `${error.message}; using what ${source} knows` });
-    world.listener({ kind: 'resolved', image, offline: true });
+    context.listener({ kind: 'warning', message: `${error.message}; using what ${source} knows` });
+    context.listener({ kind: 'resolved', image, offline: true });
     return image;
   }
 }
@@ -41,7 +41,7 @@ export async function resolveImage(
 async function askService(
   reference: ImageReference,
   platform: Promise<Platform>,
-  { torrents, listener }: Pick<World, 'torrents' | 'listener'>,
+  { torrents, listener }: Pick<PullContext, 'torrents' | 'listener'>,
   signal: AbortSignal,
 ): Promise<ResolvedImage | undefined> {
   try {

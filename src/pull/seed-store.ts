@@ -1,34 +1,32 @@
 import { isQuayctlError } from '../base/errors.ts';
 import { delay } from '../base/retry.ts';
+import type { BlobOrigin } from '../blobs/blob-origin.ts';
 import { storedAci } from '../image/aci.ts';
 import { formatAppcName, type AppcName } from '../image/appc-name.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { formatReference, repositoryName, type ImageReference } from '../image/reference.ts';
-import type { Store } from '../store/store.ts';
-import type { Listener } from './events.ts';
-import type { BlobTools } from './fetch-blob.ts';
-import { Pace } from './ledger.ts';
+import { squashedOfArtifact } from '../image/squashed.ts';
+import type { AciSource } from '../registry/aci-source.ts';
+import type { StoredImage } from '../store/catalogue.ts';
+import { aciOrigin } from './pull-aci.ts';
+import { repositoryOrigin, type PullContext, type PullRules, type SharedServices } from './pull-context.ts';
 import { keepSeeding, seedBlobs } from './seed.ts';
-import { Seeds } from './seeds.ts';
-import { TorrentFinder } from './torrents.ts';
-import type { FetchRules, FetchWorld, World } from './world.ts';
+import { SquashedSource } from './squashed-source.ts';
 
 /** A service that was down, or had no torrent yet, is asked again after so long. */
 const RETRY_MS = 5 * 60_000;
 
-/** Opens what a reference's registry needs; the swarm and the store are the same for all. */
-export interface Worlds {
-  readonly store: Store;
-  of(reference: ImageReference): Promise<World>;
-  /** What an ACI's place needs: that of its torrent. */
-  readonly ofAci: (name: AppcName, signal: AbortSignal) => Promise<FetchWorld>;
+/** Opens what each repository needs; store and downloads are the same for all. */
+export interface ContextOpener extends SharedServices {
+  of(reference: ImageReference): Promise<PullContext>;
+  /** Looks up where an ACI lies. */
+  locate(name: AppcName, signal: AbortSignal): Promise<AciSource>;
 }
 
 interface SeedStoreRequest {
-  readonly worlds: Worlds;
-  readonly rules: FetchRules;
+  readonly contexts: ContextOpener;
+  readonly rules: PullRules;
   readonly durationMs: number | undefined;
-  readonly listener: Listener;
 }
 
 /**
@@ -36,40 +34,34 @@ interface SeedStoreRequest {
  * @throws QuayctlError `port`, `store`
  */
 export async function seedStore(request: SeedStoreRequest, signal: AbortSignal): Promise<void> {
-  const { worlds, listener, durationMs } = request;
+  const { contexts, durationMs } = request;
+  const { seeds } = contexts.downloads;
   const started = Date.now();
-  const seeds = new Seeds();
   const over = new AbortController();
   const both = AbortSignal.any([signal, over.signal]);
-  const tools = new RepositoryTools(request, seeds);
+  const seeder = new StoreSeeder(request);
   try {
-    await seedImages(worlds.store, tools, seeds, both);
+    await seeder.round(both);
     const left = durationMs === undefined ? undefined : Math.max(0, durationMs - (Date.now() - started));
-    const following = follow(worlds.store, tools, seeds, both);
-    await Promise.race([keepSeeding(seeds, left, { listener }, signal), following]);
+    const following = follow(contexts, seeder, both);
+    await Promise.race([keepSeeding(() => seeds.totals(), left, contexts, signal), following]);
     over.abort();
     await following;
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {
     over.abort();
-    await seeds.close();
   }
 }
 
 /** Seeds anew at every change of the store, and now and then what was refused; one round after the other. */
-async function follow(
-  store: Store,
-  tools: RepositoryTools,
-  seeds: Seeds,
-  signal: AbortSignal,
-): Promise<void> {
+async function follow({ store }: SharedServices, seeder: StoreSeeder, signal: AbortSignal): Promise<void> {
   let rounds = Promise.resolve();
-  const round = (): Promise<void> => (rounds = rounds.then(() => seedImages(store, tools, seeds, signal)));
+  const round = (): Promise<void> => (rounds = rounds.then(() => seeder.round(signal)));
   const retry = async (): Promise<void> => {
     for (;;) {
       await delay(RETRY_MS, signal);
-      tools.forgetRefusals();
+      seeder.forgetRefusals();
       await round();
     }
   };
@@ -83,80 +75,81 @@ async function follow(
   }
 }
 
-async function seedImages(
-  store: Store,
-  tools: RepositoryTools,
-  seeds: Seeds,
-  signal: AbortSignal,
-): Promise<void> {
-  const held = new Set<string>();
-  for (const image of await store.listImages()) {
-    const blobs = await store.heldBlobs(image);
-    for (const { digest } of blobs) held.add(digest);
-    try {
-      const aci = storedAci(image, blobs);
-      const unasked = tools.unasked(image.reference, aci === undefined ? blobs : [aci.aci]);
-      if (unasked.length === 0) continue;
-      const place = aci === undefined ? tools.of(image.reference) : tools.ofAci(aci.name, signal);
-      await seedBlobs(unasked, await place, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!isQuayctlError(error) || error.code === 'port') throw error;
-      tools.warn(`not seeding ${formatReference(image.reference)}: ${error.message}`);
-    }
-  }
-  for (const digest of seeds.digests()) if (!held.has(digest)) await seeds.drop(digest);
+/** Some blobs of one stored image that come from one place. */
+interface Seedable {
+  readonly blobs: readonly Descriptor[];
+  /** Names the place: what has the same key has the same origin. */
+  readonly key: string;
+  readonly open: () => Promise<BlobOrigin>;
 }
 
-/** One finder for each repository, and for each ACI; what had no torrent is not asked for at every change of the store. */
-class RepositoryTools {
+/** Keeps one origin for each place; a blob that had no torrent is not asked for at every change of the store. */
+class StoreSeeder {
   readonly #request: SeedStoreRequest;
-  readonly #seeds: Seeds;
-  readonly #tools = new Map<string, Promise<BlobTools>>();
+  readonly #origins = new Map<string, Promise<BlobOrigin>>();
   readonly #asked = new Set<string>();
 
-  constructor(request: SeedStoreRequest, seeds: Seeds) {
+  constructor(request: SeedStoreRequest) {
     this.#request = request;
-    this.#seeds = seeds;
   }
 
-  of(reference: ImageReference): Promise<BlobTools> {
-    return this.#kept(repositoryName(reference), () => this.#request.worlds.of(reference));
-  }
-
-  ofAci(name: AppcName, signal: AbortSignal): Promise<BlobTools> {
-    return this.#kept(formatAppcName(name), () => this.#request.worlds.ofAci(name, signal));
-  }
-
-  /** Refused in one repository, a blob may be had in another. */
-  unasked(reference: ImageReference, blobs: readonly Descriptor[]): Descriptor[] {
-    const key = ({ digest }: Descriptor): string => `${repositoryName(reference)} ${digest}`;
-    const fresh = blobs.filter((blob) => !this.#asked.has(key(blob)));
-    for (const blob of fresh) this.#asked.add(key(blob));
-    return fresh;
+  /** Seeds what is new in the store, and lets go of what is gone. @throws QuayctlError `port`; the signal's reason */
+  async round(signal: AbortSignal): Promise<void> {
+    const { contexts } = this.#request;
+    const { store, downloads, listener } = contexts;
+    const held = new Set<string>();
+    for (const image of await store.listImages()) {
+      const blobs = await store.heldBlobs(image);
+      for (const { digest } of blobs) held.add(digest);
+      try {
+        const seedable = await this.#seedable(image, blobs, signal);
+        const fresh = seedable.blobs.filter(({ digest }) => !this.#asked.has(`${seedable.key} ${digest}`));
+        for (const { digest } of fresh) this.#asked.add(`${seedable.key} ${digest}`);
+        if (fresh.length > 0) await seedBlobs(fresh, await this.#origin(seedable), contexts, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isQuayctlError(error) || error.code === 'port') throw error;
+        const message = `not seeding ${formatReference(image.reference)}: ${error.message}`;
+        listener({ kind: 'warning', message });
+      }
+    }
+    for (const digest of downloads.seeds.digests()) if (!held.has(digest)) await downloads.seeds.drop(digest);
   }
 
   forgetRefusals(): void {
     this.#asked.clear();
-    this.#tools.clear();
+    this.#origins.clear();
   }
 
-  warn(message: string): void {
-    this.#request.listener({ kind: 'warning', message });
-  }
-
-  #kept(key: string, open: () => Promise<FetchWorld>): Promise<BlobTools> {
-    let tools = this.#tools.get(key);
-    if (tools === undefined) {
-      tools = this.#with(open());
-      this.#tools.set(key, tools);
+  /** Where the blobs of an image are asked for: refused in one repository, a blob may be had in another. */
+  async #seedable(image: StoredImage, blobs: readonly Descriptor[], signal: AbortSignal): Promise<Seedable> {
+    const { contexts, rules } = this.#request;
+    const { reference, platform } = image;
+    const aci = storedAci(image, blobs);
+    if (aci !== undefined) {
+      const open = async (): Promise<BlobOrigin> =>
+        aciOrigin(await contexts.locate(aci.name, signal), contexts, rules);
+      return { blobs: [aci.aci], key: formatAppcName(aci.name), open };
     }
-    return tools;
+    const stored = await contexts.store.findImage(reference, platform);
+    const squashed = stored === undefined ? undefined : squashedOfArtifact(stored);
+    if (squashed !== undefined) {
+      const { file, source } = squashed;
+      const open = async (): Promise<BlobOrigin> =>
+        new SquashedSource(await contexts.of(reference), source).origin(rules);
+      const isHeld = blobs.some(({ digest }) => digest === file.digest);
+      return { blobs: isHeld ? [file] : [], key: `${repositoryName(reference)} squashed ${source}`, open };
+    }
+    const open = async (): Promise<BlobOrigin> => repositoryOrigin(await contexts.of(reference), rules);
+    return { blobs, key: repositoryName(reference), open };
   }
 
-  async #with(opening: Promise<FetchWorld>): Promise<BlobTools> {
-    const world = await opening;
-    const { rules } = this.#request;
-    return { world, rules, finder: new TorrentFinder(world), seeds: this.#seeds, pace: new Pace() };
+  #origin({ key, open }: Seedable): Promise<BlobOrigin> {
+    let origin = this.#origins.get(key);
+    if (origin === undefined) {
+      origin = open();
+      this.#origins.set(key, origin);
+    }
+    return origin;
   }
 }

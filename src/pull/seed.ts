@@ -1,84 +1,52 @@
 import { isQuayctlError } from '../base/errors.ts';
+import { Semaphore } from '../base/semaphore.ts';
+import type { BlobOrigin } from '../blobs/blob-origin.ts';
+import type { Seeds } from '../blobs/seeds.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
-import type { Seeds } from './seeds.ts';
-import type { BlobTools } from './fetch-blob.ts';
-import type { FetchWorld } from './world.ts';
+import type { SharedServices } from './pull-context.ts';
 
 const PROGRESS_MS = 2_000;
 /** Torrents joined at one time: a store may hold a thousand, and the tracker is one machine. */
-const PARALLEL = 4;
+const MAX_JOINING = 4;
 /** setTimeout counts in 31 bits; a longer delay would end at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/**
- * Gives committed blobs to others. A blob without a torrent is told and left out.
- */
+/** Gives committed blobs to others. A blob that cannot be seeded is a warning with its reason. @throws QuayctlError `port` */
 export async function seedBlobs(
   blobs: readonly Descriptor[],
-  tools: BlobTools,
+  origin: BlobOrigin,
+  { downloads, listener }: SharedServices,
   signal: AbortSignal,
 ): Promise<void> {
-  const queue = blobs.filter(({ digest, size }) => size > 0 && !tools.seeds.has(digest));
-  const worker = async (): Promise<void> => {
-    for (let blob = queue.shift(); blob !== undefined; blob = queue.shift()) {
-      try {
-        await seedBlob(blob, tools, signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!isQuayctlError(error) || error.code === 'port') throw error;
-        const message = `not seeding ${shortDigest(blob.digest)}: ${error.message}`;
-        tools.world.listener({ kind: 'warning', message });
-      }
+  const joining = new Semaphore(MAX_JOINING);
+  const seedOne = async (blob: Descriptor): Promise<void> => {
+    try {
+      await joining.run(() => downloads.seeds.seed(blob, origin, signal), signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isQuayctlError(error) || error.code === 'port') throw error;
+      const message = `not seeding ${shortDigest(blob.digest)}: ${error.message}`;
+      listener({ kind: 'warning', message });
     }
   };
-  await Promise.all(Array.from({ length: PARALLEL }, worker));
-}
-
-async function seedBlob(
-  blob: Descriptor,
-  { world, rules, finder, seeds }: BlobTools,
-  signal: AbortSignal,
-): Promise<void> {
-  const plan = await finder.find(blob, 0, signal);
-  const metainfo =
-    plan.kind === 'torrent' ? plan.metainfo : plan.kind === 'later' ? await plan.metainfo(signal) : undefined;
-  if (metainfo === undefined) {
-    const reason = plan.kind === 'none' ? plan.reason : 'no torrent';
-    world.listener({ kind: 'warning', message: `not seeding ${shortDigest(blob.digest)}: ${reason}` });
-    return;
-  }
-  const reader = await world.store.open(blob.digest);
-  try {
-    const client = await world.swarm();
-    const storage = { size: reader.size, read: reader.read.bind(reader) };
-    const swarm = await client.join({
-      metainfo,
-      storage,
-      signal,
-      renewTrackers: (abort) => finder.renewTrackers(blob, metainfo, abort),
-      ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
-    });
-    seeds.add({ digest: blob.digest, swarm, close: () => reader.close() });
-  } catch (error) {
-    await reader.close();
-    throw error;
-  }
+  await Promise.all(blobs.filter(({ size }) => size > 0).map(seedOne));
 }
 
 /**
- * Seeds until the duration is over or the signal comes; both are a good end.
+ * Waits until the duration is over or the signal comes, and tells how the seeding goes.
+ * @param totals of what is seeded
  * @param durationMs undefined for as long as the signal lets it
  */
 export async function keepSeeding(
-  seeds: Seeds,
+  totals: () => ReturnType<Seeds['totals']>,
   durationMs: number | undefined,
-  world: Pick<FetchWorld, 'listener'>,
+  { listener }: Pick<SharedServices, 'listener'>,
   signal: AbortSignal,
 ): Promise<void> {
   if (signal.aborted) return;
   const untilMs = durationMs === undefined ? undefined : Date.now() + durationMs;
-  world.listener({ kind: 'seeding', blobs: seeds.count, durationMs });
+  listener({ kind: 'seeding', blobs: totals().torrents, durationMs });
   const { promise: over, resolve } = Promise.withResolvers<void>();
   let timer: NodeJS.Timeout | undefined;
   const arm = (): void => {
@@ -87,10 +55,7 @@ export async function keepSeeding(
     else timer = setTimeout(arm, Math.min(left, LONGEST_TIMER_MS));
   };
   arm();
-  const ticker = setInterval(() => {
-    const { count: torrents, peers, uploaded } = seeds;
-    world.listener({ kind: 'seed-progress', torrents, peers, uploaded });
-  }, PROGRESS_MS);
+  const ticker = setInterval(() => listener({ kind: 'seed-progress', ...totals() }), PROGRESS_MS);
   signal.addEventListener('abort', () => resolve(), { once: true });
   await over;
   clearTimeout(timer);

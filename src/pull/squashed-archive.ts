@@ -1,10 +1,10 @@
-import { createReadStream } from 'node:fs';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { QuayctlError } from '../base/errors.ts';
+import { storeSource } from '../blobs/blob-source.ts';
 import type { BlobFeed } from '../engines/engine.ts';
 import { parseImageConfig } from '../image/config.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { digestOf, type Digest } from '../image/digest.ts';
+import { digestOf } from '../image/digest.ts';
 import { blobPath, INDEX_FILE, parseLayoutIndex } from '../image/layout.ts';
 import {
   MAX_CONFIG_BYTES,
@@ -15,7 +15,6 @@ import {
 import type { ImageReference } from '../image/reference.ts';
 import { BLOCK, isZero, parseBlock } from '../tar/header.ts';
 import { paddingOf } from '../tar/reader.ts';
-import type { BlobReader } from '../store/blob-store.ts';
 import type { Store } from '../store/store.ts';
 
 /** Six files are in one of ours. */
@@ -27,40 +26,51 @@ interface Place {
   readonly size: number;
 }
 
-/** A squashed image as engines take it: its documents, and the layer inside of the archive. */
+/** Reads bytes `start` to `end` (exclusive) of an archive. */
+type Read = (start: number, end: number) => Promise<Uint8Array>;
+
+/** What is in a squashed image's archive: its documents, and where its layer lies. */
 export interface SquashedArchive {
+  readonly file: Descriptor;
   readonly image: RunnableImage;
-  readonly feed: BlobFeed;
+  readonly places: ReadonlyMap<string, Place>;
 }
 
 /**
- * Reads a verified archive of the store, which is an OCI image layout in a tar.
+ * Reads the documents of an archive, which is an OCI image layout in a tar; the layer between them is not read, so the
+ * archive may still be arriving.
+ * @param read gives verified bytes
  * @throws QuayctlError `protocol` for another archive
  */
-export async function openSquashed(
-  { digest: file }: Descriptor,
+export async function readSquashed(
+  file: Descriptor,
   reference: ImageReference,
-  store: Store,
+  read: Read,
 ): Promise<SquashedArchive> {
-  const reader = await store.open(file);
-  try {
-    const places = await findFiles(reader);
-    const image = await readImage(reader, places, reference);
-    const stream = (digest: Digest): Promise<Readable> => {
-      const { start, size } = placeOf(places, blobPath(digest));
-      return Promise.resolve(createReadStream(store.blobFile(file), { start, end: start + size - 1 }));
-    };
-    return { image, feed: { ready: () => Promise.resolve(), stream } };
-  } finally {
-    await reader.close();
-  }
+  const places = await findFiles(file, read);
+  return { file, places, image: await readImage(read, places, reference) };
 }
 
-/** By their headers alone: the layer between them is not read. */
-async function findFiles(reader: BlobReader): Promise<ReadonlyMap<string, Place>> {
+/** The layer out of an archive that is in the store. */
+export function squashedFeed(
+  { file, places }: SquashedArchive,
+  store: Pick<Store, 'open'>,
+  signal: AbortSignal,
+): BlobFeed {
+  return {
+    ready: () => Promise.resolve(),
+    stream: async (digest) => {
+      const { start, size } = placeOf(places, blobPath(digest));
+      return Readable.from(storeSource(store).open(file, start, start + size, signal), { objectMode: false });
+    },
+  };
+}
+
+/** By their headers alone. */
+async function findFiles({ size: end }: Descriptor, read: Read): Promise<ReadonlyMap<string, Place>> {
   const places = new Map<string, Place>();
-  for (let at = 0; at + BLOCK <= reader.size;) {
-    const bytes = await reader.read(at, BLOCK);
+  for (let at = 0; at + BLOCK <= end;) {
+    const bytes = await read(at, at + BLOCK);
     if (isZero(bytes)) return places;
     const { name, size } = parseBlock(bytes);
     places.set(name, { start: at + BLOCK, size });
@@ -71,14 +81,14 @@ async function findFiles(reader: BlobReader): Promise<ReadonlyMap<string, Place>
 }
 
 async function readImage(
-  reader: BlobReader,
+  readBytes: Read,
   places: ReadonlyMap<string, Place>,
   reference: ImageReference,
 ): Promise<RunnableImage> {
   const read = async (name: string, most: number): Promise<Uint8Array> => {
     const { start, size } = placeOf(places, name);
     if (size > most) throw foreign(`${name} of ${size} bytes`);
-    return reader.read(start, size);
+    return readBytes(start, start + size);
   };
   const [descriptor, ...others] = parseLayoutIndex(await read(INDEX_FILE, MAX_MANIFEST_BYTES)).manifests;
   if (descriptor === undefined || others.length > 0) throw foreign('not one image');

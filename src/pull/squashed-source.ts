@@ -1,31 +1,34 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { delay } from '../base/retry.ts';
+import { askUntilMade } from '../blobs/ask-until-made.ts';
+import type { BlobOrigin, FetchRules } from '../blobs/blob-origin.ts';
+import { TorrentFinder } from '../blobs/torrent-finder.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
+import { squashedDescriptor } from '../image/squashed.ts';
 import { decodeTorrent, type Metainfo } from '../metainfo/metainfo.ts';
-import type { Repository, TorrentAnswer } from '../registry/repository.ts';
-import type { World } from './world.ts';
+import type { TorrentAnswer } from '../registry/repository.ts';
+import type { PullContext } from './pull-context.ts';
 
-/** The longest `?wait=` (protocol.md). */
-const WAIT_SECONDS = 60;
-/** Progress is to be seen while the service works. */
-const TELL_SECONDS = 5;
+/** The longest `?wait=` that the torrent service takes. */
+const MAX_WAIT_SECONDS = 60;
+/** Progress is to be seen while the service works: each question waits so much longer than the one before. */
+const WAIT_STEP_SECONDS = 5;
 /** Signed URLs live an hour unless the service says otherwise; younger ones are asked for in time. */
 const FRESH_MS = 10 * 60_000;
 /** How long a service may be away that has begun to make the image. */
-const SILENCE_MS = 2 * 60_000;
+const MAX_SILENCE_MS = 2 * 60_000;
 const ASK_AGAIN_MS = 1000;
-const TYPE = 'application/x-tar';
 
 /** The squashed image of a manifest, at the torrent service, as the file that is downloaded. */
 export class SquashedSource {
-  readonly #world: World;
+  readonly #context: PullContext;
   readonly #manifest: Digest;
   #urls: readonly string[] = [];
   #urlsUntil = 0;
 
-  constructor(world: World, manifest: Digest) {
-    this.#world = world;
+  constructor(context: PullContext, manifest: Digest) {
+    this.#context = context;
     this.#manifest = manifest;
   }
 
@@ -38,24 +41,18 @@ export class SquashedSource {
     if (digest === undefined) {
       throw new QuayctlError('protocol', `the torrent of ${this.#what} does not say what it must hash to`);
     }
-    return { mediaType: TYPE, digest, size: geometry.length };
+    return squashedDescriptor({ digest, size: geometry.length });
   }
 
-  /** The world in which that file is a blob like others: its torrent is the squashed image's, its registry the service. */
-  worldOf(file: Descriptor): World {
-    const { torrents } = this.#world;
-    const repository: Repository = {
-      ...this.#world.repository,
-      blob: (_, start, end, signal) => this.#read(file, start, end, signal),
-    };
+  /** The file as a blob like others: its torrent is the squashed image's, its registry the service. */
+  origin(rules: FetchRules): BlobOrigin {
+    const { torrents } = this.#context;
+    const torrent = (_: Descriptor, wait: number, signal: AbortSignal): Promise<TorrentAnswer> =>
+      torrents.squashed(this.#manifest, wait, signal);
     return {
-      ...this.#world,
-      repository,
-      torrents: {
-        torrent: (_, waitSeconds, signal) => torrents.squashed(this.#manifest, waitSeconds, signal),
-        squashed: (manifest, waitSeconds, signal) => torrents.squashed(manifest, waitSeconds, signal),
-        manifest: (selector, signal) => torrents.manifest(selector, signal),
-      },
+      source: { open: (file, start, end, signal) => this.#read(file, start, end, signal) },
+      torrents: new TorrentFinder({ ...this.#context, torrents: { torrent } }),
+      rules,
     };
   }
 
@@ -64,30 +61,29 @@ export class SquashedSource {
   }
 
   async #torrent(signal: AbortSignal): Promise<Metainfo> {
-    const { listener } = this.#world;
     let heardAt: number | undefined;
-    for (let wait = TELL_SECONDS; ; wait = Math.min(WAIT_SECONDS, wait + TELL_SECONDS)) {
-      const askedAt = performance.now();
-      const answer = await this.#ask(wait, heardAt, signal);
+    let waitSeconds = 0;
+    const ask = async (): Promise<TorrentAnswer> => {
+      waitSeconds = Math.min(MAX_WAIT_SECONDS, waitSeconds + WAIT_STEP_SECONDS);
+      const answer = await this.#ask(waitSeconds, heardAt, signal);
       heardAt = performance.now();
-      if (answer.kind === 'torrent') return this.#seen(decodeTorrent(answer.bytes));
-      if (answer.kind === 'none') throw this.#notThere(answer);
-      const { size, hashed: done, etaSeconds } = answer;
-      listener({ kind: 'making', size, done, etaSeconds });
-      // A service that does not hold its answer back is not asked without pause.
-      const pause = answer.retryAfterSeconds * 1000 - (performance.now() - askedAt);
-      await delay(Math.max(0, pause), signal);
-    }
+      return answer;
+    };
+    const answer = await askUntilMade(ask, signal, ({ size, hashed: done, etaSeconds }) =>
+      this.#context.listener({ kind: 'making', size, done, etaSeconds }),
+    );
+    if (answer.kind === 'torrent') return this.#seen(decodeTorrent(answer.bytes));
+    throw this.#notThere(answer.kind === 'none' ? answer : { kind: 'none', reason: 'it is being made' });
   }
 
-  /** A service that is started anew while it makes the image is waited for: it goes on where it stopped. */
+  /** A service that is restarted while it makes the image is waited for: it goes on where it stopped. */
   async #ask(waitSeconds: number, heardAt: number | undefined, signal: AbortSignal): Promise<TorrentAnswer> {
-    const { torrents, listener } = this.#world;
+    const { torrents, listener } = this.#context;
     for (;;) {
       try {
         return await torrents.squashed(this.#manifest, waitSeconds, signal);
       } catch (error) {
-        const isGone = heardAt === undefined || performance.now() - heardAt > SILENCE_MS;
+        const isGone = heardAt === undefined || performance.now() - heardAt > MAX_SILENCE_MS;
         if (isGone || !isQuayctlError(error, 'unreachable')) throw error;
         listener({ kind: 'debug', message: `${error.message}; waiting for it` });
         await delay(ASK_AGAIN_MS, signal);
@@ -116,22 +112,19 @@ export class SquashedSource {
     end: number,
     signal: AbortSignal,
   ): AsyncGenerator<Uint8Array> {
+    const { repository } = this.#context;
     let at = start;
     const isFresh = performance.now() < this.#urlsUntil;
     if (!isFresh) await this.#torrent(signal);
     try {
-      for await (const chunk of this.#elsewhere(file, at, end, signal)) {
+      for await (const chunk of repository.elsewhere({ ...file, urls: this.#urls }, at, end, signal)) {
         at += chunk.length;
         yield chunk;
       }
     } catch (error) {
       if (!isFresh || !isQuayctlError(error, 'not-found', 'unauthorized')) throw error;
       await this.#torrent(signal);
-      yield* this.#elsewhere(file, at, end, signal);
+      yield* repository.elsewhere({ ...file, urls: this.#urls }, at, end, signal);
     }
-  }
-
-  #elsewhere(file: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
-    return this.#world.repository.elsewhere({ ...file, urls: this.#urls }, start, end, signal);
   }
 }

@@ -1,74 +1,51 @@
+import { buffer } from 'node:stream/consumers';
 import { QuayctlError } from '../base/errors.ts';
+import type { BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { unrunnableReason, type ResolvedImage } from '../image/manifest.ts';
+import type { ResolvedImage } from '../image/manifest.ts';
 import { formatReference, type TaggedReference } from '../image/reference.ts';
-import { squashedTag } from '../image/squashed.ts';
-import { fetchBlob, type BlobTools } from './fetch-blob.ts';
-import { giveOn, shrinkStore } from './finish.ts';
-import { Pace } from './ledger.ts';
-import { warnOfPlatform } from './plan.ts';
-import { resolveFor } from './pull.ts';
-import { makeReceipt, type Receipt } from './receipt.ts';
+import { assertPlatform } from '../image/single-platform.ts';
+import { squashedArtifact, squashedTag } from '../image/squashed.ts';
+import type { RunnablePlan } from './deliver-image.ts';
+import { inEngine, type ImageKind, type PullPlan } from './image-kind.ts';
+import { assertRunnable, missingLayers, warnOfPlatform } from './plan.ts';
+import type { PullContext } from './pull-context.ts';
+import { engineName, resolveFor } from './pull.ts';
+import { recordArtifact } from './put-blob.ts';
+import type { Receipt } from './receipt.ts';
 import type { PullRequest } from './request.ts';
-import { Seeds } from './seeds.ts';
-import { assertPlatform } from './single-platform.ts';
-import { openSquashed } from './squashed-archive.ts';
+import { runPull } from './run-pull.ts';
+import { readSquashed, squashedFeed, type SquashedArchive } from './squashed-archive.ts';
 import { SquashedSource } from './squashed-source.ts';
-import { TorrentFinder } from './torrents.ts';
-import type { World } from './world.ts';
+
+/** An image, and the file that takes the place of all its layers. */
+interface ResolvedSquashed {
+  readonly image: ResolvedImage;
+  readonly name: TaggedReference;
+  readonly file: Descriptor;
+  readonly source: SquashedSource;
+}
 
 /**
- * The same road as `pull`, for one file in place of all layers: the service makes it, its torrent says what it must
- * hash to, and it comes, is verified, kept and given on as a blob is.
+ * As `pull`, for one file in place of all layers: the service makes it, and its torrent says what it must hash to.
  * @throws QuayctlError `no-torrent` where no service makes squashed images; every other code
  */
-export async function pullSquashed(
+export function pullSquashed(
   request: PullRequest,
-  world: World,
+  context: PullContext,
   signal: AbortSignal,
 ): Promise<Receipt> {
-  const started = performance.now();
-  const seeds = new Seeds();
-  const pace = new Pace();
-  const { rules } = request;
-  const image = await resolveFor(request, world, signal);
-  const tools: BlobTools = { world, rules, finder: new TorrentFinder(world), seeds, pace };
-  const reason = unrunnableReason(image.manifest);
-  if (reason !== undefined)
-    throw new QuayctlError(
-      'unsupported',
-      `${formatReference(image.reference)} is no container image: ${reason}`,
-    );
-  const source = new SquashedSource(world, image.document.descriptor.digest);
-  const file = await source.file(signal);
-  const lease = await world.store.lease([file.digest]);
-  try {
-    const derived = source.worldOf(file);
-    const derivedTools: BlobTools = { ...tools, world: derived, finder: new TorrentFinder(derived) };
-    world.listener({ kind: 'squashed-starting' });
-    world.listener({ kind: 'planned', blobs: [file], inEngine: 0 });
-    const outcome = await fetchBlob(file, derivedTools, signal);
-    world.listener({ kind: 'completed', digest: file.digest, outcome });
-    const name = squashedReference(image);
-    await deliver(file, name, request, world, signal);
-    const receipt = makeReceipt({
-      image: formatReference(name),
-      digest: image.document.descriptor.digest,
-      index: image.index?.descriptor.digest,
-      engine: request.destination.kind === 'engine' ? (world.engine?.name ?? 'none') : 'none',
-      layers: [file],
-      outcomes: new Map([[file.digest, outcome]]),
-      uploaded: seeds.uploaded,
-      seconds: (performance.now() - started) / 1000,
-    });
-    request.onReceipt(receipt);
-    await shrinkStore(world);
-    await giveOn([file], request, derivedTools, signal);
-    return receipt;
-  } finally {
-    await seeds.close();
-    await lease.close();
-  }
+  const kind: ImageKind<ResolvedSquashed> = {
+    async resolve() {
+      const image = await resolveFor(request, context, signal);
+      assertRunnable(image);
+      const source = new SquashedSource(context, image.document.descriptor.digest);
+      return { image, name: squashedReference(image), file: await source.file(signal), source };
+    },
+    blobs: ({ file }) => [file],
+    plan: (resolved) => planSquashed(resolved, request, context, signal),
+  };
+  return runPull(kind, { ...request, engineName: engineName(request, context) }, context, signal);
 }
 
 /** `NAME:TAG.squash`; pulled by digest, `NAME:sha256-<12 hex>.squash` of that digest. */
@@ -77,21 +54,84 @@ function squashedReference({ reference, document }: ResolvedImage): TaggedRefere
   return { registry, repository, tag: squashedTag(tag, digest ?? document.descriptor.digest) };
 }
 
-/** What is in the archive must be for the platform that was asked for; then it goes where it was to go. */
-async function deliver(
-  file: Descriptor,
-  name: TaggedReference,
+/**
+ * What the engine is asked about stands in the file itself, a few KiB of it: the download begins, those bytes come
+ * first, and it ends there when the engine has the layer.
+ */
+async function planSquashed(
+  { image, name, file, source }: ResolvedSquashed,
+  request: PullRequest,
+  context: PullContext,
+  signal: AbortSignal,
+): Promise<PullPlan> {
+  const { downloads, listener, store } = context;
+  listener({ kind: 'squashed-starting' });
+  const origin = source.origin(request.rules);
+  const stop = new AbortController();
+  const download = downloads.start(file, origin);
+  const outcome = downloads.fetch(file, origin, AbortSignal.any([signal, stop.signal]));
+  outcome.catch(() => undefined);
+  try {
+    const archive = await readSquashed(file, name, (start, end) =>
+      buffer(download.reader(start, end, signal)),
+    );
+    const runnable = await planRunnable(archive, request, context, signal);
+    const isNeeded = runnable === undefined || missingLayers(runnable).length > 0;
+    if (!isNeeded) await stopped(outcome, stop);
+    return {
+      name: formatReference(name),
+      digest: image.document.descriptor.digest,
+      index: image.index?.descriptor.digest,
+      layers: [file],
+      origin,
+      fetch: isNeeded ? [file] : [],
+      begun: new Map([[file.digest, outcome]]),
+      settled: inEngine(isNeeded ? [] : [file]),
+      deliver: async (fetching, both) => {
+        if (isNeeded) await fetching.feed.ready(file.digest);
+        if (runnable !== undefined) await intoEngine(runnable, archive, name, context, both);
+      },
+      record: async () => {
+        if ((await store.stat(file.digest)) === undefined) return;
+        const { config } = archive.image;
+        const artifact = squashedArtifact(name, file, image.document.descriptor, config);
+        await recordArtifact(store, artifact, signal);
+      },
+    };
+  } catch (error) {
+    await stopped(outcome, stop);
+    throw error;
+  }
+}
+
+/** What has arrived stays, should it be wanted another time. */
+async function stopped(outcome: Promise<BlobOutcome>, stop: AbortController): Promise<void> {
+  stop.abort(new QuayctlError('interrupted', 'the squashed image is not needed'));
+  await outcome.catch(() => undefined);
+}
+
+/** What is in the archive must be for the platform that was asked for. Undefined where it goes into no engine. */
+async function planRunnable(
+  { image }: SquashedArchive,
   { platform, destination }: PullRequest,
-  world: World,
+  { engine, listener }: PullContext,
+  signal: AbortSignal,
+): Promise<RunnablePlan | undefined> {
+  if (platform !== undefined) assertPlatform(image, platform);
+  if (destination.kind !== 'engine') return undefined;
+  if (engine === undefined) throw new QuayctlError('internal', 'a pull into an engine without one');
+  if (platform === undefined) await warnOfPlatform(image, engine, { listener }, signal);
+  return { image, presence: await engine.presence(image, signal) };
+}
+
+async function intoEngine(
+  { image, presence }: RunnablePlan,
+  archive: SquashedArchive,
+  name: TaggedReference,
+  { engine, store, listener }: PullContext,
   signal: AbortSignal,
 ): Promise<void> {
-  const { engine, store, listener } = world;
-  const archive = await openSquashed(file, name, store);
-  if (platform !== undefined) assertPlatform(archive.image, platform);
-  if (destination.kind !== 'engine') return;
-  if (engine === undefined) throw new QuayctlError('internal', 'a pull into an engine without one');
-  if (platform === undefined) await warnOfPlatform(archive.image, engine, world, signal);
   listener({ kind: 'squashed-importing' });
-  const presence = await engine.presence(archive.image, signal);
-  await engine.load(archive.image, archive.feed, { names: [name], recordDigest: false, presence, signal });
+  const feed = squashedFeed(archive, store, signal);
+  await engine?.load(image, feed, { names: [name], recordDigest: false, presence, signal });
 }

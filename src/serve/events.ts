@@ -19,6 +19,33 @@ export type ServeEvent =
       readonly seconds: number;
     }
   | { readonly kind: 'deriving-failed'; readonly digest: Digest; readonly reason: string }
+  /** Clair's report of an image. */
+  | {
+      readonly kind: 'reported';
+      readonly repository: string;
+      readonly digest: Digest;
+      readonly vulnerabilities: number;
+      readonly seconds: number;
+    }
+  | {
+      readonly kind: 'report-failed';
+      readonly repository: string;
+      readonly digest: Digest;
+      readonly reason: string;
+    }
+  /** The operator's webhook has taken what changed in a report. */
+  | {
+      readonly kind: 'notified';
+      readonly repository: string;
+      readonly digest: Digest;
+      readonly changes: number;
+    }
+  | {
+      readonly kind: 'notify-failed';
+      readonly repository: string;
+      readonly digest: Digest;
+      readonly reason: string;
+    }
   /** An announce to the embedded tracker. */
   | { readonly kind: 'announced'; readonly outcome: 'accepted' | 'refused' | 'limited' }
   | { readonly kind: 'warning'; readonly message: string }

@@ -46,6 +46,12 @@ export class Metrics {
   readonly #derived = this.#counter('derived_images_total', 'Squashed images and ACIs that were made');
   readonly #derivedSeconds = this.#counter('deriving_seconds_total', 'Time that making them took');
   readonly #derivingFailures = this.#counter('deriving_failures_total', 'Derived images that failed');
+  readonly #reports = this.#counter('security_reports_total', 'Security reports asked of Clair', 'outcome');
+  readonly #notifications = this.#counter(
+    'security_notifications_total',
+    'Changes of reports sent to the webhook',
+    'outcome',
+  );
   readonly #announces = this.#counter('announces_total', 'Announces to the embedded tracker', 'outcome');
 
   constructor({ tracker, hashing }: MetricSources) {
@@ -88,6 +94,14 @@ export class Metrics {
         break;
       case 'deriving-failed':
         this.#derivingFailures.inc();
+        break;
+      case 'reported':
+      case 'report-failed':
+        this.#reports.inc({ outcome: event.kind === 'reported' ? 'made' : 'failed' });
+        break;
+      case 'notified':
+      case 'notify-failed':
+        this.#notifications.inc({ outcome: event.kind === 'notified' ? 'taken' : 'failed' });
         break;
       case 'announced':
         this.#announces.inc({ outcome: event.outcome });

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import type { Http } from '../http/http.ts';
+import type { Clair } from '../registry/security/clair.ts';
+import type { Severity } from '../security/severity.ts';
 import type { ServeListener } from './events.ts';
 import type { ClientLimit } from '../http-server/client-limiter.ts';
 import type { OwnCredential } from './upstream/service-credential-upstream.ts';
@@ -38,11 +40,27 @@ export interface TorrentServiceOptions {
   readonly announceLimit?: ClientLimit | undefined;
   /** Connections of one address at a time, trusted proxies not counted; 2048 by default. */
   readonly connectionsPerAddress?: number | undefined;
+  /** Asked for security reports; without one there are none. */
+  readonly clair?: Clair | undefined;
+  /** Who is told what changes in them. */
+  readonly notify?: NotifyOptions | undefined;
   readonly listener: ServeListener;
   /** The way to the upstream; stays the caller's to close. */
   readonly http: Http;
   /** Stops the service, as `close` does. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** `--notify` and what belongs to it. */
+export interface NotifyOptions {
+  /** The operator's own; may hold a secret. */
+  readonly url: URL;
+  /** Signs what is sent. */
+  readonly key: Uint8Array;
+  /** Changes of milder flaws are no news. */
+  readonly atLeast: Severity;
+  /** How often the report of each kept image is looked at again, milliseconds. */
+  readonly everyMs: number;
 }
 
 const DEFAULT_TOKEN_TTL_SECONDS = 3600;

@@ -24,9 +24,11 @@ import { healthRoute, readyRoute } from './routes/health-routes.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
 import { c1Route } from './routes/quay-api.ts';
+import { securityRoute } from './routes/security-route.ts';
 import { squashRoute } from './routes/squash-route.ts';
 import { torrentRoute } from './routes/torrent-route.ts';
 import { webSeedRoute } from './routes/web-seed-route.ts';
+import { openKeptImages, openSecurity, type SecurityService } from './security/open-security.ts';
 import { DerivedImages } from './derived/derived-images.ts';
 import { SourceResolver } from './derived/resolve-source.ts';
 import { DerivedStore } from './derived/derived-store.ts';
@@ -74,6 +76,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const { clientOf, isProxy } = clientAddresses(options.trustedProxies ?? []);
   const ttlSeconds = tokenTtlSeconds(options);
   let tracker: Tracker | undefined;
+  let security: SecurityService | undefined;
   const sources = { tracker: () => tracker?.counts, hashing: () => hashing.running };
   const metrics = new Metrics(sources);
   const listener: ServeListener = (event) => {
@@ -97,6 +100,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const derivedStore = new DerivedStore(options.dataDirectory);
   const derived = new DerivedImages({ upstream: basic, own, store: derivedStore, hashes: store, listener });
   const { tls, connectionsPerAddress } = options;
+  const keptImages = await openKeptImages(options);
   const server = await listen({ ...options.listen, tls, isProxy, connectionsPerAddress }, (url) => {
     const base = given.publicUrl ?? url;
     const announce = given.announce ?? `${base}/announce`;
@@ -107,10 +111,12 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const names = upstreamNames({ hosts: upstream.hosts, aliases, ownUrls: [url, base] });
     const torrents = { permission, secret, tokens, webSeed, names };
     const signer = new AciSigner(secretFile(options));
+    security = openSecurity({ ...options, listener, own: ownPermission, webSeed }, keptImages);
     const c1 = c1Route({
       torrent: torrentRoute({ ...torrents, own: ownPermission, hashing }),
       squash: squashRoute({ ...torrents, registry: upstream.hosts[0], resolver, derived }),
       aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
+      security: securityRoute({ ...security, resolver, names }),
     });
     const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission };
     const routes: [string, Route][] = [
@@ -145,6 +151,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     await server.close();
     hashing.close();
     derived.close();
+    await security?.close();
     tracker?.close();
     listener({ kind: 'stopped' });
   };

@@ -29,6 +29,15 @@ export interface PartialBlob extends BlobReader {
   has(start: number, end: number): boolean;
   /** @throws QuayctlError `disk-full`, `store` */
   write(offset: number, bytes: Uint8Array): Promise<void>;
+  /** Bytes `start` to `end` are written and match a hash of theirs: that of their piece in a torrent. */
+  markVerified(start: number, end: number): void;
+  /**
+   * Waits until the byte at `offset` is verified: by `markVerified`, or by the commit, which verifies everything.
+   * What is written over or discarded afterwards is no longer verified.
+   * @returns the end (exclusive) of the run of verified bytes that begins at `offset`
+   * @throws the signal's reason; QuayctlError `interrupted` when the partial blob is closed before
+   */
+  waitVerified(offset: number, signal: AbortSignal): Promise<number>;
   /** Forgets a span (its piece did not verify) or everything. */
   discard(span?: Span): Promise<void>;
   /**

@@ -10,6 +10,7 @@ import type { StorePaths } from './paths.ts';
 import { PrefixHash } from './prefix-hash.ts';
 import { readExactly } from './read.ts';
 import type { SpanSet } from './spans.ts';
+import { VerifiedSpans } from './verified-spans.ts';
 
 /** Dirty pages beyond this are written out while the download goes on, so that the commit need not wait for them. */
 const SYNC_EVERY_BYTES = 8 * 1024 * 1024;
@@ -51,6 +52,7 @@ class PartialFile implements PartialBlob {
   readonly #opened: Opened;
   readonly #hash: PrefixHash;
   readonly #spans: SpanSet;
+  readonly #verified = new VerifiedSpans();
   readonly #underWay = new Set<Promise<unknown>>();
   #committed = false;
   #closed: Promise<void> | undefined;
@@ -90,6 +92,14 @@ class PartialFile implements PartialBlob {
     return this.#spans.has(start, end);
   }
 
+  markVerified(start: number, end: number): void {
+    if (this.has(start, end)) this.#verified.add(start, end);
+  }
+
+  waitVerified(offset: number, signal: AbortSignal): Promise<number> {
+    return this.#verified.wait(offset, signal);
+  }
+
   async read(offset: number, length: number): Promise<Uint8Array> {
     this.#mustBeOpen();
     if (offset < 0 || length < 0 || offset + length > this.size || !this.has(offset, offset + length)) {
@@ -115,8 +125,7 @@ class PartialFile implements PartialBlob {
     if (this.#committed) throw new QuayctlError('internal', `${this.#name}: discarded after its commit`);
     await this.#track(
       onDisk(`cannot write ${this.#name}`, async () => {
-        this.#spans.remove(span.start, span.end);
-        this.#hash.reset(span.start);
+        this.#forget(span);
         if (this.#spans.total > 0) return this.#opened.journal.append('-', span);
         await this.#opened.journal.rewrite(this.#spans);
         await this.#opened.file.truncate(0);
@@ -143,8 +152,7 @@ class PartialFile implements PartialBlob {
     const { file, journal } = this.#opened;
     if (this.#spans.overlaps(span.start, span.end) || this.#hash.position > span.start) {
       // Written over: nobody may read or hash it until it is whole again.
-      this.#spans.remove(span.start, span.end);
-      this.#hash.reset(span.start);
+      this.#forget(span);
     }
     try {
       const writing = writeAll(file, span.start, bytes);
@@ -161,6 +169,12 @@ class PartialFile implements PartialBlob {
     await journal.shorten(this.#spans);
     this.#hash.advance();
     this.#writeOut(bytes.length);
+  }
+
+  #forget({ start, end }: Span): void {
+    this.#spans.remove(start, end);
+    this.#verified.remove(start, end);
+    this.#hash.reset(start);
   }
 
   /** fdatasync in the background, one at a time. */
@@ -201,6 +215,7 @@ class PartialFile implements PartialBlob {
     await onCommit();
     await rename(paths.partial(digest), paths.blob(digest));
     this.#committed = true;
+    this.#verified.add(0, size);
     await syncDirectory(paths.blobs);
     await journal.close();
     await rm(paths.journal(digest), { force: true });
@@ -209,6 +224,7 @@ class PartialFile implements PartialBlob {
 
   async #close(): Promise<void> {
     const { file, journal, lock } = this.#opened;
+    this.#verified.close(new QuayctlError('interrupted', `${this.#name}: the download ended`));
     await Promise.allSettled(this.#underWay);
     await this.#syncing;
     await this.#hash.stop();

@@ -31,6 +31,12 @@ export class SpanSet {
     return span !== undefined && span.start < end;
   }
 
+  /** Where the span ends that covers `position`; `position` itself where none does. */
+  endOfRun(position: number): number {
+    const span = this.#spans[this.#firstEndingAfter(position)];
+    return span !== undefined && span.start <= position ? span.end : position;
+  }
+
   add(start: number, end: number): void {
     if (start >= end) return;
     // A span that ends exactly at start touches, so it is merged too.
@@ -53,11 +59,6 @@ export class SpanSet {
       if (span.end > end) left.push({ start: end, end: span.end });
     }
     this.#replace(from, to, left);
-  }
-
-  clear(): void {
-    this.#spans = [];
-    this.#total = 0;
   }
 
   #replace(from: number, to: number, spans: Span[]): void {

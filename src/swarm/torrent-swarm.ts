@@ -14,7 +14,8 @@ import { RegistrySeed } from './registry/registry-seed.ts';
 import { FetchCoordinator } from './claims/fetch-coordinator.ts';
 import type { JoinOptions, Swarm, SwarmStats } from './swarm-client.ts';
 import type { SwarmContext } from './swarm-context.ts';
-import { Rate, TransferStats } from './pieces/transfer-stats.ts';
+import { Rate } from '../base/rate.ts';
+import { TransferStats } from './pieces/transfer-stats.ts';
 import { TrackerTokens } from './tracker/tracker-tokens.ts';
 import { isSupportedTracker } from './tracker/tracker.ts';
 

@@ -1,21 +1,24 @@
 import { QuayctlError } from '../base/errors.ts';
-import { byteString, NO_XATTRS, type ByteString, type Entry, type EntryType } from './entry.ts';
-import { NANOSECONDS, parseNumber, parseTime } from './numbers.ts';
+import { byteString, NO_XATTRS, shown, type ByteString, type Entry, type EntryType } from './entry.ts';
+import { NANOSECONDS, parseDecimal, parseInteger, parseNumber, parseTime } from './numbers.ts';
 import { entryPath, hardLinkPath, symbolicLinkText } from './paths.ts';
 import type { PaxRecords } from './pax.ts';
+import { sparseNameOf } from './sparse.ts';
 
 export const BLOCK = 512;
 /** Where pax keeps extended attributes, in the spelling of star, GNU tar, Go and so of Docker. */
 export const XATTR_KEY = 'SCHILY.xattr.';
 
-/** Nothing on Linux has a larger owner: -1 means none. */
-const MAX_ID = 2 ** 32 - 2;
+/** Owners have 32 bits on Linux. */
+const ID_BITS = 32;
+/** As an owner it means "unchanged" (chown(2)): what is created then belongs to root. */
+const NO_ID = 2 ** 32 - 1;
 /** XATTR_SIZE_MAX and XATTR_NAME_MAX of Linux. */
 const MAX_XATTR_BYTES = 65_536;
 const MAX_XATTR_NAME_BYTES = 255;
-/** What a Linux dev_t holds. */
-const MAX_MAJOR = 4095;
-const MAX_MINOR = 2 ** 20 - 1;
+/** What a Linux dev_t holds, and Docker takes of larger numbers. */
+const MAJOR_BITS = 12;
+const MINOR_BITS = 20;
 
 const TYPES: Readonly<Record<string, EntryType>> = {
   '0': 'file',
@@ -91,13 +94,14 @@ function text(bytes: Uint8Array, start: number, length: number): ByteString {
 }
 
 /**
- * What a header says, with what came ahead of it.
- * @throws QuayctlError `unsupported` for sparse files and types that are none of a file system, `protocol`
+ * What a header says, with what came ahead of it. Numbers that are too large for Linux are cut to what it takes, as they
+ * are on their way from Go into the system calls of an engine.
+ * @throws QuayctlError `unsupported` for GNU's own sparse files and types that are none of a file system, `protocol`
  */
 export function parseEntry(block: Block, { longName, longLink, pax = new Map() }: Ahead): Entry {
-  const name = longName ?? pax.get('path') ?? block.name;
+  const name = longName ?? sparseNameOf(pax) ?? pax.get('path') ?? block.name;
   const link = longLink ?? pax.get('linkpath') ?? block.linkName;
-  const type = typeOf(block, name, pax);
+  const type = typeOf(block, name);
   const paxSize = pax.get('size');
   const { bytes } = block;
   return {
@@ -107,16 +111,19 @@ export function parseEntry(block: Block, { longName, longLink, pax = new Map() }
     uid: owner(pax.get('uid'), bytes.subarray(108, 116)),
     gid: owner(pax.get('gid'), bytes.subarray(116, 124)),
     mtime: timeOf(pax.get('mtime'), bytes.subarray(136, 148)),
-    size: type !== 'file' ? 0 : paxSize === undefined ? block.size : decimal(paxSize),
+    size: type !== 'file' ? 0 : paxSize === undefined ? block.size : paxSizeOf(paxSize),
     linkPath: type === 'hardlink' ? hardLinkPath(link) : type === 'symlink' ? symbolicLinkText(link) : '',
     device: type === 'char-device' || type === 'block-device' ? deviceOf(bytes) : undefined,
     xattrs: xattrsOf(pax),
   };
 }
 
-function typeOf({ type }: Block, name: ByteString, pax: PaxRecords): EntryType {
-  const isSparse = type === 'S' || [...pax.keys()].some((key) => key.startsWith('GNU.sparse.'));
-  if (isSparse) throw new QuayctlError('unsupported', 'a sparse file (GNU): OCI layers have none');
+function typeOf({ type }: Block, name: ByteString): EntryType {
+  if (type === 'S') {
+    throw new QuayctlError('unsupported', `${shown(name)} is a sparse file as old GNU tars have them`, {
+      hint: 'no engine unpacks these; `tar --format=pax` writes others, which they do',
+    });
+  }
   // Before there was a type for them.
   if (type === '\0' && name.endsWith('/')) return 'directory';
   const known = TYPES[type];
@@ -125,26 +132,29 @@ function typeOf({ type }: Block, name: ByteString, pax: PaxRecords): EntryType {
 }
 
 function owner(pax: ByteString | undefined, field: Uint8Array): number {
-  const id = pax === undefined ? parseNumber(field) : decimal(pax);
-  if (id < 0 || id > MAX_ID) throw new QuayctlError('protocol', `an owner is ${id}`);
-  return id;
+  const id = lowBits(ID_BITS, pax === undefined ? parseInteger(field) : parseDecimal(pax));
+  return id === NO_ID ? 0 : id;
 }
 
-function decimal(digits: ByteString): number {
-  if (!/^\d{1,15}$/.test(digits)) throw new QuayctlError('protocol', 'a pax number is not decimal');
-  return Number(digits);
+function paxSizeOf(digits: ByteString): number {
+  const size = Number(parseDecimal(digits));
+  if (!Number.isSafeInteger(size) || size < 0) throw new QuayctlError('protocol', `a size is ${digits}`);
+  return size;
 }
 
 function timeOf(pax: ByteString | undefined, field: Uint8Array): bigint {
-  return pax === undefined ? BigInt(parseNumber(field)) * NANOSECONDS : parseTime(pax);
+  return pax === undefined ? parseInteger(field) * NANOSECONDS : parseTime(pax);
 }
 
 function deviceOf(bytes: Uint8Array): { major: number; minor: number } {
-  const [major, minor] = [parseNumber(bytes.subarray(329, 337)), parseNumber(bytes.subarray(337, 345))];
-  if (major < 0 || major > MAX_MAJOR || minor < 0 || minor > MAX_MINOR) {
-    throw new QuayctlError('protocol', `a device is ${major}:${minor}`);
-  }
-  return { major, minor };
+  return {
+    major: lowBits(MAJOR_BITS, parseInteger(bytes.subarray(329, 337))),
+    minor: lowBits(MINOR_BITS, parseInteger(bytes.subarray(337, 345))),
+  };
+}
+
+function lowBits(bits: number, value: bigint): number {
+  return Number(BigInt.asUintN(bits, value));
 }
 
 function xattrsOf(pax: PaxRecords): ReadonlyMap<ByteString, Uint8Array> {

@@ -6,28 +6,42 @@ export const MAX_SMALL = 0o7777777;
 export const MAX_LARGE = 0o77777777777;
 
 /**
- * A number of a header: octal digits, or, with the highest bit set, GNU's base 256 in two's complement.
- * @throws QuayctlError `protocol` for neither, or a number that no machine of ours could hold
+ * A number of a header: octal digits, or, with the highest bit set, GNU's base 256 in two's complement. As Go reads it
+ * (archive/tar, parseNumeric), what stands behind a NUL is left out.
+ * @throws QuayctlError `protocol` for neither, or a number that is not exact in a double
  */
 export function parseNumber(field: Uint8Array): number {
-  const first = field[0] ?? 0;
-  if ((first & 0x80) !== 0) return parseBase256(field);
-  const digits = byteString(field).replace(/^[ \0]+|[ \0]+$/g, '');
-  if (digits === '') return 0;
-  if (!/^[0-7]{1,12}$/.test(digits)) throw new QuayctlError('protocol', 'a number is not octal');
-  return parseInt(digits, 8);
+  const number = Number(parseInteger(field));
+  if (!Number.isSafeInteger(number)) throw new QuayctlError('protocol', 'a number is out of all bounds');
+  return number;
 }
 
-function parseBase256(field: Uint8Array): number {
+/** The same of any size. @throws QuayctlError `protocol` */
+export function parseInteger(field: Uint8Array): bigint {
+  const first = field[0] ?? 0;
+  if ((first & 0x80) !== 0) return parseBase256(field);
+  const [digits = ''] = byteString(field)
+    .replace(/^[ \0]+|[ \0]+$/g, '')
+    .split('\0', 1);
+  if (digits === '') return 0n;
+  if (!/^[0-7]{1,12}$/.test(digits)) throw new QuayctlError('protocol', 'a number is not octal');
+  return BigInt(`0o${digits}`);
+}
+
+function parseBase256(field: Uint8Array): bigint {
   const isNegative = ((field[0] ?? 0) & 0x40) !== 0;
   let value = BigInt(isNegative ? -1 : 0);
   field.forEach((byte, at) => {
     const digit = at > 0 ? byte : isNegative ? byte | 0x80 : byte & 0x7f;
     value = (value << 8n) | BigInt(digit);
   });
-  const number = Number(value);
-  if (!Number.isSafeInteger(number)) throw new QuayctlError('protocol', 'a number is out of all bounds');
-  return number;
+  return value;
+}
+
+/** A whole number of a pax record. @throws QuayctlError `protocol` */
+export function parseDecimal(text: string): bigint {
+  if (!/^[+-]?\d{1,19}$/.test(text)) throw new QuayctlError('protocol', 'a pax number is not decimal');
+  return BigInt(text.replace(/^\+/, ''));
 }
 
 /** `digits` octal digits and a NUL. */
@@ -50,7 +64,7 @@ export function formatSize(size: number): Uint8Array {
  * @throws QuayctlError `protocol`
  */
 export function parseTime(text: string): bigint {
-  const groups = /^(?<sign>-?)(?<seconds>\d{1,15})(?:\.(?<fraction>\d{0,30}))?$/.exec(text)?.groups;
+  const groups = /^(?<sign>-?)(?<seconds>\d{1,19})(?:\.(?<fraction>\d{0,30}))?$/.exec(text)?.groups;
   if (groups === undefined) throw new QuayctlError('protocol', 'a time is not a number');
   const { sign, seconds = '', fraction = '' } = groups;
   const value = BigInt(seconds) * NANOSECONDS + BigInt(fraction.padEnd(9, '0').slice(0, 9));

@@ -6,30 +6,29 @@ const MAX_PATH_BYTES = 4095;
 const MAX_NAME_BYTES = 255;
 
 /**
- * The path of an entry, from the root of the image. `./a//b/` is `a/b`; `/a` is taken as Docker takes it.
- * @throws QuayctlError `protocol` for one that climbs, or that no file system takes
+ * The path of an entry, from the root of the image, cleaned as engines clean it before they look at the file system
+ * (Go's filepath.Clean): `./a//b/` and `/a/c/../b` are `a/b`. Above the root is the root, for they unpack with the
+ * image's own directory as their root.
+ * @throws QuayctlError `protocol` for one that no file system takes
  */
 export function entryPath(name: ByteString): ByteString {
-  const path = name
-    .split('/')
-    .filter((part) => part !== '' && part !== '.')
-    .join('/');
-  const parts = path.split('/');
-  if (parts.includes('..')) throw new QuayctlError('protocol', `the path ${shown(name)} climbs`);
+  const parts: ByteString[] = [];
+  for (const part of name.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
   if (parts.some((part) => part.length > MAX_NAME_BYTES)) {
     throw new QuayctlError('protocol', `the path ${shown(name)} has a name of more than 255 bytes`);
   }
-  return checked(path);
+  return checked(parts.join('/'));
 }
 
 /**
- * The target of a hard link, which must lie in the image.
- * @throws QuayctlError `protocol`, also for an absolute one: read as it stands it would lie outside
+ * The target of a hard link: a path in the image like that of an entry, also where it is absolute, as kaniko writes
+ * it.
+ * @throws QuayctlError `protocol`
  */
 export function hardLinkPath(target: ByteString): ByteString {
-  if (target.startsWith('/')) {
-    throw new QuayctlError('protocol', `the hard link target ${shown(target)} is absolute`);
-  }
   const path = entryPath(target);
   if (path === '') throw new QuayctlError('protocol', 'a hard link has no target');
   return path;

@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { test } from 'node:test';
 import { openBars } from '../../src/cli/bars.ts';
 import { parseDigest } from '../../src/image/digest.ts';
-import type { BlobProgress } from '../../src/pull/events.ts';
+import type { BlobProgress } from '../../src/blobs/blob-events.ts';
 
 const ESCAPE = '\u001b';
 const TOKEN = new RegExp(`${ESCAPE}\\[[?\\d;]*[A-Za-z]|[^]`, 'g');
@@ -97,9 +97,11 @@ for (const columns of [80, 120]) {
     bars.update(progress('a', 500));
     bars.log('a line');
     bars.update(progress('b', 250));
+    bars.sum({ size: 3e6, received: 1.5e6, downloadRate: 25_000, etaSeconds: 59.5 });
     await new Promise((resolve) => setTimeout(resolve, 300));
-    const [line, first = '', second = ''] = screen.lines;
+    const [line, sum, first = '', second = ''] = screen.lines;
     assert.equal(line, 'a line');
+    assert.equal(sum, 'total 1.5 MB of 3.0 MB (50%), 25.0 kB/s, 1m left');
     for (const part of [/^sha256:a{12} \[/, /50%/, /3 peers/, /50 ?% registry$/]) assert.match(first, part);
     assert.match(second, /^sha256:b{12} \[.*25%/);
     assert.ok(first.length <= columns);

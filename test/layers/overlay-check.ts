@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import type { TarEntry } from '../../src/tar/entry.ts';
 import { digestFromHex, type Digest } from '../../src/image/digest.ts';
 import { mergeLayers } from '../../src/layers/merge.ts';
+import type { MergedTree } from '../../src/layers/merged-tree.ts';
 import { tarBytes } from '../../src/tar/writer.ts';
 import type { TestDockerd } from '../helpers/dockerd.ts';
 import { mustRun } from '../helpers/processes.ts';
@@ -26,6 +27,19 @@ export async function compareWithOverlay(
   directory: string,
 ): Promise<{ readonly paths: number }> {
   const files = await writeLayers(stackUp(seeds), directory);
+  return { paths: await compareLayers(dockerd, files, directory) };
+}
+
+/**
+ * The same for the layers of one image.
+ * @param files plain tars, base first, as `layer-N.tar` in the directory; with `.packed` behind it what we read
+ * @returns how many paths there are
+ */
+export async function compareLayers(
+  dockerd: TestDockerd,
+  files: readonly string[],
+  directory: string,
+): Promise<number> {
   const mount = await overlayMount(dockerd, files, directory);
   try {
     const merged = await unpackMerged(files, directory);
@@ -35,7 +49,7 @@ export async function compareWithOverlay(
       theirs.map(({ path }) => path),
     );
     ours.forEach((entry, at) => assert.deepEqual(entry, theirs[at]));
-    return { paths: ours.length };
+    return ours.length;
   } finally {
     await unmount(mount);
   }
@@ -109,6 +123,14 @@ export async function unmount(mount: string): Promise<void> {
 }
 
 async function unpackMerged(files: readonly string[], directory: string): Promise<string> {
+  const tree = await mergedOf(...files);
+  const tar = join(directory, 'merged.tar');
+  await pipeline(Readable.from(tarBytes(tree.entries()), { objectMode: false }), createWriteStream(tar));
+  return unpack(tar, join(directory, 'merged'));
+}
+
+/** Of `FILE.packed`, with the diff ID of FILE. */
+export async function mergedOf(...files: readonly string[]): Promise<MergedTree> {
   const layers = await Promise.all(
     files.map(async (file) => ({
       name: file,
@@ -116,10 +138,7 @@ async function unpackMerged(files: readonly string[], directory: string): Promis
       open: async () => createReadStream(`${file}.packed`),
     })),
   );
-  const tree = await mergeLayers(layers, new AbortController().signal);
-  const tar = join(directory, 'merged.tar');
-  await pipeline(Readable.from(tarBytes(tree.entries()), { objectMode: false }), createWriteStream(tar));
-  return unpack(tar, join(directory, 'merged'));
+  return mergeLayers(layers, new AbortController().signal);
 }
 
 /** By GNU tar, with all that it can set. */

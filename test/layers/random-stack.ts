@@ -35,7 +35,8 @@ type Shown = Map<string, 'directory' | 'file' | 'other'>;
 
 /**
  * Layers such as image builders make, at random: each says every parent directory of what it changes, hides only
- * what is below, and says a path once: Docker takes no path twice.
+ * what is below, and says a path once: Docker takes no path twice. Some name what they say through a symbolic link that
+ * they have made to one of their directories, and write targets of hard links as absolute paths, as kaniko does.
  * @param top the directory in which all of it lies, so that many stacks fit into one image
  */
 export function randomStack(seed: number, top: string): TarEntry[][] {
@@ -52,6 +53,9 @@ class RandomLayer {
   readonly #entries: TarEntry[] = [];
   /** Said in this layer; what has been said is not hidden in the same one. */
   readonly #said = new Set<string>();
+  readonly #files: string[] = [];
+  /** Symbolic links of this layer to directories of this layer. */
+  readonly #aliases: { readonly link: string; readonly directory: string }[] = [];
 
   constructor(random: Random, shown: Shown, top: string) {
     this.#random = random;
@@ -76,6 +80,7 @@ class RandomLayer {
     else if (what < 45) this.#directory(path);
     else if (what < 70) this.#file(path);
     else if (what < 80) this.#link(path);
+    else if (what < 85) this.#alias(path);
     else if (what < 90)
       this.#put(path, {
         type: 'symlink',
@@ -104,17 +109,33 @@ class RandomLayer {
     const content = bytesOf(`${path} ${this.#random.below(1_000_000)}`.repeat(this.#random.below(40)));
     const { content: chunks } = fileEntry(path, content);
     this.#say({ ...this.#metadata(), type: 'file', path, size: content.length }, chunks);
+    this.#files.push(path);
   }
 
   /** To a file of this layer, with what extracting a link sets. */
   #link(path: string): void {
-    const targets = this.#entries.filter(
-      ({ header }) => this.#shown.get(header.path) === 'file' && header.type === 'file',
-    );
-    if (targets.length === 0) return;
-    const linkPath = this.#random.pick(targets).header.path;
+    if (this.#files.length === 0) return;
+    const linkPath = this.#random.pick(this.#files);
     this.#replace(path, 'file');
     this.#say({ ...this.#metadata(), type: 'hardlink', path, linkPath });
+  }
+
+  /** To a directory of this layer, in one of three spellings. */
+  #alias(path: string): void {
+    const directories = [...this.#said].filter((said) => this.#shown.get(said) === 'directory');
+    const directory = this.#random.pick(directories);
+    const up = '../'.repeat(path.split('/').length - 1);
+    const spellings = [`/${directory}`, `${up}${directory}`, `${up}../../${directory}/`];
+    this.#put(path, { type: 'symlink', linkPath: this.#random.pick(spellings) });
+    this.#aliases.push({ link: path, directory });
+  }
+
+  /** By some other way where there is one. */
+  #spelled(path: string): string {
+    const aliases = this.#aliases.filter(({ directory }) => path.startsWith(`${directory}/`));
+    if (aliases.length === 0 || this.#random.below(100) < 40) return path;
+    const { link, directory } = this.#random.pick(aliases);
+    return `${link}${path.slice(directory.length)}`;
   }
 
   #put(path: string, more: Partial<Entry>): void {
@@ -192,7 +213,13 @@ class RandomLayer {
     const isFile = header.type === 'file';
     const xattrs =
       isFile || header.type === 'hardlink' ? header.xattrs : without(header.xattrs, 'security.capability');
-    this.#entries.push({ header: { ...header, xattrs }, content });
+    const path = this.#spelled(header.path);
+    const linkPath = header.type === 'hardlink' ? this.#target(header.linkPath) : header.linkPath;
+    this.#entries.push({ header: { ...header, path, linkPath, xattrs }, content });
+  }
+
+  #target(path: string): string {
+    return this.#random.below(100) < 30 ? `/${path}` : path;
   }
 }
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestOf } from '../../src/image/digest.ts';
-import { makeReceipt, NOTHING } from '../../src/pull/receipt.ts';
+import { NOTHING } from '../../src/blobs/transfer-ledger.ts';
+import { makeReceipt } from '../../src/pull/receipt.ts';
 
 const digest = (text: string) => digestOf(Buffer.from(text));
 const layer = (text: string, size: number) => ({ mediaType: 'layer', digest: digest(text), size });

@@ -1,10 +1,11 @@
 import { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { QuayctlError } from '../../src/base/errors.ts';
+import { orAborted } from '../../src/base/abort.ts';
 import type { Descriptor } from '../../src/image/descriptor.ts';
 import { digestOf, type Digest } from '../../src/image/digest.ts';
 import type { BlobReader, BlobStore, PartialBlob, Span } from '../../src/store/blob-store.ts';
 import { SpanSet } from '../../src/store/spans.ts';
+import { VerifiedSpans } from '../../src/store/verified-spans.ts';
 
 interface Kept {
   readonly bytes: Buffer;
@@ -15,7 +16,8 @@ interface Kept {
 export class MemoryBlobStore implements BlobStore {
   readonly #blobs = new Map<Digest, Buffer>();
   readonly #partials = new Map<string, Kept>();
-  readonly #held = new Set<Digest>();
+  /** Resolve when the holder lets go. */
+  readonly #held = new Map<Digest, PromiseWithResolvers<void>>();
 
   async stat(digest: Digest): Promise<number | undefined> {
     return this.#blobs.get(digest)?.length;
@@ -43,10 +45,15 @@ export class MemoryBlobStore implements BlobStore {
       if (present !== undefined) {
         throw new QuayctlError('verification', `${digest}: ${present.length} bytes, not ${size}`);
       }
-      if (!this.#held.has(digest)) break;
-      await sleep(5);
+      const holder = this.#held.get(digest);
+      if (holder === undefined) break;
+      await orAborted(holder.promise, signal);
     }
-    this.#held.add(digest);
+    this.#held.set(digest, Promise.withResolvers());
+    const release = (): void => {
+      this.#held.get(digest)?.resolve();
+      this.#held.delete(digest);
+    };
     const key = `${digest} ${size}`;
     const kept = this.#partials.get(key) ?? { bytes: Buffer.alloc(size), spans: new SpanSet() };
     this.#partials.set(key, kept);
@@ -54,9 +61,9 @@ export class MemoryBlobStore implements BlobStore {
       commit: () => {
         this.#partials.delete(key);
         this.#blobs.set(digest, kept.bytes);
-        this.#held.delete(digest);
+        release();
       },
-      close: () => this.#held.delete(digest),
+      close: release,
     });
   }
 
@@ -76,6 +83,7 @@ class MemoryPartial implements PartialBlob {
   readonly descriptor: Descriptor;
   readonly #kept: Kept;
   readonly #ends: Ends;
+  readonly #verified = new VerifiedSpans();
   #state: 'open' | 'committed' | 'closed' = 'open';
 
   constructor(descriptor: Descriptor, kept: Kept, ends: Ends) {
@@ -100,6 +108,14 @@ class MemoryPartial implements PartialBlob {
     return this.#kept.spans.has(start, end);
   }
 
+  markVerified(start: number, end: number): void {
+    if (this.has(start, end)) this.#verified.add(start, end);
+  }
+
+  waitVerified(offset: number, signal: AbortSignal): Promise<number> {
+    return this.#verified.wait(offset, signal);
+  }
+
   async read(offset: number, length: number): Promise<Uint8Array> {
     if (!this.has(offset, offset + length)) throw new QuayctlError('store', 'not written there');
     return cut(this.#kept.bytes, offset, length);
@@ -108,6 +124,7 @@ class MemoryPartial implements PartialBlob {
   async write(offset: number, bytes: Uint8Array): Promise<void> {
     this.#mustBeOpen();
     if (offset < 0 || offset + bytes.length > this.size) throw new QuayctlError('internal', 'past the end');
+    this.#verified.remove(offset, offset + bytes.length);
     this.#kept.bytes.set(bytes, offset);
     this.#kept.spans.add(offset, offset + bytes.length);
   }
@@ -115,6 +132,7 @@ class MemoryPartial implements PartialBlob {
   async discard(span: Span = { start: 0, end: this.size }): Promise<void> {
     this.#mustBeOpen();
     this.#kept.spans.remove(span.start, span.end);
+    this.#verified.remove(span.start, span.end);
   }
 
   async commit(): Promise<void> {
@@ -124,12 +142,14 @@ class MemoryPartial implements PartialBlob {
       throw new QuayctlError('verification', `${this.descriptor.digest}: does not verify`);
     }
     this.#state = 'committed';
+    this.#verified.add(0, this.size);
     this.#ends.commit();
   }
 
   async close(): Promise<void> {
     if (this.#state === 'open') this.#ends.close();
     this.#state = 'closed';
+    this.#verified.close(new QuayctlError('interrupted', 'the download ended'));
   }
 
   #mustBeOpen(): void {

@@ -10,7 +10,7 @@ import { KeyExchange } from '../../src/swarm/wire/key-exchange.ts';
 import { givePieceBuffer, takePieceBuffer } from '../../src/swarm/pieces/piece-buffers.ts';
 import { PieceCache } from '../../src/swarm/pieces/piece-cache.ts';
 import { PeerWire } from '../../src/swarm/wire/peer-wire.ts';
-import { Rate } from '../../src/swarm/pieces/transfer-stats.ts';
+import { Rate } from '../../src/base/rate.ts';
 import { Uploads } from '../../src/swarm/exchange/uploads.ts';
 import { emptyStorage, sample } from './kit.ts';
 

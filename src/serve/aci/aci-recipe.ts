@@ -7,14 +7,14 @@ import { platformOfAppc } from '../../image/appc-platform.ts';
 import { formatPlatform } from '../../image/platform.ts';
 import { mergeLayers } from '../../layers/merge.ts';
 import { tarBytes } from '../../tar/writer.ts';
-import { runsOnPlatform } from '../../pull/single-platform.ts';
+import { runsOnPlatform } from '../../image/single-platform.ts';
 import type { Recipe, SourceImage } from '../derived/recipe.ts';
 import { aciEntries } from './content.ts';
 import { aciManifest, type AciIdentity } from './manifest.ts';
 import type { AciSigner } from './signer.ts';
 
 /** Goes up with every change of the bytes, so that what an earlier build made is not mistaken for this one's. */
-const VERSION = '1';
+const VERSION = '2';
 /** zlib's default: the file crosses a thin pipe, and is made once. rkt takes no zstd. */
 const GZIP_LEVEL = 6;
 /** Bytes read at one time for the signature: each costs a turn through a web stream. */

@@ -63,7 +63,8 @@ async function answer(
   });
 }
 
-function wantedPlatform({ query }: RequestContext): Platform | 'none' | undefined {
+/** `?platform=`; `none` for what is no platform. */
+export function wantedPlatform({ query }: RequestContext): Platform | 'none' | undefined {
   const given = query.get('platform');
   try {
     return given === null ? undefined : parsePlatform(given);

@@ -4,7 +4,7 @@ import type { Recipe } from '../derived/recipe.ts';
 import { writeDockerArchive } from './docker-archive.ts';
 
 /** Goes up with every change of the bytes, so that what an earlier build made is not mistaken for this one's. */
-const VERSION = '1';
+const VERSION = '2';
 
 /**
  * A squashed image: one layer in an archive that `docker load` takes, named `NAME:TAG.squash`.

@@ -1,7 +1,7 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import type { RunnableImage } from '../image/manifest.ts';
-import { choosePlatform, formatPlatform, type Platform } from '../image/platform.ts';
-import { formatReference } from '../image/reference.ts';
+import type { RunnableImage } from './manifest.ts';
+import { choosePlatform, formatPlatform, type Platform } from './platform.ts';
+import { formatReference } from './reference.ts';
 
 /** Whether an image's config says that it runs there. Old builders left out what they did not know. */
 export function runsOnPlatform({ config }: Pick<RunnableImage, 'config'>, wanted: Platform): boolean {

@@ -1,16 +1,17 @@
-import { delay } from '../base/retry.ts';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { decodeTorrent, withoutSecrets, type Metainfo } from '../metainfo/metainfo.ts';
 import type { TrackerAddress } from '../metainfo/tracker-address.ts';
-import type { TorrentAnswer } from '../registry/repository.ts';
-import type { FetchWorld } from './world.ts';
+import type { TorrentAnswer, TorrentService } from '../registry/repository.ts';
+import type { Store } from '../store/store.ts';
+import { askUntilMade } from './ask-until-made.ts';
+import type { BlobListener } from './blob-events.ts';
 
-/** Hashing is waited for while it is estimated to take less than this, or a tenth of the download. */
-const PATIENCE_SECONDS = 2;
-const PATIENCE_SHARE = 0.1;
-/** An answer that was asked for ahead of time is good for so long: the announce token in it ages. */
+/** Hashing is waited for while it is estimated to take less than this, or less than this share of the download. */
+const MAX_HASH_WAIT_SECONDS = 2;
+const MAX_HASH_WAIT_SHARE = 0.1;
+/** An answer that was asked for ahead of time is used for so long; then the announce token in it is too old. */
 const EARLY_MS = 60_000;
 /** The protocol's upper bound of `?wait=`. */
 const LONGEST_WAIT_SECONDS = 60;
@@ -18,26 +19,33 @@ const LONGEST_WAIT_SECONDS = 60;
 /** What is known of a blob's torrent when its download is to begin. */
 export type TorrentPlan =
   | { readonly kind: 'torrent'; readonly metainfo: Metainfo }
-  /** Piece hashes are still being made: begin without, join when it comes. */
+  /** Piece hashes are still being made: begin without them, join the swarm when they come. */
   | { readonly kind: 'later'; readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined> }
-  /** `refused`: the service did not let us have it (401, 403). */
+  /** `refused`: the service answered 401 or 403. */
   | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
-type FinderWorld = Pick<FetchWorld, 'store' | 'listener' | 'torrents'>;
+export interface TorrentFinderOptions {
+  readonly torrents: Pick<TorrentService, 'torrent'>;
+  readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
+  readonly listener: BlobListener;
+}
 
-/** Asks the torrent service, one question first, so that a host without torrents is asked once and not per layer. */
+/**
+ * Finds the torrents of one repository's blobs. The first question is asked alone, so that a host without torrents, or
+ * one that does not answer, costs its time-out once and not once for each layer.
+ */
 export class TorrentFinder {
-  readonly #world: FinderWorld;
+  readonly #options: TorrentFinderOptions;
   readonly #early = new Map<Digest, { readonly answer: Promise<TorrentAnswer>; readonly until: number }>();
   #first: Promise<TorrentAnswer> | undefined;
   #silent: string | undefined;
   #refused: QuayctlError | undefined;
 
-  constructor(world: FinderWorld) {
-    this.#world = world;
+  constructor(options: TorrentFinderOptions) {
+    this.#options = options;
   }
 
-  /** Asks before it is the blob's turn, so that the service hashes, and the answer travels, meanwhile. */
+  /** Asks before the blob's download begins, so that the service hashes, and the answer travels, meanwhile. */
   askAhead(descriptor: Descriptor, signal: AbortSignal): void {
     const answer = this.#ask(descriptor, 0, signal);
     answer.catch(() => undefined);
@@ -46,24 +54,33 @@ export class TorrentFinder {
 
   /**
    * @param downloadSeconds what the download itself would take, as far as is known; 0 for unknown
-   * @throws QuayctlError `interrupted`; whatever else goes wrong is a `none` with its reason
+   * @throws the signal's reason; whatever else goes wrong is a `none` with its reason
    */
   async find(descriptor: Descriptor, downloadSeconds: number, signal: AbortSignal): Promise<TorrentPlan> {
-    const patience = Math.max(PATIENCE_SECONDS, downloadSeconds * PATIENCE_SHARE);
-    const deadline = performance.now() + patience * 1000;
-    let answer = (await this.#earlyAnswer(descriptor.digest)) ?? (await this.#ask(descriptor, 0, signal));
-    while (answer.kind === 'hashing' && answer.etaSeconds <= patience && performance.now() < deadline) {
-      const askedAt = performance.now();
-      answer = await this.#ask(descriptor, Math.ceil(Math.max(1, answer.etaSeconds)), signal);
-      if (answer.kind !== 'hashing') break;
-      // A service that does not hold its answer back is not asked without pause.
-      const next = Math.min(deadline, askedAt + answer.retryAfterSeconds * 1000);
-      await delay(Math.max(0, next - performance.now()), signal);
-    }
-    if (answer.kind === 'hashing') {
-      return { kind: 'later', metainfo: (later) => this.#waitForHashes(descriptor, later) };
-    }
-    return this.#plan(descriptor, answer);
+    const waitSeconds = Math.max(MAX_HASH_WAIT_SECONDS, downloadSeconds * MAX_HASH_WAIT_SHARE);
+    const deadline = performance.now() + waitSeconds * 1000;
+    const first = (await this.#earlyAnswer(descriptor.digest)) ?? (await this.#ask(descriptor, 0, signal));
+    let etaSeconds = 0;
+    const ask = (): Promise<TorrentAnswer> =>
+      this.#ask(descriptor, Math.ceil(Math.max(1, etaSeconds)), signal);
+    const onHashing = (hashing: { readonly etaSeconds: number }): number => {
+      etaSeconds = hashing.etaSeconds;
+      return etaSeconds <= waitSeconds ? deadline - performance.now() : 0;
+    };
+    const answer = await askUntilMade(ask, signal, onHashing, first);
+    if (answer.kind !== 'hashing') return this.#plan(descriptor, answer);
+    return { kind: 'later', metainfo: (later) => this.#waitForHashes(descriptor, later) };
+  }
+
+  /** As `find`, but waits for as long as the service hashes. */
+  async findOrWait(
+    descriptor: Descriptor,
+    signal: AbortSignal,
+  ): Promise<Exclude<TorrentPlan, { kind: 'later' }>> {
+    const plan = await this.find(descriptor, 0, signal);
+    if (plan.kind !== 'later') return plan;
+    const metainfo = await plan.metainfo(signal);
+    return metainfo === undefined ? { kind: 'none', reason: 'no torrent' } : { kind: 'torrent', metainfo };
   }
 
   /**
@@ -76,11 +93,11 @@ export class TorrentFinder {
     signal: AbortSignal,
   ): Promise<readonly TrackerAddress[]> {
     const what = `the torrent of ${shortDigest(descriptor.digest)}`;
-    const answer = await this.#world.torrents.torrent(descriptor, 0, signal);
-    if (answer.kind !== 'torrent') throw new QuayctlError('no-torrent', `${what} is not to be had now`);
+    const answer = await this.#options.torrents.torrent(descriptor, 0, signal);
+    if (answer.kind !== 'torrent') throw new QuayctlError('no-torrent', `${what} cannot be had now`);
     const renewed = decodeTorrent(answer.bytes);
     if (renewed.infoHash === infoHash) return renewed.trackers;
-    throw new QuayctlError('protocol', `${what} is another one now`);
+    throw new QuayctlError('protocol', `${what} has changed`);
   }
 
   async #earlyAnswer(digest: Digest): Promise<TorrentAnswer | undefined> {
@@ -92,14 +109,9 @@ export class TorrentFinder {
   }
 
   async #waitForHashes(descriptor: Descriptor, signal: AbortSignal): Promise<Metainfo | undefined> {
-    for (;;) {
-      const answer = await this.#ask(descriptor, LONGEST_WAIT_SECONDS, signal);
-      if (answer.kind !== 'hashing') {
-        const plan = await this.#plan(descriptor, answer);
-        return plan.kind === 'torrent' ? plan.metainfo : undefined;
-      }
-      await delay(answer.retryAfterSeconds * 1000, signal);
-    }
+    const ask = (): Promise<TorrentAnswer> => this.#ask(descriptor, LONGEST_WAIT_SECONDS, signal);
+    const plan = await this.#plan(descriptor, await askUntilMade(ask, signal));
+    return plan.kind === 'torrent' ? plan.metainfo : undefined;
   }
 
   async #ask(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
@@ -112,7 +124,7 @@ export class TorrentFinder {
 
   async #answer(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
     try {
-      return await this.#world.torrents.torrent(descriptor, waitSeconds, signal);
+      return await this.#options.torrents.torrent(descriptor, waitSeconds, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!isQuayctlError(error)) throw error;
@@ -127,21 +139,24 @@ export class TorrentFinder {
     if (this.#refused !== undefined) return;
     this.#refused = refusal;
     const advice = refusal.hint === undefined ? '' : ` (${refusal.hint})`;
-    this.#world.listener({ kind: 'warning', message: `${refusal.message}${advice}` });
+    this.#options.listener({ kind: 'warning', message: `${refusal.message}${advice}` });
   }
 
-  async #plan(descriptor: Descriptor, answer: TorrentAnswer): Promise<TorrentPlan> {
+  async #plan(
+    descriptor: Descriptor,
+    answer: TorrentAnswer,
+  ): Promise<Exclude<TorrentPlan, { kind: 'later' }>> {
+    const { store } = this.#options;
     if (answer.kind === 'torrent') {
       const parsed = this.#parse(descriptor, answer.bytes);
       if (parsed.kind === 'torrent') {
-        await this.#world.store.saveTorrent(descriptor.digest, withoutSecrets(answer.bytes));
+        await store.saveTorrent(descriptor.digest, withoutSecrets(answer.bytes));
       }
       return parsed;
     }
-    const kept =
-      this.#silent === undefined ? undefined : await this.#world.store.loadTorrent(descriptor.digest);
+    const kept = this.#silent === undefined ? undefined : await store.loadTorrent(descriptor.digest);
     if (kept !== undefined) {
-      // The service is down, the swarm need not be: peers and the tracker are found as last time.
+      // The service is down, the swarm need not be: its peers and its tracker are found as last time.
       const parsed = this.#parse(descriptor, kept);
       if (parsed.kind === 'torrent') return parsed;
     }
@@ -149,8 +164,8 @@ export class TorrentFinder {
     return { kind: 'none', reason, ...(this.#refused === undefined ? {} : { refused: this.#refused }) };
   }
 
-  /** A torrent of other bytes is told before a byte of it is fetched, as far as it can be told by then. */
-  #parse(descriptor: Descriptor, bytes: Uint8Array): TorrentPlan {
+  /** Refuses a torrent of other bytes before any of them is fetched, as far as the torrent says what it is of. */
+  #parse(descriptor: Descriptor, bytes: Uint8Array): Exclude<TorrentPlan, { kind: 'later' }> {
     try {
       const metainfo = decodeTorrent(bytes);
       if (metainfo.geometry.length !== descriptor.size) {
@@ -166,7 +181,7 @@ export class TorrentFinder {
     } catch (error) {
       if (!isQuayctlError(error)) throw error;
       const reason = `torrent of ${shortDigest(descriptor.digest)} refused: ${error.message}`;
-      this.#world.listener({ kind: 'warning', message: reason });
+      this.#options.listener({ kind: 'warning', message: reason });
       return { kind: 'none', reason };
     }
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { gaps } from '../../src/pull/direct.ts';
+import { gaps } from '../../src/blobs/fill-gaps.ts';
 
 const span = (start: number, end: number) => ({ start, end });
 

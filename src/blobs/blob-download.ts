@@ -1,0 +1,240 @@
+import { orAborted } from '../base/abort.ts';
+import { QuayctlError } from '../base/errors.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import { shortDigest, type Digest } from '../image/digest.ts';
+import type { BlobReader, BlobStore } from '../store/blob-store.ts';
+import type { BlobProgress } from './blob-events.ts';
+import type { BlobOrigin } from './blob-origin.ts';
+import type { DownloadQueue } from './download-queue.ts';
+import type { DownloadState } from './download-states.ts';
+import { Transfer, type TransferContext } from './transfer.ts';
+import { NOTHING, type BlobOutcome } from './transfer-ledger.ts';
+
+const PROGRESS_MS = 200;
+/** What a reader is given at once. */
+const CHUNK_BYTES = 256 * 1024;
+
+/** What the downloads of one process share. */
+export interface DownloadContext extends TransferContext {
+  readonly store: Pick<BlobStore, 'begin' | 'open'>;
+  readonly queue: DownloadQueue;
+  /** A download that nobody wants any more goes on for so long, in case somebody comes back. Milliseconds. */
+  readonly lingerMs: number;
+}
+
+/**
+ * One blob on its way into the store, for all in this process who want it: whole (`wait`), or its bytes while they
+ * arrive (`reader`). When the last of them leaves, the download ends, and what has arrived stays for the next one.
+ */
+export class BlobDownload {
+  readonly blob: Descriptor;
+  readonly origin: BlobOrigin;
+  /** Settles when the blob is committed, or will not be. It is no wish for the blob: `wait` is. */
+  readonly done: Promise<BlobOutcome>;
+  readonly #context: DownloadContext;
+  readonly #stop = new AbortController();
+  readonly #begun = Promise.withResolvers<void>();
+  readonly #states: (DownloadState | 'queued')[] = ['queued'];
+  #transfer: Transfer | undefined;
+  #interests = 0;
+  #lingering: NodeJS.Timeout | undefined;
+  #isSettled = false;
+
+  constructor(blob: Descriptor, origin: BlobOrigin, context: DownloadContext) {
+    this.blob = blob;
+    this.origin = origin;
+    this.#context = context;
+    this.done = this.#run().finally(() => {
+      this.#isSettled = true;
+      clearTimeout(this.#lingering);
+      this.#begun.resolve();
+    });
+    // Whoever wants the blob is told of the failure; nobody has to.
+    this.done.catch(() => undefined);
+  }
+
+  get digest(): Digest {
+    return this.blob.digest;
+  }
+
+  get size(): number {
+    return this.blob.size;
+  }
+
+  /** `queued`, and every state of `download-states.ts` that it has been in; the last is the present one. */
+  get states(): readonly (DownloadState | 'queued')[] {
+    return this.#states;
+  }
+
+  /** It has been told to end: who wants the blob now needs another download. */
+  get isEnding(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  /** Bytes per second, from peers and the registry together. */
+  get rate(): number {
+    return this.progress().downloadRate;
+  }
+
+  progress(): BlobProgress {
+    const { digest, size } = this.blob;
+    const none = { received: 0, fromPeers: 0, fromRegistry: 0, peers: 0, downloadRate: 0, uploadRate: 0 };
+    return this.#transfer?.ledger.progress() ?? { digest, size, ...none };
+  }
+
+  /**
+   * Wants the whole blob. An abort withdraws the wish, and ends the download if it was the last one.
+   * @throws what the download failed with; the signal's reason
+   */
+  async wait(signal: AbortSignal): Promise<BlobOutcome> {
+    signal.throwIfAborted();
+    const withdraw = this.#hold();
+    const { promise: left, reject } = Promise.withResolvers<never>();
+    const onAbort = (): void => {
+      withdraw(signal.reason);
+      // If the download ends with it, it is waited for: files and locks are closed by then.
+      if (!this.isEnding) reject(signal.reason);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await Promise.race([this.done, left]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      withdraw();
+    }
+  }
+
+  /**
+   * Bytes `start` to `end` (exclusive), in order, while the blob arrives: only those that match the hash of their piece
+   * or, without a torrent, the digest of the blob. The last byte comes after the digest of the whole was checked, so
+   * nobody gets all of a blob that is wrong.
+   * @throws what the download failed with; the signal's reason; QuayctlError `verification` when bytes that were given
+   *   out turn out to be wrong
+   */
+  async *reader(
+    start = 0,
+    end = this.size,
+    signal: AbortSignal = new AbortController().signal,
+  ): AsyncGenerator<Uint8Array> {
+    const withdraw = this.#hold();
+    let committed: BlobReader | undefined;
+    let generation: number | undefined;
+    try {
+      for (let at = start; at < end;) {
+        const available = committed === undefined ? await this.#available(at, signal) : end;
+        if (available === 'all') committed = await this.#context.store.open(this.digest);
+        generation ??= this.#transfer?.generation;
+        const until = Math.min(end, at + CHUNK_BYTES, available === 'all' ? end : available);
+        const chunk = await (committed ?? this.#transfer?.partial)
+          ?.read(at, until - at)
+          .catch(async (error) => {
+            if (committed !== undefined) throw error;
+            // The partial blob is discarded or closed at this moment: how the download ends says why.
+            await this.done;
+          });
+        if (generation !== this.#transfer?.generation) throw this.#wrongBytes();
+        if (chunk === undefined) continue;
+        at = until;
+        yield chunk;
+      }
+    } finally {
+      withdraw(signal.reason);
+      await committed?.close();
+    }
+  }
+
+  /** Bytes `start` to `end` come before all others, as far as the sources allow it. */
+  want(start: number, end: number): void {
+    this.#context.queue.hurry(this.digest);
+    this.#transfer?.want(start, end);
+  }
+
+  /** Ends it for all who want it; who only loses interest aborts the signal that he gave. What has arrived stays. */
+  cancel(
+    reason: unknown = new QuayctlError('interrupted', `${shortDigest(this.digest)} is not wanted any more`),
+  ): void {
+    if (!this.#isSettled) this.#stop.abort(reason);
+  }
+
+  /** @returns withdraws the wish again; idempotent */
+  #hold(): (reason?: unknown) => void {
+    this.#interests++;
+    clearTimeout(this.#lingering);
+    let isHeld = true;
+    return (reason) => {
+      if (!isHeld) return;
+      isHeld = false;
+      if (--this.#interests > 0 || this.#isSettled) return;
+      const { lingerMs } = this.#context;
+      if (lingerMs === 0) this.cancel(reason);
+      else this.#lingering = setTimeout(() => this.cancel(), lingerMs);
+    };
+  }
+
+  async #run(): Promise<BlobOutcome> {
+    const { queue, store, estimate, listener } = this.#context;
+    const { signal } = this.#stop;
+    // Not before the constructor has returned.
+    await Promise.resolve();
+    await queue.begin(this.digest, this.size, signal);
+    const report = (): void => {
+      const progress = this.progress();
+      queue.moved(this.digest, progress.received);
+      listener({ kind: 'progress', progress });
+    };
+    const onState = (state: DownloadState): void => void this.#states.push(state);
+    let ticker: NodeJS.Timeout | undefined;
+    try {
+      const partial = await store.begin(this.blob, signal);
+      if (partial === 'present') {
+        onState('done');
+        return { ...NOTHING, fromStore: this.size };
+      }
+      const transfer = new Transfer(partial, this.origin, this.#context, signal, onState);
+      this.#transfer = transfer;
+      this.#begun.resolve();
+      ticker = setInterval(report, PROGRESS_MS);
+      await transfer.run();
+      const outcome = transfer.ledger.outcome();
+      estimate.observe(outcome);
+      return outcome;
+    } finally {
+      clearInterval(ticker);
+      if (ticker !== undefined) report();
+      queue.ended(this.digest);
+    }
+  }
+
+  /** Waits for the byte at `at`. @returns where the bytes end that may be given out; `all` when it is committed */
+  async #available(at: number, signal: AbortSignal): Promise<number | 'all'> {
+    const stop = new AbortController();
+    this.#context.queue.hurry(this.digest);
+    try {
+      return await orAborted(Promise.race([this.#verified(at, stop.signal), this.#whole()]), signal);
+    } finally {
+      stop.abort();
+    }
+  }
+
+  async #verified(at: number, signal: AbortSignal): Promise<number | 'all'> {
+    await this.#begun.promise;
+    const last = this.size - 1;
+    if (this.#transfer === undefined || this.#isSettled || at >= last) return this.#whole();
+    this.#transfer.want(at, this.size);
+    try {
+      return Math.min(last, await this.#transfer.partial.waitVerified(at, signal));
+    } catch {
+      // The partial blob was closed: how the download ended says more.
+      return this.#whole();
+    }
+  }
+
+  async #whole(): Promise<'all'> {
+    await this.done;
+    return 'all';
+  }
+
+  #wrongBytes(): QuayctlError {
+    return new QuayctlError('verification', `${shortDigest(this.digest)}: bytes that were read are wrong`);
+  }
+}

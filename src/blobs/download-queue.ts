@@ -1,0 +1,93 @@
+import { orAborted } from '../base/abort.ts';
+import type { Digest } from '../image/digest.ts';
+
+/** The next download begins while so many bytes are left of those before it, so that the link never idles. */
+const OVERLAP_BYTES = 16 * 1024 * 1024;
+/** More downloads at once would only get a smaller share of the link each. */
+const MAX_RUNNING = 6;
+/** When no byte has come for so long (another process holds the lock, a service hashes), the next one may begin. */
+const STALLED_MS = 1_000;
+
+interface Running {
+  readonly size: number;
+  received: number;
+}
+
+interface Waiting {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly begin: () => void;
+}
+
+/**
+ * Decides when each download of this process may begin. Engines apply layers in order, so one early layer that is
+ * complete is worth more than three that are under way: large blobs come one after the other, with a small overlap,
+ * and small ones side by side.
+ */
+export class DownloadQueue {
+  readonly #running = new Map<Digest, Running>();
+  #waiting: Waiting[] = [];
+  #movedAt = performance.now();
+  #ticker: NodeJS.Timeout | undefined;
+
+  /** Resolves when this blob may begin, in the order of the calls. @throws the signal's reason */
+  async begin(digest: Digest, size: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const turn = Promise.withResolvers<void>();
+    const waiting = { digest, size, begin: turn.resolve };
+    this.#waiting.push(waiting);
+    this.#admit();
+    try {
+      await orAborted(turn.promise, signal);
+    } catch (error) {
+      this.#waiting = this.#waiting.filter((each) => each !== waiting);
+      this.#running.delete(digest);
+      this.#admit();
+      throw error;
+    }
+  }
+
+  /** Somebody waits for this blob's bytes: it is the next to begin. */
+  hurry(digest: Digest): void {
+    const at = this.#waiting.findIndex((each) => each.digest === digest);
+    if (at > 0) this.#waiting.unshift(...this.#waiting.splice(at, 1));
+  }
+
+  /** @param received bytes of it that are on this disk */
+  moved(digest: Digest, received: number): void {
+    const running = this.#running.get(digest);
+    if (running === undefined || running.received === received) return;
+    running.received = received;
+    this.#movedAt = performance.now();
+    this.#admit();
+  }
+
+  ended(digest: Digest): void {
+    this.#running.delete(digest);
+    this.#admit();
+  }
+
+  #admit(): void {
+    for (let next = this.#waiting[0]; next !== undefined && this.#hasRoom(); next = this.#waiting[0]) {
+      this.#waiting.shift();
+      this.#running.set(next.digest, { size: next.size, received: 0 });
+      this.#movedAt = performance.now();
+      next.begin();
+    }
+    if (this.#waiting.length > 0) this.#ticker ??= setInterval(() => this.#admit(), STALLED_MS / 4);
+    else {
+      clearInterval(this.#ticker);
+      this.#ticker = undefined;
+    }
+  }
+
+  #hasRoom(): boolean {
+    if (this.#running.size >= MAX_RUNNING) return false;
+    const stalled = performance.now() - this.#movedAt > STALLED_MS;
+    return stalled || this.#left() < OVERLAP_BYTES;
+  }
+
+  #left(): number {
+    return [...this.#running.values()].reduce((sum, { size, received }) => sum + size - received, 0);
+  }
+}

@@ -1,0 +1,108 @@
+import type { Descriptor } from '../image/descriptor.ts';
+import type { Digest } from '../image/digest.ts';
+import { QuayctlError } from '../base/errors.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { Swarm, SwarmClient } from '../swarm/swarm-client.ts';
+import type { BlobOrigin } from './blob-origin.ts';
+
+/** A blob that this node gives to others. */
+interface Seed {
+  readonly digest: Digest;
+  readonly swarm: Swarm;
+  /** Closes the file behind it, once the swarm is left. */
+  readonly close: () => Promise<void>;
+}
+
+export interface SeedsOptions {
+  readonly store: Pick<BlobStore, 'open'>;
+  readonly swarm: () => Promise<SwarmClient>;
+}
+
+/** The swarms of complete blobs that this process gives to others. */
+export class Seeds {
+  readonly #options: SeedsOptions;
+  readonly #seeds = new Map<Digest, Seed>();
+  readonly #joining = new Map<Digest, Promise<void>>();
+  readonly #uploadedBefore = new Map<Digest, number>();
+
+  constructor(options: SeedsOptions) {
+    this.#options = options;
+  }
+
+  has(digest: Digest): boolean {
+    return this.#seeds.has(digest);
+  }
+
+  digests(): Digest[] {
+    return [...this.#seeds.keys()];
+  }
+
+  /** How many of these blobs (absent: of all) are given to others, to how many peers, and the bytes that those got. */
+  totals(digests: Iterable<Digest> = this.#known()): { torrents: number; peers: number; uploaded: number } {
+    const sum = { torrents: 0, peers: 0, uploaded: 0 };
+    for (const digest of new Set(digests)) {
+      const stats = this.#seeds.get(digest)?.swarm.stats();
+      sum.uploaded += (this.#uploadedBefore.get(digest) ?? 0) + (stats?.uploaded ?? 0);
+      if (stats === undefined) continue;
+      sum.torrents++;
+      sum.peers += stats.peers;
+    }
+    return sum;
+  }
+
+  /** Takes over a swarm whose download is complete. */
+  add(seed: Seed): void {
+    this.#seeds.set(seed.digest, seed);
+  }
+
+  /**
+   * Gives a committed blob of the store to others; once, however many ask for it at the same time.
+   * @throws QuayctlError `no-torrent` with the reason; `not-found` where it is not in the store; `port`
+   */
+  async seed(blob: Descriptor, origin: BlobOrigin, signal: AbortSignal): Promise<void> {
+    if (this.has(blob.digest)) return;
+    const joining = this.#joining.get(blob.digest) ?? this.#join(blob, origin, signal);
+    this.#joining.set(blob.digest, joining);
+    await joining.finally(() => this.#joining.delete(blob.digest));
+  }
+
+  async drop(digest: Digest): Promise<void> {
+    const seed = this.#seeds.get(digest);
+    if (seed === undefined) return;
+    this.#seeds.delete(digest);
+    const before = this.#uploadedBefore.get(digest) ?? 0;
+    this.#uploadedBefore.set(digest, before + seed.swarm.stats().uploaded);
+    await seed.swarm.leave();
+    await seed.close();
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#joining.values());
+    await Promise.all(this.digests().map((digest) => this.drop(digest)));
+  }
+
+  #known(): Iterable<Digest> {
+    return new Set([...this.#seeds.keys(), ...this.#uploadedBefore.keys()]);
+  }
+
+  async #join(blob: Descriptor, { torrents, rules }: BlobOrigin, signal: AbortSignal): Promise<void> {
+    const plan = await torrents.findOrWait(blob, signal);
+    if (plan.kind === 'none') throw new QuayctlError('no-torrent', plan.reason);
+    const { metainfo } = plan;
+    const reader = await this.#options.store.open(blob.digest);
+    try {
+      const client = await this.#options.swarm();
+      const swarm = await client.join({
+        metainfo,
+        storage: { size: reader.size, read: reader.read.bind(reader) },
+        signal,
+        renewTrackers: (abort) => torrents.renewTrackers(blob, metainfo, abort),
+        ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
+      });
+      this.add({ digest: blob.digest, swarm, close: () => reader.close() });
+    } catch (error) {
+      await reader.close();
+      throw error;
+    }
+  }
+}

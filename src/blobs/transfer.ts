@@ -1,0 +1,298 @@
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import type { RateLimiter } from '../base/rate-limiter.ts';
+import { shortDigest } from '../image/digest.ts';
+import type { Metainfo } from '../metainfo/metainfo.ts';
+import { BESIDE_PEERS } from '../registry/resuming.ts';
+import type { PartialBlob, Span } from '../store/blob-store.ts';
+import type { SwarmClient } from '../swarm/swarm-client.ts';
+import type { BlobListener } from './blob-events.ts';
+import type { BlobOrigin } from './blob-origin.ts';
+import { nextState, type DownloadState, type EventOf, type WorkingState } from './download-states.ts';
+import { fillGaps } from './fill-gaps.ts';
+import type { Seeds } from './seeds.ts';
+import type { TorrentPlan } from './torrent-finder.ts';
+import { TransferLedger, type ThroughputEstimate } from './transfer-ledger.ts';
+
+/** Below this size a swarm costs more than it saves: the registry is asked first. */
+export const SMALL_BLOB_BYTES = 1024 * 1024;
+/** A small blob usually takes less; a registry that hangs must not hold up the pull, so peers are asked, too. */
+const SMALL_BLOB_MS = 4_000;
+/** Pieces at a reader's position that come before all others. */
+const WANTED_PIECES = 2;
+
+/** What the transfers of one process share. */
+export interface TransferContext {
+  /** Opened at the first torrent: a pull that needs none never loads BitTorrent. */
+  readonly swarm: () => Promise<SwarmClient>;
+  /** Shared with the swarm, so that `--download-rate` binds everything together. */
+  readonly downloadLimiter: RateLimiter;
+  /** Takes over the swarms of blobs that are complete, so that this node gives while the pull goes on. */
+  readonly seeds: Seeds;
+  readonly estimate: ThroughputEstimate;
+  readonly listener: BlobListener;
+}
+
+/** One blob on its way into the store, through the states of `download-states.ts`. */
+export class Transfer {
+  readonly partial: PartialBlob;
+  readonly ledger: TransferLedger;
+  readonly #origin: BlobOrigin;
+  readonly #context: TransferContext;
+  readonly #signal: AbortSignal;
+  readonly #onState: (state: DownloadState) => void;
+  #metainfo: Metainfo | undefined;
+  #metainfoLater: ((signal: AbortSignal) => Promise<Metainfo | undefined>) | undefined;
+  #wanted: Span | undefined;
+  /** Of which the swarm was told last. */
+  #wantedPiece: number | undefined;
+  #failure: unknown;
+  /** Goes up when all bytes so far turn out to be wrong. */
+  #generation = 0;
+
+  /** @param onState told of every state that is entered */
+  constructor(
+    partial: PartialBlob,
+    origin: BlobOrigin,
+    context: TransferContext,
+    signal: AbortSignal,
+    onState: (state: DownloadState) => void,
+  ) {
+    this.partial = partial;
+    this.ledger = new TransferLedger(partial);
+    this.#origin = origin;
+    this.#context = context;
+    this.#signal = signal;
+    this.#onState = onState;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Somebody waits for the byte at `start`, and those after it. */
+  want(start: number, end: number): void {
+    this.#wanted = { start, end };
+    const { swarm } = this.ledger;
+    if (this.#metainfo === undefined || swarm === undefined) return;
+    const { pieceLength } = this.#metainfo.geometry;
+    const piece = Math.floor(start / pieceLength);
+    if (piece === this.#wantedPiece) return;
+    this.#wantedPiece = piece;
+    swarm.want(start, Math.min(end, (piece + WANTED_PIECES) * pieceLength));
+  }
+
+  /**
+   * Runs until the blob is committed.
+   * @throws QuayctlError `verification`, `no-torrent`, `no-peers`, `unreachable`, `unauthorized`, `disk-full`, ...; what
+   *   has arrived by then stays for the next run
+   */
+  async run(): Promise<void> {
+    let state: DownloadState = 'begin';
+    try {
+      while (state !== 'done' && state !== 'failed') {
+        this.#onState(state);
+        state = await this.#step(state);
+      }
+      this.#onState(state);
+      if (state === 'failed') throw this.#failure;
+    } finally {
+      await this.#end(state === 'done');
+    }
+  }
+
+  async #step(state: WorkingState): Promise<DownloadState> {
+    try {
+      return nextState(state, await this.#work[state]());
+    } catch (error) {
+      this.#failure = this.#signal.aborted ? this.#signal.reason : error;
+      return nextState(state, 'failed');
+    }
+  }
+
+  readonly #work: { readonly [State in WorkingState]: () => Promise<EventOf<State>> } = {
+    begin: async () => {
+      const { size, written } = this.partial;
+      if (written === size) return 'whole';
+      if (this.#origin.rules.skipWebSeed) return 'peers-only';
+      return size < SMALL_BLOB_BYTES ? 'small' : 'large';
+    },
+    find: async () => {
+      const seconds = this.#context.estimate.secondsFor(this.partial.size);
+      const plan = await this.#origin.torrents.find(this.partial.descriptor, seconds, this.#signal);
+      if (plan.kind === 'none')
+        this.#say('debug', `no torrent (${plan.reason}); the registry alone delivers`);
+      return this.#found(plan);
+    },
+    swarm: () => this.#swarm(),
+    registry: () => this.#registry(),
+    'registry-until-hashed': () => this.#registryUntilHashed(),
+    'registry-first': () => this.#registryFirst(),
+    'find-if-slow': () => this.#findInstead('the registry is slow'),
+    'find-if-gone': () => this.#findInstead(String(this.#failure)),
+    'find-peers': () => this.#findPeers(),
+    peers: () => this.#join(false),
+    commit: () => this.#commit(),
+    'registry-again': async () => {
+      this.#say('warning', `${messageOf(this.#failure)}; fetching it again from the registry alone`);
+      await this.ledger.leave();
+      this.#metainfo = undefined;
+      this.ledger.startOver();
+      this.#generation++;
+      await this.partial.discard();
+      return this.#registry();
+    },
+    'commit-again': async () => ((await this.#verifies()) ? 'verified' : this.#wrong()),
+  };
+
+  #found(plan: TorrentPlan): TorrentPlan['kind'] {
+    if (plan.kind === 'torrent') this.#metainfo = plan.metainfo;
+    if (plan.kind === 'later') this.#metainfoLater = plan.metainfo;
+    return plan.kind;
+  }
+
+  async #registry(signal = this.#signal): Promise<'whole'> {
+    const { downloadLimiter } = this.#context;
+    const count = (length: number): void => this.ledger.addDirect(length);
+    await fillGaps(this.partial, this.#origin.source, downloadLimiter, count, signal);
+    return 'whole';
+  }
+
+  async #registryFirst(): Promise<'whole' | 'slow' | 'unavailable'> {
+    const slow = new AbortController();
+    const timer = setTimeout(() => slow.abort(), SMALL_BLOB_MS);
+    try {
+      return await this.#registry(AbortSignal.any([this.#signal, slow.signal]));
+    } catch (error) {
+      if (this.#signal.aborted) throw error;
+      if (slow.signal.aborted) return 'slow';
+      if (!isQuayctlError(error, 'unreachable', 'rate-limited', 'protocol')) throw error;
+      this.#failure = error;
+      return 'unavailable';
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #findInstead(why: string): Promise<'torrent' | 'none'> {
+    const plan = await this.#origin.torrents.find(this.partial.descriptor, 0, this.#signal);
+    if (plan.kind !== 'torrent') return 'none';
+    this.#say('debug', `${why}; trying peers`);
+    this.#found(plan);
+    return 'torrent';
+  }
+
+  async #findPeers(): Promise<'torrent' | 'none'> {
+    const plan = await this.#origin.torrents.findOrWait(this.partial.descriptor, this.#signal);
+    this.#found(plan);
+    if (plan.kind === 'torrent') return 'torrent';
+    const what = `no torrent of ${shortDigest(this.partial.descriptor.digest)}: ${plan.reason}`;
+    const hint = 'without --skip-web-seed it would come from the registry';
+    this.#failure = plan.refused ?? new QuayctlError('no-torrent', what, { hint });
+    return 'none';
+  }
+
+  /** The registry now; the swarm as soon as its hashes come, with what is here by then. */
+  async #registryUntilHashed(): Promise<'whole' | 'hashed'> {
+    const stopAsking = new AbortController();
+    const stopRegistry = new AbortController();
+    const ask = AbortSignal.any([this.#signal, stopAsking.signal]);
+    const hashed = (this.#metainfoLater?.(ask) ?? Promise.resolve()).catch(() => undefined);
+    const registry = this.#registry(AbortSignal.any([this.#signal, stopRegistry.signal]));
+    registry.catch(() => undefined);
+    try {
+      const metainfo = await Promise.race([registry.then(() => undefined), hashed]);
+      if (metainfo === undefined) return await registry;
+      this.#metainfo = metainfo;
+      stopRegistry.abort();
+      await registry.catch(() => undefined);
+      return 'hashed';
+    } finally {
+      stopAsking.abort();
+    }
+  }
+
+  async #swarm(): Promise<'whole' | 'unusable'> {
+    try {
+      return await this.#join(true);
+    } catch (error) {
+      // Errors of the registry, of this disk and of the port range would only repeat themselves.
+      const isTheirs = !isQuayctlError(error) || isQuayctlError(error, 'protocol', 'internal', 'no-peers');
+      if (this.#signal.aborted || !isTheirs) throw error;
+      this.#say('warning', `the swarm failed (${messageOf(error)}); the registry alone delivers`);
+      await this.ledger.leave();
+      return 'unusable';
+    }
+  }
+
+  async #join(withRegistry: boolean): Promise<'whole'> {
+    const metainfo = this.#metainfo;
+    if (metainfo === undefined) throw new TypeError('a swarm is joined with a torrent');
+    const { source, torrents, rules } = this.#origin;
+    const { partial } = this;
+    const blob = partial.descriptor;
+    const client = await this.#context.swarm();
+    const swarm = await client.join({
+      metainfo,
+      storage: partial,
+      signal: this.#signal,
+      onVerified: (start, end) => partial.markVerified(start, end),
+      waitForPeersMs: rules.waitForPeersMs,
+      renewTrackers: (abort) => torrents.renewTrackers(blob, metainfo, abort),
+      ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
+      ...(withRegistry
+        ? { registry: (start, end, abort) => source.open(blob, start, end, abort, BESIDE_PEERS) }
+        : {}),
+    });
+    this.ledger.joined(swarm);
+    if (this.#wanted !== undefined) this.want(this.#wanted.start, this.#wanted.end);
+    await swarm.done;
+    return 'whole';
+  }
+
+  /**
+   * Wrong bytes may come from a torrent of other content, from what an earlier run left, or from a transfer that was
+   * damaged on the way: the registry is asked for all of it once more, and is then believed or not.
+   */
+  async #commit(): Promise<'verified' | 'doubtful' | 'wrong'> {
+    if (await this.#verifies()) return 'verified';
+    return this.#origin.rules.skipWebSeed ? this.#wrong() : 'doubtful';
+  }
+
+  async #verifies(): Promise<boolean> {
+    try {
+      await this.partial.commit();
+      return true;
+    } catch (error) {
+      if (!isQuayctlError(error, 'verification')) throw error;
+      this.#failure = error;
+      return false;
+    }
+  }
+
+  /** What is wrong must not be taken up again by the next run. */
+  async #wrong(): Promise<'wrong'> {
+    await this.partial.discard();
+    return 'wrong';
+  }
+
+  /** The swarm of a complete blob goes on giving and takes the open file with it; else all is closed. */
+  async #end(isDone: boolean): Promise<void> {
+    const { swarm } = this.ledger;
+    const { partial } = this;
+    if (isDone && swarm !== undefined) {
+      const { digest } = partial.descriptor;
+      return this.#context.seeds.add({ digest, swarm, close: () => partial.close() });
+    }
+    await swarm?.leave();
+    await partial.close();
+  }
+
+  #say(kind: 'warning' | 'debug', message: string): void {
+    const { digest } = this.partial.descriptor;
+    this.#context.listener({ kind, message: `${shortDigest(digest)}: ${message}` });
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
