@@ -44,7 +44,7 @@ export function blobOpener(
         yield chunk;
       }
     } catch (error) {
-      const isRefused = isQuayctlError(error, 'unauthorized', 'not-found');
+      const isRefused = isQuayctlError(error, 'unauthorized', 'not-found', 'verification');
       if (begun || authorization === undefined || !isRefused) throw error;
       onCaller();
       yield* readUpstreamBlob(upstream, { ...request, authorization }, signal);
