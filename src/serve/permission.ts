@@ -140,7 +140,8 @@ export class Permission {
     const { status } = head;
     if (status === 429 || (isDenied(status) && this.#headGrants)) return refused(head);
     const size = isSuccess(status) && !isPage(head) ? headerOf(head, 'content-length') : undefined;
-    if (size !== undefined) {
+    // Some servers say 0 of what they do not count.
+    if (size !== undefined && (Number(size) > 0 || blob.digest === EMPTY_DIGEST)) {
       this.#headGrants = true;
       return { kind: 'granted', size: byteCount(size, blob) };
     }

@@ -2,4 +2,36 @@
  * Cases whose outcome is not yet the right one, as `ROW: NAME`. A case that has become right fails its test until its
  * line is taken out, so the list only shrinks.
  */
-export const STILL_WRONG: ReadonlySet<string> = new Set([]);
+export const STILL_WRONG: ReadonlySet<string> = new Set([
+  'C14: blobs come after 20 s',
+  'C14: blobs come after 35 s',
+  'C14: the manifest comes after 35 s',
+  'C15: certs.d/HOST:443 for a reference with :443',
+  "C16: the registry's authority counts for its storage on another name",
+  "C16: the registry's authority counts for its token server on another name",
+  'C20: HEAD of blobs 200 with a length of 0',
+  'C20: HEAD of blobs 401',
+  'C20: HEAD of blobs 403',
+  'C20: HEAD of blobs 404',
+  'C20: HEAD of blobs 405',
+  'C20: HEAD of blobs 501',
+  'C22: 416 to every range, with a torrent',
+  'C22: a broken transfer, then 416 to every range',
+  'D1: no layers',
+  'D2: a manifest without schemaVersion',
+  'D2: an index without schemaVersion',
+  'D3: a layer without a mediaType',
+  'D3: a null annotation',
+  'D3: a null entry in an index',
+  'D3: an index entry without a size',
+  'D3: fsLayers null',
+  'D3: manifests null in a manifest',
+  'D14: 1,001 entries',
+  'D14: the entry of another platform has a broken digest',
+  'D14: the entry of another platform has a digest in sha512',
+  'D14: the entry of another platform has a platform that is a text',
+  'D14: the entry of another platform has a size that is a text',
+  'D14: the entry of another platform has no digest',
+  'D18: two images of one bare name, told apart by io.containerd.image.name',
+  'E7: a hard link target below a symbolic link of the same layer',
+]);
