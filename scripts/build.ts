@@ -46,7 +46,8 @@ const slimUndici: Plugin = {
         const Dispatcher = require('undici/lib/dispatcher/dispatcher');
         Object.assign(Dispatcher.prototype, require('undici/lib/api'));
         exports.Agent = require('undici/lib/dispatcher/agent');
-        exports.ProxyAgent = require('undici/lib/dispatcher/proxy-agent');`,
+        exports.ProxyAgent = require('undici/lib/dispatcher/proxy-agent');
+        exports.buildConnector = require('undici/lib/core/connect');`,
       resolveDir: ROOT,
     }));
   },

@@ -66,17 +66,21 @@ async function writeAci(
   const tree = await mergeLayers(layers, signal);
   const about = { ...name, manifest: digest, config: manifest.config.digest };
   const plain = createHash('sha512');
-  await pipeline(
-    tarBytes(aciEntries(tree, aciManifest(about, config))),
-    async function* (chunks: AsyncIterable<Uint8Array>) {
-      for await (const chunk of chunks) {
-        plain.update(chunk);
-        yield chunk;
-      }
-    },
-    createGzip({ level: GZIP_LEVEL }),
-    createWriteStream(path, { flags: 'wx', mode: 0o600, flush: true }),
-    { signal },
-  );
+  try {
+    await pipeline(
+      tarBytes(aciEntries(tree, aciManifest(about, config))),
+      async function* (chunks: AsyncIterable<Uint8Array>) {
+        for await (const chunk of chunks) {
+          plain.update(chunk);
+          yield chunk;
+        }
+      },
+      createGzip({ level: GZIP_LEVEL }),
+      createWriteStream(path, { flags: 'wx', mode: 0o600, flush: true }),
+      { signal },
+    );
+  } finally {
+    tree.release();
+  }
   return `sha512-${plain.digest('hex').slice(0, 64)}`;
 }

@@ -7,6 +7,7 @@ import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import { pieceGeometry } from '../../metainfo/geometry.ts';
 import { PieceHasher } from '../../metainfo/piece-hasher.ts';
+import { isCrowded } from '../../layers/budget.ts';
 import type { ServeListener } from '../events.ts';
 import type { ServedFile } from '../../http-server/send-file.ts';
 import type { HashStore, PieceHashes } from '../torrents/hash-store.ts';
@@ -25,6 +26,11 @@ const INTEREST_CHECK_MS = 5000;
 /** What is wrong with an image is wrong with it the next time, too. */
 const FAILURE_REMEMBERED_MS = 10 * 60_000;
 const MAX_FAILURES = 1000;
+/** What a layer is made of may be chosen to cost much: others wait for their turn meanwhile. */
+const LEAST_DEADLINE_MS = 3 * 60_000;
+const LEAST_BYTES_PER_SECOND = 1_000_000;
+/** Timers count in 31 bits. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const CLEAN_EVERY_MS = 3_600_000;
 /** Bytes read at one time for hashing. */
 const HASHED_AT_ONCE = 1024 * 1024;
@@ -162,7 +168,13 @@ export class DerivedImages {
     const source = await fetchSource(image, workplace, open, onBytes, signal);
     const draft = join(workplace, DRAFT);
     await rm(draft, { force: true });
-    const notes = await recipe.write(source, draft, signal);
+    const deadline = AbortSignal.timeout(deadlineOf(image));
+    const notes = await recipe
+      .write(source, draft, AbortSignal.any([signal, deadline]))
+      .catch((error: unknown) => {
+        if (!deadline.aborted || signal.aborted) throw error;
+        throw new QuayctlError('limit', 'its layers take longer to unpack than layers of their size do');
+      });
     const { size } = await stat(draft);
     const hashed = await hashStream(createReadStream(draft, { signal, highWaterMark: HASHED_AT_ONCE }), size);
     await hashes.save(hashed);
@@ -193,6 +205,12 @@ export class DerivedImages {
   }
 }
 
+/** Milliseconds; a real image takes a tenth of it, on a machine with other work. */
+function deadlineOf({ manifest: { layers } }: ImageName): number {
+  const bytes = layers.reduce((sum, { size }) => sum + size, 0);
+  return Math.min(LONGEST_TIMER_MS, LEAST_DEADLINE_MS + (bytes / LEAST_BYTES_PER_SECOND) * 1000);
+}
+
 /** Of the image itself; an upstream that was away may be back at once. */
 const LASTING = new Set<QuayctlError['code']>(['unsupported']);
 
@@ -201,10 +219,14 @@ const LASTING = new Set<QuayctlError['code']>(['unsupported']);
  * service that has too much to do says `limit`, which clients wait for.
  */
 function asQuayctlError(cause: unknown, what: string): QuayctlError {
-  if (isQuayctlError(cause, 'limit', 'protocol', 'verification')) {
+  if (isQuayctlError(cause, 'limit', 'protocol', 'verification') && !isCrowded(cause)) {
     return new QuayctlError('unsupported', cause.message, { cause, hint: cause.hint });
   }
   if (isQuayctlError(cause)) return cause;
+  // What no system call failed with is a fault of ours, and the image meets it again each time.
+  if (cause instanceof TypeError || cause instanceof RangeError) {
+    return new QuayctlError('unsupported', `${what}: ${cause.message}`, { cause });
+  }
   const isFull = /^(?:ENOSPC|EDQUOT)$/.test(String((cause as NodeJS.ErrnoException).code));
   return new QuayctlError(isFull ? 'disk-full' : 'unreachable', what, { cause });
 }

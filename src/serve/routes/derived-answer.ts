@@ -62,7 +62,7 @@ export function progressOf(derivation: Derivation): { size: number; hashed: numb
 async function answerTorrent(
   { derived, secret, tokens, webSeed }: DerivedAnswerOptions,
   exchange: RequestContext,
-  { repository }: ImageName,
+  { repository, digest: manifest }: ImageName,
   file: DerivedFile,
 ): Promise<void> {
   const { authorization } = exchange.request.headers;
@@ -72,6 +72,6 @@ async function answerTorrent(
   sendTorrent(
     exchange,
     file.digest,
-    await makeTorrent(secret, hashes, { announce, webSeeds, imageId: file.notes['imageID'] }),
+    await makeTorrent(secret, hashes, { announce, webSeeds, imageId: file.notes['imageID'], manifest }),
   );
 }
