@@ -85,7 +85,7 @@ export function isTlsRefusal(error: unknown): boolean {
 }
 
 /** True for a TLS handshake that met plain HTTP. */
-export function isPlainHttpAnswer(error: unknown): boolean {
+function isPlainHttpAnswer(error: unknown): boolean {
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
     if (/wrong version number|packet length too long|EPROTO/i.test(at.message)) return true;
   }

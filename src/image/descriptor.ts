@@ -83,7 +83,7 @@ export function parseAnnotations(value: unknown, what: string): Readonly<Record<
     throw new QuayctlError('limit', `${what}: ${entries.length} annotations, more than ${MAX_ANNOTATIONS}`);
   }
   // Go reads null as the empty text.
-  const texts = entries.map(([name, text]): [string, unknown] => [name, text ?? '']);
+  const texts = entries.map(([name, content]): [string, unknown] => [name, content ?? '']);
   if (!texts.every((entry): entry is [string, string] => typeof entry[1] === 'string')) {
     throw new QuayctlError('protocol', `${what}: annotations: not all values are texts`);
   }

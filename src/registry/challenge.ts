@@ -47,7 +47,6 @@ export function parseChallenges(field: string): readonly Challenge[] {
   while (!scanner.atEnd) {
     const isFirst = scanner.at === 0;
     const isSeparated = /[,;]/.test(scanner.take(SEPARATORS)?.[0] ?? '') || isFirst;
-    if (scanner.atEnd) break;
     const scheme = takeScheme(scanner, isSeparated);
     if (scheme !== undefined) {
       if (challenges.length === MAX_CHALLENGES) break;
@@ -56,6 +55,7 @@ export function parseChallenges(field: string): readonly Challenge[] {
     }
     const name = scanner.take(PARAMETER_NAME)?.[1]?.toLowerCase();
     if (name === undefined) {
+      // At the end there is nothing left to take.
       scanner.take(BLEMISH);
       continue;
     }
