@@ -4,6 +4,8 @@ import { createRateLimiter } from '../base/rate-limiter.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
 import { Semaphore } from '../base/semaphore.ts';
 import { TokenBucket } from '../base/token-bucket.ts';
+import { DialLimits } from './peers/dial-limits.ts';
+import { RelatedPeers } from './peers/related-peers.ts';
 import { PeerListener, type PeerListenerOptions } from './peers/peer-listener.ts';
 import { PieceCache } from './pieces/piece-cache.ts';
 import { verifyStored } from './pieces/resume.ts';
@@ -111,6 +113,8 @@ class OwnSwarmClient implements SwarmClient {
       http,
       tryDial: () => dials.tryTake(),
       dialWaitMs: Math.max(1, 1000 / perSecond),
+      dialLimits: new DialLimits(),
+      relatedPeers: new RelatedPeers(),
       onWarning,
       onDebug,
     };

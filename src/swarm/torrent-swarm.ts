@@ -102,7 +102,9 @@ export class TorrentSwarm implements Swarm {
       setTimeout(() => this.#shares.settle(), WAIT_FOR_TRACKER_MS),
     );
     void this.#announcer.firstAnswer.then((company) => {
-      if (company === 'none') this.#shares.settle();
+      // Without a tracker the peers of the layers before are the likeliest to be here, too.
+      const isRelated = company === 'unknown' && this.#exchange.dialRelated() > 0;
+      if (company === 'none' || (company === 'unknown' && !isRelated)) this.#shares.settle();
       else this.#shares.expect(company === 'seeders');
     });
   }
@@ -270,6 +272,7 @@ export class TorrentSwarm implements Swarm {
       }),
       connected: () => this.#exchange.size,
       onPeer: (address) => this.#exchange.dial(address),
+      onUnanswered: () => this.#exchange.dialRelated(),
       onWarning,
       gate,
       http,

@@ -14,7 +14,7 @@ import type { SwarmContext } from '../swarm-context.ts';
 import type { TransferStats } from '../pieces/transfer-stats.ts';
 import { Uploads } from './uploads.ts';
 
-export interface ExchangeOptions extends Pick<JoinOptions, 'metainfo' | 'storage'> {
+export interface ExchangeOptions extends Pick<JoinOptions, 'metainfo' | 'storage' | 'group'> {
   readonly context: SwarmContext;
   readonly pieces: Pieces;
   readonly availability: Availability;
@@ -61,6 +61,14 @@ export class TorrentPeers {
   /** @param address `host:port` of a peer that a tracker names */
   dial(address: string): void {
     this.#dialler.add(address);
+  }
+
+  /** Dials the peers of related torrents. @returns how many there are */
+  dialRelated(): number {
+    const { context, group } = this.#options;
+    const addresses = group === undefined ? [] : context.relatedPeers.of(group);
+    for (const address of addresses) this.#dialler.addRelated(address);
+    return addresses.length;
   }
 
   /** A connection whose handshake is here. @param address at which it was dialled */
@@ -119,7 +127,9 @@ export class TorrentPeers {
       availability: this.#options.availability,
       events: {
         onJoined: (peer) => {
+          this.#options.context.dialLimits.answered(peer.host);
           this.#options.onJoined(peer.wire);
+          this.#remember(peer);
           this.#converse(
             peer,
             new Uploads(peer.wire, {
@@ -155,6 +165,7 @@ export class TorrentPeers {
           this.#picker.update();
         },
         onChanged: (peer) => {
+          this.#remember(peer);
           this.#settleInterest(peer);
           this.#picker.update();
         },
@@ -165,6 +176,12 @@ export class TorrentPeers {
         },
       },
     });
+  }
+
+  /** Where it accepts connections, for related torrents. */
+  #remember({ address }: Peer): void {
+    const { context, group } = this.#options;
+    if (group !== undefined && address !== undefined) context.relatedPeers.add(group, address);
   }
 
   /** What passes on one connection, both ways. */

@@ -21,8 +21,11 @@ const ANSWER_TIMEOUT_MS = 10_000;
 const STOPPED_TIMEOUT_MS = 2000;
 const WANTED_PEERS = 50;
 
-/** Which other peers are in a swarm: none, only such that miss pieces, or also some that have everything. */
-export type Company = 'none' | 'leechers' | 'seeders';
+/**
+ * Which other peers are in a swarm: none, only such that miss pieces, or also some that have everything; unknown where
+ * no tracker has answered.
+ */
+export type Company = 'unknown' | 'none' | 'leechers' | 'seeders';
 
 export interface AnnouncerOptions {
   /** The trackers' URLs, kept fresh. */
@@ -33,6 +36,8 @@ export interface AnnouncerOptions {
   /** Connected peers. */
   readonly connected: () => number;
   readonly onPeer: (address: string) => void;
+  /** A tracker did not answer. */
+  readonly onUnanswered: () => void;
   readonly onWarning: (message: string) => void;
   readonly gate: Semaphore;
   readonly http: Http;
@@ -44,6 +49,7 @@ export class Announcer {
   readonly #rounds: Round[];
   readonly #firstAnswer = Promise.withResolvers<Company>();
   #unanswered: number;
+  #isAnswered = false;
   #leechers: number | undefined;
 
   constructor(options: AnnouncerOptions) {
@@ -52,10 +58,10 @@ export class Announcer {
       void (this.#leechers = size?.leechers ?? this.#leechers);
     this.#rounds = trackers.map((tracker) => new Round(tracker, { ...options, onAnswer }, this.#stop.signal));
     this.#unanswered = this.#rounds.length;
-    if (this.#unanswered === 0) this.#firstAnswer.resolve('none');
+    if (this.#unanswered === 0) this.#firstAnswer.resolve('unknown');
   }
 
-  /** Who is there, by the first tracker that names somebody; nobody when all have answered, or failed, without. */
+  /** By the first tracker that names somebody; else once all have answered or failed. */
   get firstAnswer(): Promise<Company> {
     return this.#firstAnswer.promise;
   }
@@ -69,7 +75,9 @@ export class Announcer {
     for (const round of this.#rounds) {
       round.start((company) => {
         this.#unanswered--;
-        if (company !== 'none' || this.#unanswered === 0) this.#firstAnswer.resolve(company);
+        this.#isAnswered ||= company !== 'unknown';
+        if (company === 'leechers' || company === 'seeders') this.#firstAnswer.resolve(company);
+        else if (this.#unanswered === 0) this.#firstAnswer.resolve(this.#isAnswered ? 'none' : 'unknown');
       });
     }
   }
@@ -87,7 +95,7 @@ export class Announcer {
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
-    this.#firstAnswer.resolve('none');
+    this.#firstAnswer.resolve('unknown');
     const signal = AbortSignal.timeout(STOPPED_TIMEOUT_MS);
     await Promise.all(this.#rounds.map((round) => round.stopped(signal)));
   }
@@ -122,7 +130,7 @@ class Round {
   }
 
   start(onFirst: (company: Company) => void): void {
-    void this.#turn().then((answer) => onFirst(answer === undefined ? 'none' : companyIn(answer)));
+    void this.#turn().then((answer) => onFirst(answer === undefined ? 'unknown' : companyIn(answer)));
   }
 
   hurry(): void {
@@ -215,6 +223,7 @@ class Round {
 
   #failed(error: unknown): void {
     if (this.#signal.aborted) return;
+    this.#options.onUnanswered();
     this.#warn(isQuayctlError(error) ? error.message : 'does not answer');
     const delay = Math.min(RETRY_FIRST_MS * 2 ** this.#failures, RETRY_MOST_MS);
     this.#failures++;
