@@ -8,7 +8,7 @@ import { DialLimits } from './peers/dial-limits.ts';
 import { RelatedPeers } from './peers/related-peers.ts';
 import { PeerListener, type PeerListenerOptions } from './peers/peer-listener.ts';
 import { PieceCache } from './pieces/piece-cache.ts';
-import { verifyStored } from './pieces/resume.ts';
+import { verifyStored } from './pieces/piece-writer.ts';
 import type { EncryptionMode, JoinOptions, Swarm, SwarmClient, SwarmClientOptions } from './swarm-client.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import { TorrentSwarm } from './torrent-swarm.ts';
