@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net';
+import { TokenBucket } from '../../base/token-bucket.ts';
 import { decodeLooseBencode } from '../../metainfo/bencode.ts';
 
 /** Nothing was heard, not even a keep-alive (BEP 3: every two minutes), for this long. Milliseconds. */
 const MAX_SILENCE_MS = 150_000;
 /** Messages of one peer besides requests, per second and at once; clients that name each of their pieces send fewer. */
-const MESSAGES_PER_SECOND = 2000;
-const MESSAGE_BURST = 10_000;
+const MESSAGE_LIMIT = { perSecond: 2000, burst: 10_000 };
 /** The length of an extended handshake (BEP 10), bytes. */
 const MAX_EXTENDED_HANDSHAKE = 16 * 1024;
 /** Extended handshakes of one peer: bittorrent-protocol keeps the names of all of them. */
@@ -17,8 +17,7 @@ export class ConnectionLimits {
   #heardAt = performance.now();
   /** Bytes that the peer had taken at the last look. */
   #taken = 0;
-  #messagesLeft = MESSAGE_BURST;
-  #countedAt = performance.now();
+  readonly #messages = new TokenBucket(MESSAGE_LIMIT);
   #extendedHandshakes = 0;
 
   constructor(socket: Socket) {
@@ -41,13 +40,7 @@ export class ConnectionLimits {
 
   /** A message came. @returns false: it is one more than any client sends */
   takesMessage(): boolean {
-    const now = performance.now();
-    const earned = ((now - this.#countedAt) / 1000) * MESSAGES_PER_SECOND;
-    this.#messagesLeft = Math.min(MESSAGE_BURST, this.#messagesLeft + earned);
-    this.#countedAt = now;
-    if (this.#messagesLeft < 1) return false;
-    this.#messagesLeft--;
-    return true;
+    return this.#messages.tryTake();
   }
 
   /** Whether bittorrent-protocol may see this extended handshake: `l-3:` keeps its decoder busy for ever. */

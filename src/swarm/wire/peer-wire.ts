@@ -4,7 +4,6 @@ import Wire from 'bittorrent-protocol';
 import type { RateLimiter } from '../../base/rate-limiter.ts';
 import { ConnectionLimits } from './connection-limits.ts';
 import { KeyExchange } from './key-exchange.ts';
-import { TokenBucket } from '../../base/token-bucket.ts';
 import { BLOCK, MAX_BLOCK, MessageReader, type Filling } from './message-reader.ts';
 import { SendBuffer } from './send-buffer.ts';
 
@@ -21,8 +20,6 @@ const UNCOUNTED: readonly (number | undefined)[] = [REQUEST, CANCEL, REJECT];
 const RC4 = 2;
 /** A number in the extended handshake (BEP 10): the longest block that may be asked for. Clients without it take 16 KiB. */
 export const LONGEST_BLOCK = 'quayctl_block';
-/** More messages than any client sends besides requests, also one that names each of its pieces. */
-const MESSAGE_LIMIT = { perSecond: 2000, burst: 10_000 };
 /**
  * What comes on a dialled connection is read into one buffer for all of them, and taken out of it before the next read:
  * no memory to allocate and to collect for each read (a sixth of the CPU of a download). Bytes. Windows reads ahead of
@@ -59,9 +56,7 @@ export class PeerWire extends Wire {
   #closed = false;
   readonly #sendBuffer: SendBuffer;
   #offence: string | undefined;
-  readonly #budget = new TokenBucket(MESSAGE_LIMIT);
-  readonly #extendedHandshakes = new ExtendedHandshakes();
-  readonly #liveness: Liveness;
+  readonly #limits: ConnectionLimits;
 
   /**
    * @param encryption 0: none, 1: encrypted handshake, then plaintext where the other agrees, 2: RC4 or nothing
@@ -263,7 +258,7 @@ export class PeerWire extends Wire {
   }
 
   #message(message: Uint8Array): void {
-    if (!UNCOUNTED.includes(message[0]) && !this.#budget.tryTake())
+    if (!UNCOUNTED.includes(message[0]) && !this.#limits.takesMessage())
       return this.reportViolation('a flood of messages');
     this.#guarded(() => this._onMessage(message));
   }
