@@ -225,7 +225,7 @@ test('without a registry, a piece that nobody has is waited for so long, and the
   const { metainfo, content } = sample(2 * MIB, [url]);
   const storage = emptyStorage(content.length);
   const swarm = await node(t).join({ metainfo, storage, waitForPeersMs: 300, signal: never });
-  await assert.rejects(swarm.done, { code: 'no-peers', message: /nobody has 4 of its 4 pieces/ });
+  await assert.rejects(swarm.done, { code: 'no-peers', message: /no peer has 4 of its 4 pieces/ });
 });
 
 test('an error of the storage ends the download with it', async (t) => {
