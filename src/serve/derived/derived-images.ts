@@ -1,4 +1,3 @@
-import { Semaphore } from '../../base/semaphore.ts';
 import { createReadStream } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,43 +9,54 @@ import { PieceHasher } from '../../metainfo/piece-hasher.ts';
 import type { ServeListener } from '../events.ts';
 import type { ServedFile } from '../../http-server/send-file.ts';
 import type { HashStore, PieceHashes } from '../torrents/hash-store.ts';
-import type { Upstream } from '../upstream/upstream.ts';
-import { Derivation } from './derivation.ts';
+import { openStore } from '../../store/open-store.ts';
+import { Jobs, type Job } from '../jobs.ts';
+import { upstreamSource, type UpstreamReaders } from '../upstream/upstream-source.ts';
 import { DerivedStore, type DerivedFile } from './derived-store.ts';
 import type { Recipe } from './recipe.ts';
-import { blobOpener, fetchSource, type ImageName } from './source-blobs.ts';
+import { fetchSource, type ImageName } from './source-blobs.ts';
 
-/** Each takes a core, and the disk. */
-const AT_ONCE = 2;
-const MAX_WAITING = 100;
-/** Whoever waits asks again at least every 60 seconds; without one, work with a caller's credential ends. */
-const INTEREST_MS = 90_000;
-const INTEREST_CHECK_MS = 5000;
-/** What is wrong with an image is wrong with it the next time, too. */
-const FAILURE_REMEMBERED_MS = 10 * 60_000;
-const MAX_FAILURES = 1000;
+const LIMITS = {
+  /** Each takes a core, and the disk. */
+  atOnce: 2,
+  max: 100,
+  what: 'derived images wait to be made',
+  /** What one core reads, merges and compresses, of blobs. */
+  presumedRate: 30_000_000,
+  /** What is wrong with an image is wrong with it the next time, too; an upstream that was away may be back at once. */
+  lasting: ['unsupported'],
+  failureMs: 10 * 60_000,
+} as const;
+/** An image's blobs are read from the upstream, for their headers, and for their content. */
+const READINGS = 3;
 const CLEAN_EVERY_MS = 3_600_000;
 /** Bytes read at one time for hashing. */
 const HASHED_AT_ONCE = 1024 * 1024;
 /** The name of a file that a recipe is writing. */
 const DRAFT = 'draft';
+/** The store of the blobs that it is made of: what is read by the time of a restart is not read again. */
+const BLOBS = 'blobs';
 
-export interface DerivedImagesOptions {
-  readonly upstream: Upstream;
-  /** The upstream as the service itself may read it. */
-  readonly own: Upstream;
+export interface DerivedImagesOptions extends UpstreamReaders {
   readonly store: DerivedStore;
   readonly hashes: HashStore;
   readonly listener: ServeListener;
 }
 
+/** One image that is being made. */
+interface Making {
+  readonly key: string;
+  readonly job: Job<DerivedFile>;
+  readonly image: ImageName;
+  readonly recipe: Recipe;
+  readonly authorization: string | undefined;
+  readonly signal: AbortSignal;
+}
+
 /** Images made of images: from disk, or made once for all who wait. */
 export class DerivedImages {
   readonly #options: DerivedImagesOptions;
-  readonly #running = new Map<string, Derivation>();
-  readonly #turns = new Semaphore(AT_ONCE);
-  readonly #failures = new Map<string, { readonly error: QuayctlError; readonly until: number }>();
-  readonly #closing = new AbortController();
+  readonly #jobs = new Jobs<DerivedFile>(LIMITS);
   readonly #cleaner: NodeJS.Timeout;
 
   constructor(options: DerivedImagesOptions) {
@@ -61,18 +71,20 @@ export class DerivedImages {
    * @param authorization of a caller who may read the image
    * @throws QuayctlError `limit` where too many wait; what it failed with lately
    */
-  async image(
+  image(
     image: ImageName,
     recipe: Recipe,
     authorization: string | undefined,
-  ): Promise<DerivedFile | Derivation> {
+  ): Promise<DerivedFile | Job<DerivedFile>> {
     const key = DerivedStore.key([image.digest, recipe.kind, ...recipe.inputs]);
-    const known = this.#running.get(key)?.asked() ?? (await this.#options.store.find(key));
-    if (known !== undefined) return known;
-    const failure = this.#failures.get(key);
-    if (failure !== undefined && failure.until > Date.now()) throw failure.error;
-    // Somebody may have begun while the disk was read.
-    return this.#running.get(key)?.asked() ?? this.#begin(key, image, recipe, authorization);
+    const { config, layers } = image.manifest;
+    const size = config.size + READINGS * layers.reduce((sum, layer) => sum + layer.size, 0);
+    return this.#jobs.get(
+      key,
+      () => this.#options.store.find(key),
+      size,
+      (job, signal) => this.#run({ key, job, image, recipe, authorization, signal }),
+    );
   }
 
   /** Piece hashes of a derived image; made again should they be lost. */
@@ -100,69 +112,43 @@ export class DerivedImages {
   /** Stops all work; what has been read and made stays. */
   close(): void {
     clearInterval(this.#cleaner);
-    this.#closing.abort();
+    this.#jobs.close();
   }
 
-  #begin(key: string, image: ImageName, recipe: Recipe, authorization: string | undefined): Derivation {
-    if (this.#running.size >= MAX_WAITING) {
-      throw new QuayctlError('limit', `more than ${MAX_WAITING} derived images wait to be made`);
-    }
-    const ahead = [...this.#running.values()];
-    const derivation = new Derivation(image.manifest, ahead, (each) =>
-      this.#run(key, each, image, recipe, authorization).finally(() => this.#running.delete(key)),
-    );
-    this.#running.set(key, derivation);
-    return derivation;
-  }
-
-  async #run(
-    key: string,
-    derivation: Derivation,
-    image: ImageName,
-    recipe: Recipe,
-    authorization: string | undefined,
-  ): Promise<DerivedFile> {
+  async #run(making: Making): Promise<DerivedFile> {
     const { listener } = this.#options;
-    const about = { what: recipe.kind, repository: image.repository, digest: image.digest };
-    const lapsed = new AbortController();
-    const interest = setInterval(() => {
-      // As the service itself it makes what was asked for; as somebody else only for somebody.
-      if (derivation.ridesOnCaller && derivation.idleMs > INTEREST_MS) lapsed.abort();
-    }, INTEREST_CHECK_MS).unref();
-    const make = async (): Promise<DerivedFile> => {
+    const { image, recipe } = making;
+    const { repository, digest } = image;
+    const about = { what: recipe.kind, repository, digest };
+    try {
       const startedAt = performance.now();
       listener({ kind: 'deriving', ...about });
-      const signal = AbortSignal.any([this.#closing.signal, lapsed.signal]);
-      const file = await this.#make(key, derivation, image, recipe, authorization, signal);
+      const file = await this.#make(making);
       const seconds = (performance.now() - startedAt) / 1000;
       listener({ kind: 'derived', ...about, size: file.length, seconds });
       return file;
-    };
-    try {
-      return await this.#turns.run(make, this.#closing.signal);
-    } catch (error) {
-      throw this.#failed(key, image, error);
-    } finally {
-      clearInterval(interest);
+    } catch (cause) {
+      const error = asQuayctlError(cause, `what was to be made of ${digest} could not be made`);
+      // What the end of the service breaks off is no failure.
+      if (!this.#jobs.isClosing) listener({ kind: 'deriving-failed', digest, reason: error.message });
+      throw error;
     }
   }
 
-  async #make(
-    key: string,
-    derivation: Derivation,
-    image: ImageName,
-    recipe: Recipe,
-    authorization: string | undefined,
-    signal: AbortSignal,
-  ): Promise<DerivedFile> {
+  async #make({ key, job, image, recipe, authorization, signal }: Making): Promise<DerivedFile> {
     const { store, hashes } = this.#options;
     const workplace = await store.workplace(key);
-    const open = blobOpener(this.#options, authorization, signal, () => derivation.rideOnCaller());
-    const onBytes = (bytes: number): void => derivation.advance(bytes);
-    const source = await fetchSource(image, workplace, open, onBytes, signal);
     const draft = join(workplace, DRAFT);
     await rm(draft, { force: true });
-    const notes = await recipe.write(source, draft, signal);
+    const source = upstreamSource(this.#options, image.repository, authorization, () => job.rideOnCaller());
+    const blobs = await openStore(join(workplace, BLOBS));
+    let notes: Readonly<Record<string, string>>;
+    try {
+      const onBytes = (bytes: number): void => job.advance(bytes);
+      notes = await recipe.write(await fetchSource(image, blobs, source, onBytes, signal), draft, signal);
+    } finally {
+      await blobs.close();
+    }
     const { size } = await stat(draft);
     const hashed = await hashStream(createReadStream(draft, { signal, highWaterMark: HASHED_AT_ONCE }), size);
     await hashes.save(hashed);
@@ -172,29 +158,15 @@ export class DerivedImages {
     return file;
   }
 
-  #failed(key: string, { digest }: ImageName, cause: unknown): QuayctlError {
-    const error = asQuayctlError(cause, `what was to be made of ${digest} could not be made`);
-    if (this.#closing.signal.aborted) return error;
-    this.#options.listener({ kind: 'deriving-failed', digest, reason: error.message });
-    if (LASTING.has(error.code)) {
-      if (this.#failures.size >= MAX_FAILURES) this.#failures.clear();
-      this.#failures.set(key, { error, until: Date.now() + FAILURE_REMEMBERED_MS });
-    }
-    return error;
-  }
-
   async #clean(): Promise<void> {
     try {
-      await this.#options.store.clean(new Set(this.#running.keys()));
+      await this.#options.store.clean(this.#jobs.keys);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.#options.listener({ kind: 'warning', message: `derived images were not cleaned: ${reason}` });
     }
   }
 }
-
-/** Of the image itself; an upstream that was away may be back at once. */
-const LASTING = new Set<QuayctlError['code']>(['unsupported']);
 
 /**
  * What is wrong with an image is `unsupported`, which reaches the user with its reason: asking again does not help. A

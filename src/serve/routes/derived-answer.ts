@@ -1,5 +1,5 @@
 import type { InfoHash } from '../../metainfo/info-hash.ts';
-import type { Derivation } from '../derived/derivation.ts';
+import type { Job } from '../jobs.ts';
 import type { DerivedImages } from '../derived/derived-images.ts';
 import type { DerivedFile } from '../derived/derived-store.ts';
 import type { Recipe } from '../derived/recipe.ts';
@@ -46,7 +46,7 @@ export async function answerDerived(
   const found = await options.derived.image(image, recipe, authorization);
   const wait = wantsTorrent || exchange.query.has('wait') ? waitFor : isSilent ? waitSilently : waitPatiently;
   const file = 'done' in found ? await wait(found.done, exchange) : found;
-  if (file === undefined) return sendProgress(exchange, progressOf(found as Derivation));
+  if (file === undefined) return sendProgress(exchange, progressOf(found as Job<DerivedFile>));
   if (wantsTorrent) return answerTorrent(options, exchange, image, file);
   const headers = {
     'content-type': mediaType,
@@ -55,8 +55,9 @@ export async function answerDerived(
   await sendFile(exchange, options.derived.served(file), headers);
 }
 
-export function progressOf(derivation: Derivation): { size: number; hashed: number; etaSeconds: number } {
-  return { size: derivation.size, hashed: derivation.read, etaSeconds: derivation.etaSeconds() };
+/** The body of a 202. */
+export function progressOf(job: Job<unknown>): { size: number; hashed: number; etaSeconds: number } {
+  return { size: job.size, hashed: job.read, etaSeconds: job.etaSeconds };
 }
 
 async function answerTorrent(

@@ -5,7 +5,10 @@ import { blobName } from '../../http-server/path.ts';
 import type { Permission } from '../permission.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
-import type { Hashing, RunningPass } from '../torrents/hashing.ts';
+import type { PieceHashes } from '../torrents/hash-store.ts';
+import type { Job } from '../jobs.ts';
+import { progressOf } from './derived-answer.ts';
+import type { Hashing } from '../torrents/hashing.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
 import type { BlobName } from '../../http-server/path.ts';
@@ -52,11 +55,7 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
   }
   const found = await hashing.hashes(blob, verdict.size, authorization);
   const hashes = 'done' in found ? await waitFor(found.done, exchange) : found;
-  if (hashes === undefined) {
-    const running = found as RunningPass;
-    const { size, hashed } = running.pass;
-    return sendProgress(exchange, { size, hashed, etaSeconds: running.etaSeconds() });
-  }
+  if (hashes === undefined) return sendProgress(exchange, progressOf(found as Job<PieceHashes>));
 
   const webSeeds = (await isReadable(options.own, blob, signal)) ? [options.webSeed(blob)] : [];
   const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, authorization);

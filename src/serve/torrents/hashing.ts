@@ -1,164 +1,118 @@
-import { Semaphore } from '../../base/semaphore.ts';
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { Digest } from '../../image/digest.ts';
-import type { ServeListener } from '../events.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import { pieceGeometry } from '../../metainfo/geometry.ts';
+import { PieceHasher } from '../../metainfo/piece-hasher.ts';
 import type { BlobName } from '../../http-server/path.ts';
-import { HashingPass } from './hashing-pass.ts';
+import type { ServeListener } from '../events.ts';
+import { Jobs, type Job } from '../jobs.ts';
+import { upstreamSource, type UpstreamReaders } from '../upstream/upstream-source.ts';
 import type { HashStore, PieceHashes } from './hash-store.ts';
 
-/** Reading and hashing overlap in more than two only where the upstream is slower than a core. */
-const PASSES_AT_ONCE = 4;
-/** Of all waiting and running; more than the layers of a whole registry's images pulled at once. */
-const MAX_PASSES = 1000;
-/** A caller's credential reads for those who ask: clients ask again at least every 60 seconds. */
-const INTEREST_MS = 90_000;
-const INTEREST_CHECK_MS = 5000;
-/** A wrong blob is not read again for every question about it. */
-const FAILURE_REMEMBERED_MS = 30_000;
-const MAX_FAILURES = 1000;
+const LIMITS = {
+  /** Reading and hashing overlap in more than two only where the upstream is slower than a core. */
+  atOnce: 4,
+  /** More than the layers of a whole registry's images pulled at once. */
+  max: 1000,
+  what: 'blobs wait to be hashed',
+  /** What one core hashes, or a link of 1.6 Gbit/s carries. */
+  presumedRate: 200_000_000,
+  /** Only what is wrong with the content itself: an upstream that was away may be back at once. */
+  lasting: ['verification'],
+  failureMs: 30_000,
+} as const;
 
-/** A pass that somebody may wait for. */
-export interface RunningPass {
-  readonly pass: HashingPass;
-  /** @throws QuayctlError as HashingPass.run */
-  readonly done: Promise<PieceHashes>;
-  /** Seconds until it is done, those before it in the queue included. */
-  etaSeconds(): number;
-}
-
-export interface HashingOptions {
-  readonly upstream: Upstream;
-  /** The upstream as the service itself may read it. */
-  readonly own: Upstream;
-  readonly store: HashStore;
+export interface HashingOptions extends UpstreamReaders {
+  readonly store: Pick<HashStore, 'load' | 'save'>;
   readonly listener: ServeListener;
 }
 
-/** Piece hashes of blobs: from disk, or by one pass for each digest, whoever asks and however many do. */
+/** Piece hashes of blobs: from disk, or by reading the blob once, whoever asks and however many do. */
 export class Hashing {
   readonly #options: HashingOptions;
-  readonly #running = new Map<Digest, RunningPass>();
-  /** When a pass was last asked for, milliseconds on the clock of performance.now. */
-  readonly #askedAt = new WeakMap<HashingPass, number>();
-  readonly #turns = new Semaphore(PASSES_AT_ONCE);
-  readonly #failures = new Map<Digest, { readonly error: QuayctlError; readonly until: number }>();
-  readonly #closing = new AbortController();
+  readonly #jobs = new Jobs<PieceHashes>(LIMITS);
 
   constructor(options: HashingOptions) {
     this.#options = options;
   }
 
   /**
-   * The hashes, or the pass that makes them. A pass outlives the request that began it; one that has to read with a
-   * caller's credential ends when nobody asks for it any more.
+   * The hashes, or the job that makes them.
    * @param size of the blob, bytes, > 0
    * @param authorization of the caller who may read the blob
-   * @throws QuayctlError `limit` where too many passes wait; `verification` where the blob was lately found wrong
+   * @throws QuayctlError `limit` where too many wait; `verification` where the blob was lately found wrong
    */
-  async hashes(
+  hashes(
     blob: BlobName,
     size: number,
     authorization: string | undefined,
-  ): Promise<PieceHashes | RunningPass> {
-    const known = this.#asked(blob.digest) ?? (await this.#options.store.load(blob.digest));
-    if (known !== undefined) return known;
-    const failure = this.#failures.get(blob.digest);
-    if (failure !== undefined && failure.until > Date.now()) throw failure.error;
-    // Somebody may have begun while the disk was read.
-    return this.#asked(blob.digest) ?? this.#begin(new HashingPass(blob, size), authorization);
+  ): Promise<PieceHashes | Job<PieceHashes>> {
+    const load = (): Promise<PieceHashes | undefined> => this.#options.store.load(blob.digest);
+    return this.#jobs.get(blob.digest, load, size, (job, signal) =>
+      this.#make(blob, job, authorization, signal),
+    );
   }
 
-  /** Passes that run or wait. */
+  /** Blobs that are being hashed, or wait for it. */
   get running(): number {
-    return this.#running.size;
+    return this.#jobs.keys.size;
   }
 
-  /** Stops every pass; what is on disk stays. */
+  /** Stops all work; what is on disk stays. */
   close(): void {
-    this.#closing.abort();
+    this.#jobs.close();
   }
 
-  #begin(pass: HashingPass, authorization: string | undefined): RunningPass {
-    const { digest } = pass.blob;
-    if (this.#running.size >= MAX_PASSES) {
-      throw new QuayctlError('limit', `more than ${MAX_PASSES} blobs wait to be hashed`);
-    }
-    this.#askedAt.set(pass, performance.now());
-    const ahead = [...this.#running.values()];
-    const done = this.#turns
-      .run(() => this.#run(pass, authorization), this.#closing.signal)
-      .catch((error: unknown) => {
-        throw this.#failed(digest, error);
-      })
-      .finally(() => this.#running.delete(digest));
-    // Those who wait see the failure; nobody has to.
-    done.catch(() => undefined);
-    const etaSeconds = (): number => {
-      const queued = ahead.filter((other) => this.#running.get(other.pass.blob.digest) === other);
-      return queued.reduce((sum, other) => sum + other.pass.etaSeconds / PASSES_AT_ONCE, pass.etaSeconds);
-    };
-    const running = { pass, done, etaSeconds };
-    this.#running.set(digest, running);
-    return running;
-  }
-
-  async #run(pass: HashingPass, authorization: string | undefined): Promise<PieceHashes> {
+  async #make(
+    blob: BlobName,
+    job: Job<PieceHashes>,
+    authorization: string | undefined,
+    signal: AbortSignal,
+  ): Promise<PieceHashes> {
     const { store, listener } = this.#options;
-    const { digest } = pass.blob;
-    listener({ kind: 'hashing', digest, size: pass.size });
+    const { digest } = blob;
+    const { size } = job;
+    listener({ kind: 'hashing', digest, size });
     const startedAt = performance.now();
-    const hashes = await this.#read(pass, authorization);
-    listener({ kind: 'hashed', digest, size: pass.size, seconds: (performance.now() - startedAt) / 1000 });
-    await store.save(hashes).catch((error: unknown) => {
-      listener({
-        kind: 'warning',
-        message: error instanceof Error ? error.message : 'piece hashes were not kept',
+    try {
+      const hashes = await this.#read(blob, job, authorization, signal);
+      listener({ kind: 'hashed', digest, size, seconds: (performance.now() - startedAt) / 1000 });
+      await store.save(hashes).catch((error: unknown) => {
+        const message = error instanceof Error ? error.message : 'piece hashes were not kept';
+        listener({ kind: 'warning', message });
       });
-    });
-    return hashes;
-  }
-
-  #asked(digest: Digest): RunningPass | undefined {
-    const running = this.#running.get(digest);
-    if (running !== undefined) this.#askedAt.set(running.pass, performance.now());
-    return running;
-  }
-
-  /** As the service itself where that may read the blob, else with what the caller showed. */
-  async #read(pass: HashingPass, authorization: string | undefined): Promise<PieceHashes> {
-    const { own, upstream } = this.#options;
-    try {
-      return await pass.run(own, undefined, this.#closing.signal);
+      return hashes;
     } catch (error) {
-      if (authorization === undefined || !isQuayctlError(error, 'unauthorized', 'not-found')) throw error;
+      throw this.#failed(digest, error);
     }
-    const lapsed = new AbortController();
-    const timer = setInterval(() => {
-      if (performance.now() - (this.#askedAt.get(pass) ?? 0) < INTEREST_MS) return;
-      lapsed.abort(
-        new QuayctlError('interrupted', `nobody waits for the piece hashes of ${pass.blob.digest}`),
-      );
-    }, INTEREST_CHECK_MS).unref();
-    try {
-      return await pass.run(upstream, authorization, AbortSignal.any([this.#closing.signal, lapsed.signal]));
-    } finally {
-      clearInterval(timer);
+  }
+
+  /** @throws QuayctlError `verification` where the content has another size or digest; what reading it throws */
+  async #read(
+    { repository, digest }: BlobName,
+    job: Job<PieceHashes>,
+    authorization: string | undefined,
+    signal: AbortSignal,
+  ): Promise<PieceHashes> {
+    const source = upstreamSource(this.#options, repository, authorization, () => job.rideOnCaller());
+    const hasher = new PieceHasher(pieceGeometry(job.size));
+    const blob = { mediaType: '', digest, size: job.size };
+    for await (const chunk of source.open(blob, 0, job.size, signal)) {
+      hasher.update(chunk);
+      job.advance(chunk.length);
     }
+    const found = hasher.finish();
+    if (found.digest !== digest) {
+      throw new QuayctlError('verification', `upstream: the content of blob ${digest} has another digest`);
+    }
+    return { digest, length: found.length, pieces: found.pieces, made: Math.floor(Date.now() / 1000) };
   }
 
   #failed(digest: Digest, cause: unknown): QuayctlError {
-    const error = isQuayctlError(cause)
-      ? cause
-      : new QuayctlError('unreachable', `blob ${digest} could not be read to its end`, { cause });
+    const what = `blob ${digest} could not be read to its end`;
+    const error = isQuayctlError(cause) ? cause : new QuayctlError('unreachable', what, { cause });
     // What the end of the service breaks off is no failure.
-    if (this.#closing.signal.aborted) return error;
-    this.#options.listener({ kind: 'hashing-failed', digest, reason: error.message });
-    // Only what is wrong with the content itself: an upstream that was away may be back at once.
-    if (error.code === 'verification') {
-      if (this.#failures.size >= MAX_FAILURES) this.#failures.clear();
-      this.#failures.set(digest, { error, until: Date.now() + FAILURE_REMEMBERED_MS });
-    }
+    if (!this.#jobs.isClosing)
+      this.#options.listener({ kind: 'hashing-failed', digest, reason: error.message });
     return error;
   }
 }
