@@ -1,9 +1,16 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseSize } from '../../src/base/units.ts';
 import { decodeTorrent, encodeTorrent } from '../../src/metainfo/metainfo.ts';
-import { mustRun, startProcess, type Scope } from '../../test/helpers/processes.ts';
+import {
+  mustRun,
+  run as runProgram,
+  startProcess,
+  type RunningProcess,
+  type Scope,
+} from '../../test/helpers/processes.ts';
 import { quayctlNode } from '../../test/helpers/quayctl.ts';
 import { tempDirectory } from '../../test/helpers/temp.ts';
 import type { LanHost } from './lan.ts';
@@ -14,7 +21,9 @@ const HELP = `One seed gives one leech a blob over loopback, each client to its 
 
   scripts/bench/loopback [--size 1GiB] [--runs 3] [--clients quayctl,libtorrent,aria2]
 
-A leech's time runs from the start of its process to its end. Needs for their rows python3-libtorrent and aria2c.
+A leech's time runs from the start of its process to its end; CPU seconds are user and system time per GiB, RSS is the
+peak. On a machine with other work, CPU seconds are the figures to trust. Needs python3, and for their rows
+python3-libtorrent and aria2c.
 `;
 
 /** For a file of a GiB. */
@@ -31,17 +40,22 @@ interface Pair {
 }
 
 interface Client {
-  seed(scope: Scope, pair: Pair): Promise<void>;
+  /** `seed` resolves when others can find it. */
+  readonly announcesItself?: boolean;
+  /** @returns the process that gives */
+  seed(scope: Scope, pair: Pair): Promise<RunningProcess>;
   leech(pair: Pair, directory: string): [program: string, args: string[]];
 }
 
 const CLIENTS: Readonly<Record<string, Client>> = {
   quayctl: {
+    announcesItself: true,
     seed: async (scope, { stage }) => {
       const { env } = await quayctlNode(scope);
       const child = startProcess(process.execPath, [...quayctl(stage, 'seed'), '--no-progress'], { env });
       scope.after(async () => void (await child.kill()));
       await child.waitFor(/Seeding/);
+      return child;
     },
     leech: ({ stage }, directory) => [
       process.execPath,
@@ -74,34 +88,81 @@ async function main(): Promise<void> {
   });
   if (values.help) return void process.stdout.write(HELP);
   const size = parseSize(values.size.replace(/iB$/, 'i'));
-  process.stdout.write(`${size} bytes, one seed, one leech, loopback\nclient        leech      MB/s\n`);
+  process.stdout.write(`${size} bytes, one seed, one leech, loopback\n${HEADER}\n`);
   for (let run = 0; run < Number(values.runs); run++) {
     for (const name of values.clients.split(',')) {
       const client = CLIENTS[name];
       if (client === undefined) throw new Error(`no client ${name}`);
-      const seconds = await measure(client, size);
-      process.stdout.write(
-        `${name.padEnd(11)} ${seconds.toFixed(2).padStart(6)} s ${(size / 1e6 / seconds).toFixed(0).padStart(9)}\n`,
-      );
+      const figures = await measure(client, size);
+      process.stdout.write(`${name.padEnd(11)} ${row(figures, size)}\n`);
     }
   }
 }
 
-async function measure(client: Client, size: number): Promise<number> {
+const HEADER = 'client        leech      MB/s   leech CPU   seed CPU   RSS leech  seed   load';
+
+interface Figures {
+  readonly seconds: number;
+  readonly leech: Usage;
+  readonly seed: Usage;
+}
+
+/** What a process used: seconds of CPU, bytes of memory at its peak. */
+interface Usage {
+  readonly cpu: number;
+  readonly rss: number;
+}
+
+function row({ seconds, leech, seed }: Figures, size: number): string {
+  const gib = size / 2 ** 30;
+  return [
+    `${seconds.toFixed(2).padStart(6)} s`,
+    (size / 1e6 / seconds).toFixed(0).padStart(9),
+    (leech.cpu / gib).toFixed(2).padStart(11),
+    (seed.cpu / gib).toFixed(2).padStart(10),
+    `${(leech.rss / 1e6).toFixed(0)} MB`.padStart(11),
+    (seed.rss / 1e6).toFixed(0).padStart(5),
+    (loadavg()[0] ?? 0).toFixed(1).padStart(6),
+  ].join(' ');
+}
+
+async function measure(client: Client, size: number): Promise<Figures> {
   const scope = openScope();
   try {
     const pair = await openPair(scope, size);
-    await client.seed(scope, pair);
-    // Until a seed has hashed its file and announced itself.
-    await new Promise((resolve) => setTimeout(resolve, SEED_CHECKS_MS));
+    const seed = await client.seed(scope, pair);
+    // Until a seed has hashed its file and announced itself; ours says when.
+    if (!client.announcesItself) await new Promise((resolve) => setTimeout(resolve, SEED_CHECKS_MS));
     const { env } = await quayctlNode(scope);
     const [program, args] = client.leech(pair, await tempDirectory(scope, 'leech'));
+    const before = await usageOf(seed.pid);
     const began = performance.now();
-    await mustRun(program, args, { env });
-    return (performance.now() - began) / 1000;
+    const { code, stderr } = await runProgram('/usr/bin/python3', ['-c', MEASURED, program, ...args], {
+      env,
+    });
+    if (code !== 0) throw new Error(stderr);
+    const seconds = (performance.now() - began) / 1000;
+    const after = await usageOf(seed.pid);
+    const [cpu = 0, rss = 0] = (stderr.trimEnd().split('\n').at(-1) ?? '').split(' ').map(Number);
+    return { seconds, leech: { cpu, rss }, seed: { cpu: after.cpu - before.cpu, rss: after.rss } };
   } finally {
     await scope.end();
   }
+}
+
+/** Runs a program and says at the end of stderr what it used. */
+const MEASURED = `import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, file=sys.stderr)
+sys.exit(code)`;
+
+/** Of a process that is running (Linux). */
+async function usageOf(pid: number): Promise<Usage> {
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /s, '').split(' ');
+  const ticks = Number(fields[11]) + Number(fields[12]);
+  const peak = /VmHWM:\s+(\d+) kB/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return { cpu: ticks / 100, rss: Number(peak ?? 0) * 1024 };
 }
 
 async function openPair(scope: Scope, size: number): Promise<Pair> {
@@ -137,9 +198,10 @@ function aria2(directory: string): string[] {
   ];
 }
 
-function start(scope: Scope, program: string, args: string[]): void {
+function start(scope: Scope, program: string, args: string[]): RunningProcess {
   const child = startProcess(program, args, { env: process.env });
   scope.after(async () => void (await child.kill()));
+  return child;
 }
 
 await main();

@@ -56,11 +56,11 @@ export class BlobFiles {
     const { size } = await file.stat();
     return {
       size,
-      read: async (offset, length) => {
+      read: async (offset, length, into) => {
         if (offset < 0 || length < 0 || offset + length > size) {
           throw new QuayctlError('store', `${shortDigest(digest)}: no bytes ${offset} to ${offset + length}`);
         }
-        return onDisk(`cannot read ${shortDigest(digest)}`, () => readExactly(file, offset, length));
+        return onDisk(`cannot read ${shortDigest(digest)}`, () => readExactly(file, offset, length, into));
       },
       close: () => file.close(),
     };

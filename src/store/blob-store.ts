@@ -11,8 +11,12 @@ export interface Span {
 /** Random access to the bytes of one blob, whole or partial. */
 export interface BlobReader {
   readonly size: number;
-  /** Exactly `length` bytes from `offset`. @throws QuayctlError `store` past the end or where nothing is written */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  /**
+   * Exactly `length` bytes from `offset`.
+   * @param into where they are put in place of new memory; of at least that length
+   * @throws QuayctlError `store` past the end or where nothing is written
+   */
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 

@@ -71,7 +71,7 @@ export class LocalStore extends Records implements Store {
       const reader = await this.#blobs.open(digest);
       return {
         size: reader.size,
-        read: (offset, length) => reader.read(offset, length),
+        read: (offset, length, into) => reader.read(offset, length, into),
         close: async () => {
           await reader.close();
           await lease.close();

@@ -100,13 +100,13 @@ class PartialFile implements PartialBlob {
     return this.#verified.wait(offset, signal);
   }
 
-  async read(offset: number, length: number): Promise<Uint8Array> {
+  async read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
     this.#mustBeOpen();
     if (offset < 0 || length < 0 || offset + length > this.size || !this.has(offset, offset + length)) {
       throw new QuayctlError('store', `${this.#name}: bytes ${offset} to ${offset + length} are not there`);
     }
     return this.#track(
-      onDisk(`cannot read ${this.#name}`, () => readExactly(this.#opened.file, offset, length)),
+      onDisk(`cannot read ${this.#name}`, () => readExactly(this.#opened.file, offset, length, into)),
     );
   }
 

@@ -6,7 +6,8 @@ import type { RenewTrackers } from './tracker/tracker-tokens.ts';
 /** Where the pieces of a torrent lie; satisfied by the store's PartialBlob and BlobReader. */
 export interface PieceStorage {
   readonly size: number;
-  read(offset: number, length: number): Promise<Uint8Array>;
+  /** @param into where the bytes may be put, so that nothing has to be allocated; of at least that length */
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
   /** Absent: everything is here and nothing will be written (seeding). */
   write?(offset: number, bytes: Uint8Array): Promise<void>;
   /** Absent: everything is here. */

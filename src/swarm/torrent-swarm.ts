@@ -6,6 +6,7 @@ import { Announcer } from './tracker/announcer.ts';
 import { Availability } from './peers/availability.ts';
 import { useClaims } from './claims/claims-extension.ts';
 import { TorrentPeers } from './exchange/torrent-peers.ts';
+import { dropPieceBuffers } from './pieces/piece-buffers.ts';
 import { PieceWriter } from './pieces/piece-writer.ts';
 import { Reachability } from './registry/reachability.ts';
 import type { PeerWire } from './wire/peer-wire.ts';
@@ -71,6 +72,7 @@ export class TorrentSwarm implements Swarm {
       onWritten: (index) => {
         const { start, end } = pieceSpan(geometry, index);
         options.onVerified?.(start, end);
+        this.#exchange.wake();
       },
       onIdle: () => this.#finishIfComplete(),
       onError: (error) => this.#fail(error),
@@ -177,6 +179,7 @@ export class TorrentSwarm implements Swarm {
   #finishIfComplete(): void {
     if (this.#complete || !this.#pieces.isComplete || !this.#keeper.isIdle) return;
     this.#complete = true;
+    dropPieceBuffers();
     this.#quiet();
     this.#exchange.completed();
     if (this.#tally.fromStorage < this.#options.metainfo.geometry.length) this.#announcer.completed();

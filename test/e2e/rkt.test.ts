@@ -3,6 +3,7 @@ import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
 import { skipWithout } from '../helpers/programs.ts';
+import { bytesInStore } from '../helpers/progress.ts';
 import { pushImage } from '../helpers/push.ts';
 import { startRegistry, type TestRegistry } from '../helpers/registry.ts';
 import { giveCredential, openRktStage, type RktStage } from '../helpers/rkt-stage.ts';

@@ -7,7 +7,7 @@ import { createRateLimiter } from '../../src/base/rate-limiter.ts';
 import { pieceGeometry } from '../../src/metainfo/geometry.ts';
 import { PieceWriter } from '../../src/swarm/pieces/piece-writer.ts';
 import { KeyExchange } from '../../src/swarm/wire/key-exchange.ts';
-import { givePieceBuffer, takePieceBuffer } from '../../src/swarm/pieces/piece-buffers.ts';
+import { takePieceBuffer } from '../../src/swarm/pieces/piece-buffers.ts';
 import { PieceCache } from '../../src/swarm/pieces/piece-cache.ts';
 import { PeerWire } from '../../src/swarm/wire/peer-wire.ts';
 import { Rate } from '../../src/base/rate.ts';
@@ -17,40 +17,49 @@ import { emptyStorage, sample } from './kit.ts';
 const PIECE = 2 ** 19;
 const unlimited = createRateLimiter(0);
 
+// Compared by `===`: a failed assert.equal would format and compare megabytes.
+
 test('a piece is given back to the pool after its last use, once', () => {
-  const cache = new PieceCache(2 * PIECE);
+  const cache = new PieceCache(4 * PIECE);
   const bytes = takePieceBuffer(PIECE);
   cache.add('t', 0, bytes);
   const used = cache.find('t', 0)?.use();
   cache.forget('t');
-  assert.notEqual(takePieceBuffer(PIECE), bytes, 'somebody is still sending it');
+  assert.ok(takePieceBuffer(PIECE) !== bytes, 'somebody is still sending it');
   used?.release();
-  const again = takePieceBuffer(PIECE);
-  assert.equal(again, bytes);
-  assert.notEqual(takePieceBuffer(PIECE), bytes);
+  assert.ok(takePieceBuffer(PIECE) === bytes);
+  assert.ok(takePieceBuffer(PIECE) !== bytes);
 });
 
-test('the oldest pieces go, the newest stays whatever its size, and the same piece again takes the place of the former', () => {
-  const cache = new PieceCache(2 * PIECE);
-  for (const index of [0, 1, 2]) cache.add('t', index, takePieceBuffer(PIECE));
-  assert.equal(cache.find('t', 0), undefined);
+test('the oldest pieces go, and the same piece again takes the place of the former', () => {
+  const cache = new PieceCache(4 * PIECE);
+  for (const index of [0, 1, 2, 3, 4]) cache.add('t', index, takePieceBuffer(PIECE));
+  assert.ok(cache.find('t', 0) === undefined);
   const former = cache.find('t', 1);
   const latter = cache.add('t', 1, takePieceBuffer(PIECE));
-  assert.notEqual(former, latter);
-  assert.equal(cache.find('t', 1), latter);
+  assert.ok(former !== latter);
+  assert.ok(cache.find('t', 1) === latter);
   assert.ok(cache.find('t', 2) !== undefined, 'the former one does not count any more');
-  const large = cache.add('t', 3, takePieceBuffer(8 * PIECE));
-  assert.equal(cache.find('t', 3), undefined, 'more in use than the cache is for');
-  cache.forget('t');
-  givePieceBuffer(large.bytes);
+});
+
+test('a piece that is large beside the cache is in memory until its last use, and pushes nothing out', () => {
+  const cache = new PieceCache(4 * PIECE);
+  cache.add('t', 0, takePieceBuffer(PIECE));
+  const bytes = takePieceBuffer(8 * PIECE);
+  const large = cache.add('t', 1, bytes).use();
+  assert.ok(cache.find('t', 1) === undefined);
+  assert.ok(cache.find('t', 0) !== undefined);
+  large.release();
+  assert.ok(takePieceBuffer(8 * PIECE) === bytes);
 });
 
 test('over what peers may keep in memory nothing is given from it, until they take', () => {
-  const cache = new PieceCache(PIECE);
-  const held = [0, 1, 2, 3].map((index) => cache.add('t', index, takePieceBuffer(PIECE)).use());
-  assert.equal(cache.find('t', 3), undefined);
+  const cache = new PieceCache(4 * PIECE);
+  const held = Array.from({ length: 13 }, (_, index) => cache.add('t', index, takePieceBuffer(PIECE)).use());
+  assert.ok(cache.isStrained);
+  assert.ok(cache.find('t', 12) === undefined);
   held[0]?.release();
-  assert.equal(cache.find('t', 3), held[3]);
+  assert.ok(cache.find('t', 12) === held[12]);
 });
 
 test('what is not written yet is given from memory, whatever the cache has dropped', async () => {
@@ -73,9 +82,8 @@ test('what is not written yet is given from memory, whatever the cache has dropp
   }
   assert.ok(content.subarray(0, PIECE).equals(keeper.held(0)?.bytes ?? Buffer.of()));
   written.resolve();
-  await sleep(10);
-  assert.equal(keeper.held(0), undefined);
-  assert.ok(keeper.isIdle);
+  while (!keeper.isIdle) await sleep(1);
+  assert.ok(keeper.held(0) === undefined);
 });
 
 test('a peer that asks for much and takes nothing gets half a megabyte ready, and no piece is overwritten', async (t) => {
@@ -95,11 +103,12 @@ test('a peer that asks for much and takes nothing gets half a megabyte ready, an
       storage: emptyStorage(content.length),
       has: () => true,
       cached: (index) => cache.find('t', index),
+      cache,
       limiter: unlimited,
       onGiven: () => {},
     });
     for (let at = 0; at < content.length; at += 2 ** 17)
-      uploads.ask(Math.floor(at / PIECE), at % PIECE, 2 ** 17);
+      uploads.request(Math.floor(at / PIECE), at % PIECE, 2 ** 17);
     // All of them go out of the cache, and others take their memory as soon as it is free.
     cache.forget('t');
     const scribble = setInterval(() => takePieceBuffer(PIECE).fill(255), 5);

@@ -68,7 +68,7 @@ test('a node without a registry takes everything from a seed, which reads only w
   assert.ok(storage.bytes.equals(content));
   assert.equal(swarm.stats().fromPeers, content.length);
   assert.equal(seed.stats().uploaded, content.length);
-  assert.ok(committed.reads.every(({ length }) => length <= 128 * 1024));
+  assert.ok(committed.reads.every(({ length }) => length <= 1024 * 1024));
 });
 
 test('four nodes ask the registry for each byte about once', async (t) => {

@@ -11,13 +11,14 @@ import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts'
 import { layerFile } from '../layer-file.ts';
 import { ociDocuments, ociImage, ociPrefix } from '../oci-archive.ts';
 import { countUnpacked, missingLayer } from './containerd-presence.ts';
-import { TemporaryImages } from './temporary-images.ts';
+import type { TemporaryImages } from './temporary-images.ts';
 
 /**
  * Loads an image into containerd's store: OCI archives of images that hold the layers so far, then one of the image
  * itself. The images on the way are complete ones with a config of their own: containerd removes unpacked layers
  * within moments when no config refers to them.
  * @param name for an image that is to be known by its repository digest alone; else the image gets none
+ * @param temporary takes the images on the way; the caller removes them
  */
 export async function loadIntoContainerd(
   client: DockerClient,
@@ -25,34 +26,30 @@ export async function loadIntoContainerd(
   feed: BlobFeed,
   options: LoadOptions,
   name: string | undefined,
+  temporary: TemporaryImages,
 ): Promise<void> {
-  const temporary = new TemporaryImages(client, image.manifest.config.digest);
   const comebacks = new Comebacks(client, options.signal);
   let from = firstMissing(options.presence);
   let isPruned = false;
-  try {
-    for (;;) {
-      try {
-        await loadFrom(from, client, image, feed, options, name, temporary);
-        temporary.succeeded();
-        return;
-      } catch (error) {
-        if (options.signal.aborted || isQuayctlError(error)) throw error;
-        const missing = error instanceof DockerRefusal ? missingLayer(error.message, image) : undefined;
-        if (missing !== undefined && !isPruned) {
-          // Somebody has removed images that shared layers with this one.
-          isPruned = true;
-          from = missing;
-        } else {
-          await comebacks.after(error);
-          from = await survivingRestarts(client, options.signal, () =>
-            countUnpacked(client, image, options.signal),
-          );
-        }
+  for (;;) {
+    try {
+      await loadFrom(from, client, image, feed, options, name, temporary);
+      temporary.succeeded();
+      return;
+    } catch (error) {
+      if (options.signal.aborted || isQuayctlError(error)) throw error;
+      const missing = error instanceof DockerRefusal ? missingLayer(error.message, image) : undefined;
+      if (missing !== undefined && !isPruned) {
+        // Somebody has removed images that shared layers with this one.
+        isPruned = true;
+        from = missing;
+      } else {
+        await comebacks.after(error);
+        from = await survivingRestarts(client, options.signal, () =>
+          countUnpacked(client, image, options.signal),
+        );
       }
     }
-  } finally {
-    await temporary.remove();
   }
 }
 

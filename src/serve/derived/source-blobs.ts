@@ -1,18 +1,18 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { readFile, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
-import { createRateLimiter } from '../../base/rate-limiter.ts';
+import { pipeline } from 'node:stream/promises';
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
-import type { BlobSource } from '../../blobs/blob-source.ts';
-import { fillGaps } from '../../blobs/fill-gaps.ts';
 import { parseImageConfig } from '../../image/config.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
-import { shortDigest, type Digest } from '../../image/digest.ts';
-import { unrunnableReason, type ImageManifest } from '../../image/manifest.ts';
+import { digestFromHex, digestHex, shortDigest, type Digest } from '../../image/digest.ts';
+import { unrunnableReason, type ImageConfig, type ImageManifest } from '../../image/manifest.ts';
 import type { LayerSource } from '../../layers/merge.ts';
-import type { BlobStore } from '../../store/blob-store.ts';
+import { readUpstreamBlob } from '../upstream/upstream-blob.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 import type { SourceImage } from './recipe.ts';
-
-const UNLIMITED = createRateLimiter(0);
 
 /** One image of one repository. */
 export interface ImageName {
@@ -22,64 +22,109 @@ export interface ImageName {
   readonly manifest: ImageManifest;
 }
 
+/** Who is told while an image's blobs are fetched. */
+export interface SourceListener {
+  readonly check?: ((config: ImageConfig) => void) | undefined;
+  readonly onBytes: (bytes: number) => void;
+}
+
+/** Reads a blob as whoever may. @throws QuayctlError */
+export type OpenBlob = (repository: string, blob: Descriptor) => AsyncIterable<Uint8Array>;
+
+/** As the service itself where that may read the blob, else with what the caller showed, which is kept nowhere. */
+export function blobOpener(
+  { own, upstream }: { readonly own: Upstream; readonly upstream: Upstream },
+  authorization: string | undefined,
+  signal: AbortSignal,
+): OpenBlob {
+  return async function* (repository, { digest, size }) {
+    const request = { repository, digest, size, start: 0, end: size };
+    let begun = false;
+    try {
+      for await (const chunk of readUpstreamBlob(own, request, signal)) {
+        begun = true;
+        yield chunk;
+      }
+    } catch (error) {
+      const isRefused = isQuayctlError(error, 'unauthorized', 'not-found', 'verification');
+      if (begun || authorization === undefined || !isRefused) throw error;
+      yield* readUpstreamBlob(upstream, { ...request, authorization }, signal);
+    }
+  };
+}
+
 /**
- * The blobs of an image into a store, each verified; what is there from an earlier time is not read again.
+ * The blobs of an image into a directory, each verified; what is there from an earlier time is not read again.
+ * @param check of the recipe, called with the config before any layer is fetched
  * @param onBytes told what arrives, and what the layers are read of afterwards
- * @throws QuayctlError `verification`, `unsupported` for what is no image, what the source and the store throw
+ * @throws QuayctlError `verification`, `unsupported` for what is no image, what `open` and `check` throw
  */
 export async function fetchSource(
-  { digest, manifest }: ImageName,
-  store: BlobStore,
-  source: BlobSource,
-  onBytes: (bytes: number) => void,
+  { repository, digest, manifest }: ImageName,
+  directory: string,
+  open: OpenBlob,
+  { check, onBytes }: SourceListener,
   signal: AbortSignal,
 ): Promise<SourceImage> {
   const reason = unrunnableReason(manifest);
   if (reason !== undefined) throw new QuayctlError('unsupported', `no container image: ${reason}`);
-  for (const blob of [manifest.config, ...manifest.layers])
-    await fetchOne(blob, store, source, onBytes, signal);
-  const bytes = await buffer(await store.stream(manifest.config.digest));
+  const fetch = async (blob: Descriptor): Promise<void> => {
+    if (await isThere(blob, directory)) onBytes(blob.size);
+    else await fetchOne(blob, directory, open(repository, blob), onBytes, signal);
+  };
+  await fetch(manifest.config);
+  const bytes = await readFile(join(directory, digestHex(manifest.config.digest)));
   const config = parseImageConfig(bytes, manifest);
+  check?.(config);
+  for (const layer of manifest.layers) await fetch(layer);
   const layers = manifest.layers.map((layer, at) =>
-    layerSource(layer, config.diffIds[at] as Digest, store, onBytes),
+    layerSource(layer, config.diffIds[at] as Digest, directory, onBytes),
   );
   return { digest, manifest, config, layers };
 }
 
+/** A file has its name only since it was verified. */
+async function isThere({ digest, size }: Descriptor, directory: string): Promise<boolean> {
+  const found = await stat(join(directory, digestHex(digest))).catch(() => undefined);
+  return found?.size === size;
+}
+
 async function fetchOne(
-  blob: Descriptor,
-  store: BlobStore,
-  source: BlobSource,
+  { digest, size }: Descriptor,
+  directory: string,
+  body: AsyncIterable<Uint8Array>,
   onBytes: (bytes: number) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const partial = await store.begin(blob, signal);
-  if (partial === 'present') return onBytes(blob.size);
-  try {
-    onBytes(partial.written);
-    await fillGaps(partial, source, UNLIMITED, onBytes, signal);
-    await partial.commit();
-  } catch (error) {
-    // What is wrong must not be taken up again.
-    if (!isQuayctlError(error, 'verification')) throw error;
-    await partial.discard();
-    const what = `upstream: the content of blob ${blob.digest} has another digest`;
-    throw new QuayctlError('verification', what, { cause: error });
-  } finally {
-    await partial.close();
+  const path = join(directory, digestHex(digest));
+  const hash = createHash('sha256');
+  let length = 0;
+  const checked = async function* (chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      length += chunk.length;
+      if (length > size) break;
+      hash.update(chunk);
+      onBytes(chunk.length);
+      yield chunk;
+    }
+  };
+  await pipeline(body, checked, createWriteStream(`${path}.part`, { mode: 0o600 }), { signal });
+  if (length !== size || digestFromHex(hash.digest('hex')) !== digest) {
+    throw new QuayctlError('verification', `upstream: the content of blob ${digest} has another digest`);
   }
+  await rename(`${path}.part`, path);
 }
 
 function layerSource(
   { digest }: Descriptor,
   diffId: Digest,
-  store: BlobStore,
+  directory: string,
   onBytes: (bytes: number) => void,
 ): LayerSource {
   const counted = async function* (): AsyncGenerator<Uint8Array> {
-    for await (const chunk of (await store.stream(digest)) as AsyncIterable<Uint8Array>) {
-      onBytes(chunk.length);
-      yield chunk;
+    for await (const chunk of createReadStream(join(directory, digestHex(digest)))) {
+      onBytes((chunk as Uint8Array).length);
+      yield chunk as Uint8Array;
     }
   };
   const open = (): Promise<Readable> => Promise.resolve(Readable.from(counted(), { objectMode: false }));

@@ -1,5 +1,6 @@
 import type { InfoHash } from '../../metainfo/info-hash.ts';
-import type { Job } from '../jobs.ts';
+import { claimantsOf } from '../claimants.ts';
+import type { Derivation } from '../derived/derivation.ts';
 import type { DerivedImages } from '../derived/derived-images.ts';
 import type { DerivedFile } from '../derived/derived-store.ts';
 import type { Recipe } from '../derived/recipe.ts';
@@ -43,10 +44,11 @@ export async function answerDerived(
 ): Promise<void> {
   const { authorization, accept = '' } = exchange.request.headers;
   const wantsTorrent = accept.includes(TORRENT_TYPE);
-  const found = await options.derived.image(image, recipe, authorization);
+  const caller = { authorization, claimants: claimantsOf(exchange, options.secret) };
+  const found = await options.derived.image(image, recipe, caller);
   const wait = wantsTorrent || exchange.query.has('wait') ? waitFor : isSilent ? waitSilently : waitPatiently;
-  const file = 'done' in found ? await wait(found.done, exchange) : found;
-  if (file === undefined) return sendProgress(exchange, progressOf(found as Job<DerivedFile>));
+  const file = 'done' in found ? await waitForDerived(found, exchange, wait) : found;
+  if (file === undefined) return sendProgress(exchange, progressOf(found as Derivation));
   if (wantsTorrent) return answerTorrent(options, exchange, image, file);
   const headers = {
     'content-type': mediaType,
@@ -55,15 +57,28 @@ export async function answerDerived(
   await sendFile(exchange, options.derived.served(file), headers);
 }
 
-/** The body of a 202. */
-export function progressOf(job: Job<unknown>): { size: number; hashed: number; etaSeconds: number } {
-  return { size: job.size, hashed: job.read, etaSeconds: job.etaSeconds };
+/** Waits as `wait` does; the work knows meanwhile that somebody waits for it. */
+export async function waitForDerived(
+  derivation: Derivation,
+  exchange: RequestContext,
+  wait: typeof waitFor,
+): Promise<DerivedFile | undefined> {
+  const leave = derivation.join();
+  try {
+    return await wait(derivation.done, exchange);
+  } finally {
+    leave(exchange.signal.aborted ? 'gone' : 'told');
+  }
+}
+
+export function progressOf(derivation: Derivation): { size: number; hashed: number; etaSeconds: number } {
+  return { size: derivation.size, hashed: derivation.read, etaSeconds: derivation.etaSeconds() };
 }
 
 async function answerTorrent(
   { derived, secret, tokens, webSeed }: DerivedAnswerOptions,
   exchange: RequestContext,
-  { repository }: ImageName,
+  { repository, digest: manifest }: ImageName,
   file: DerivedFile,
 ): Promise<void> {
   const { authorization } = exchange.request.headers;
@@ -73,6 +88,6 @@ async function answerTorrent(
   sendTorrent(
     exchange,
     file.digest,
-    await makeTorrent(secret, hashes, { announce, webSeeds, imageId: file.notes['imageID'] }),
+    await makeTorrent(secret, hashes, { announce, webSeeds, imageId: file.notes['imageID'], manifest }),
   );
 }

@@ -1,118 +1,196 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { Digest } from '../../image/digest.ts';
-import { pieceGeometry } from '../../metainfo/geometry.ts';
-import { PieceHasher } from '../../metainfo/piece-hasher.ts';
-import type { BlobName } from '../../http-server/path.ts';
+import { Turns, type Claimants, type TurnLimits } from '../../base/turns.ts';
 import type { ServeListener } from '../events.ts';
-import { Jobs, type Job } from '../jobs.ts';
-import { upstreamSource, type UpstreamReaders } from '../upstream/upstream-source.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { BlobName } from '../../http-server/path.ts';
+import { HashingPass } from './hashing-pass.ts';
 import type { HashStore, PieceHashes } from './hash-store.ts';
 
-const LIMITS = {
-  /** Reading and hashing overlap in more than two only where the upstream is slower than a core. */
+/**
+ * Reading and hashing overlap in more than two only where the upstream is slower than a core. The bound of a site is more
+ * than the layers of all images that its machines pull at once.
+ */
+const LIMITS: TurnLimits = {
+  what: 'blobs to be hashed',
   atOnce: 4,
-  /** More than the layers of a whole registry's images pulled at once. */
-  max: 1000,
-  what: 'blobs wait to be hashed',
-  /** What one core hashes, or a link of 1.6 Gbit/s carries. */
-  presumedRate: 200_000_000,
-  /** Only what is wrong with the content itself: an upstream that was away may be back at once. */
-  lasting: ['verification'],
-  failureMs: 30_000,
-} as const;
+  atOnceEach: 3,
+  most: 1000,
+  mostEach: 400,
+};
+/** The operator's own work is bounded by what he names. */
+const OWN_LIMITS: TurnLimits = { ...LIMITS, atOnceEach: LIMITS.atOnce, most: Infinity, mostEach: Infinity };
+/** Clients that want the torrent of a blob ask again at least every 60 seconds. */
+const INTEREST_MS = 90_000;
+const INTEREST_CHECK_MS = 5000;
+/** A wrong blob is not read again for every question about it. */
+const FAILURE_REMEMBERED_MS = 30_000;
+const MAX_FAILURES = 1000;
 
-export interface HashingOptions extends UpstreamReaders {
-  readonly store: Pick<HashStore, 'load' | 'save'>;
-  readonly listener: ServeListener;
+/** A gateway may lead strangers to its login page in place of a refusal: then the content is another. */
+const OWN_READING_REFUSED = ['unauthorized', 'not-found', 'verification'] as const;
+
+/** A pass that somebody may wait for. */
+export interface RunningPass {
+  readonly pass: HashingPass;
+  /** @throws QuayctlError as HashingPass.run */
+  readonly done: Promise<PieceHashes>;
+  /** Seconds until it is done, those before it in the queue included. */
+  etaSeconds(): number;
 }
 
-/** Piece hashes of blobs: from disk, or by reading the blob once, whoever asks and however many do. */
+/** For whom a blob is hashed. */
+export interface HashingCaller {
+  /** Of a caller who may read the blob. */
+  readonly authorization: string | undefined;
+  readonly claimants: Claimants;
+}
+
+export interface HashingOptions {
+  readonly upstream: Upstream;
+  /** The upstream as the service itself may read it. */
+  readonly own: Upstream;
+  readonly store: HashStore;
+  readonly listener: ServeListener;
+  /** Whether passes are for the operator, who waits for all of them: there is no bound then, and none is given up. */
+  readonly isForOperator?: boolean;
+}
+
+/** Piece hashes of blobs: from disk, or by one pass for each digest, whoever asks and however many do. */
 export class Hashing {
   readonly #options: HashingOptions;
-  readonly #jobs = new Jobs<PieceHashes>(LIMITS);
+  readonly #running = new Map<Digest, RunningPass>();
+  /** When a pass was last asked for, milliseconds on the clock of performance.now. */
+  readonly #askedAt = new WeakMap<HashingPass, number>();
+  readonly #turns: Turns;
+  readonly #failures = new Map<Digest, { readonly error: QuayctlError; readonly until: number }>();
+  readonly #closing = new AbortController();
 
   constructor(options: HashingOptions) {
     this.#options = options;
+    this.#turns = new Turns(options.isForOperator === true ? OWN_LIMITS : LIMITS);
   }
 
   /**
-   * The hashes, or the job that makes them.
+   * The hashes, or the pass that makes them. A pass outlives the request that began it, and ends when nobody asks for it
+   * any more.
    * @param size of the blob, bytes, > 0
-   * @param authorization of the caller who may read the blob
-   * @throws QuayctlError `limit` where too many wait; `verification` where the blob was lately found wrong
+   * @param caller who may read the blob
+   * @throws QuayctlError `limit` where too many passes wait; `verification` where the blob was lately found wrong
    */
-  hashes(
-    blob: BlobName,
-    size: number,
-    authorization: string | undefined,
-  ): Promise<PieceHashes | Job<PieceHashes>> {
-    const load = (): Promise<PieceHashes | undefined> => this.#options.store.load(blob.digest);
-    return this.#jobs.get(blob.digest, load, size, (job, signal) =>
-      this.#make(blob, job, authorization, signal),
-    );
+  async hashes(blob: BlobName, size: number, caller: HashingCaller): Promise<PieceHashes | RunningPass> {
+    const known = this.#asked(blob.digest) ?? (await this.#options.store.load(blob.digest));
+    if (known !== undefined) return known;
+    const failure = this.#failures.get(blob.digest);
+    if (failure !== undefined && failure.until > Date.now()) throw failure.error;
+    // Somebody may have begun while the disk was read.
+    return this.#asked(blob.digest) ?? this.#begin(new HashingPass(blob, size), caller);
   }
 
-  /** Blobs that are being hashed, or wait for it. */
+  /** Passes that run or wait. */
   get running(): number {
-    return this.#jobs.keys.size;
+    return this.#running.size;
   }
 
-  /** Stops all work; what is on disk stays. */
+  /** Stops every pass; what is on disk stays. */
   close(): void {
-    this.#jobs.close();
+    this.#closing.abort();
   }
 
-  async #make(
-    blob: BlobName,
-    job: Job<PieceHashes>,
+  #begin(pass: HashingPass, { authorization, claimants }: HashingCaller): RunningPass {
+    const { digest } = pass.blob;
+    const place = this.#turns.enter(claimants);
+    this.#askedAt.set(pass, performance.now());
+    const ahead = [...this.#running.values()];
+    const done = this.#run(pass, authorization, place.turn).finally(() => {
+      place.release();
+      this.#running.delete(digest);
+    });
+    // Those who wait see the failure; nobody has to.
+    done.catch(() => undefined);
+    const etaSeconds = (): number => {
+      const queued = ahead.filter((other) => this.#running.get(other.pass.blob.digest) === other);
+      return queued.reduce((sum, other) => sum + other.pass.etaSeconds / LIMITS.atOnce, pass.etaSeconds);
+    };
+    const running = { pass, done, etaSeconds };
+    this.#running.set(digest, running);
+    return running;
+  }
+
+  async #run(
+    pass: HashingPass,
     authorization: string | undefined,
-    signal: AbortSignal,
+    turn: (signal: AbortSignal) => Promise<void>,
   ): Promise<PieceHashes> {
     const { store, listener } = this.#options;
-    const { digest } = blob;
-    const { size } = job;
-    listener({ kind: 'hashing', digest, size });
-    const startedAt = performance.now();
+    const { digest } = pass.blob;
+    const lapsed = new AbortController();
+    const timer = setInterval(() => {
+      if (!this.#isWanted(pass)) lapsed.abort(abandoned(digest));
+    }, INTEREST_CHECK_MS).unref();
+    const signal = AbortSignal.any([this.#closing.signal, lapsed.signal]);
     try {
-      const hashes = await this.#read(blob, job, authorization, signal);
-      listener({ kind: 'hashed', digest, size, seconds: (performance.now() - startedAt) / 1000 });
+      await turn(signal);
+      listener({ kind: 'hashing', digest, size: pass.size });
+      const startedAt = performance.now();
+      const hashes = await this.#read(pass, authorization, signal);
+      listener({ kind: 'hashed', digest, size: pass.size, seconds: (performance.now() - startedAt) / 1000 });
       await store.save(hashes).catch((error: unknown) => {
-        const message = error instanceof Error ? error.message : 'piece hashes were not kept';
-        listener({ kind: 'warning', message });
+        listener({
+          kind: 'warning',
+          message: error instanceof Error ? error.message : 'piece hashes were not kept',
+        });
       });
       return hashes;
     } catch (error) {
       throw this.#failed(digest, error);
+    } finally {
+      clearInterval(timer);
     }
   }
 
-  /** @throws QuayctlError `verification` where the content has another size or digest; what reading it throws */
+  #isWanted(pass: HashingPass): boolean {
+    const idleMs = performance.now() - (this.#askedAt.get(pass) ?? 0);
+    return this.#options.isForOperator === true || idleMs < INTEREST_MS;
+  }
+
+  #asked(digest: Digest): RunningPass | undefined {
+    const running = this.#running.get(digest);
+    if (running !== undefined) this.#askedAt.set(running.pass, performance.now());
+    return running;
+  }
+
+  /** As the service itself where that may read the blob, else with what the caller showed. */
   async #read(
-    { repository, digest }: BlobName,
-    job: Job<PieceHashes>,
+    pass: HashingPass,
     authorization: string | undefined,
     signal: AbortSignal,
   ): Promise<PieceHashes> {
-    const source = upstreamSource(this.#options, repository, authorization, () => job.rideOnCaller());
-    const hasher = new PieceHasher(pieceGeometry(job.size));
-    const blob = { mediaType: '', digest, size: job.size };
-    for await (const chunk of source.open(blob, 0, job.size, signal)) {
-      hasher.update(chunk);
-      job.advance(chunk.length);
+    const { own, upstream } = this.#options;
+    try {
+      return await pass.run(own, undefined, signal);
+    } catch (error) {
+      if (authorization === undefined || !isQuayctlError(error, ...OWN_READING_REFUSED)) throw error;
     }
-    const found = hasher.finish();
-    if (found.digest !== digest) {
-      throw new QuayctlError('verification', `upstream: the content of blob ${digest} has another digest`);
-    }
-    return { digest, length: found.length, pieces: found.pieces, made: Math.floor(Date.now() / 1000) };
+    return pass.run(upstream, authorization, signal);
   }
 
   #failed(digest: Digest, cause: unknown): QuayctlError {
-    const what = `blob ${digest} could not be read to its end`;
-    const error = isQuayctlError(cause) ? cause : new QuayctlError('unreachable', what, { cause });
+    const error = isQuayctlError(cause)
+      ? cause
+      : new QuayctlError('unreachable', `blob ${digest} could not be read to its end`, { cause });
     // What the end of the service breaks off is no failure.
-    if (!this.#jobs.isClosing)
-      this.#options.listener({ kind: 'hashing-failed', digest, reason: error.message });
+    if (this.#closing.signal.aborted) return error;
+    this.#options.listener({ kind: 'hashing-failed', digest, reason: error.message });
+    // Only what is wrong with the content itself: an upstream that was away may be back at once.
+    if (error.code === 'verification') {
+      if (this.#failures.size >= MAX_FAILURES) this.#failures.clear();
+      this.#failures.set(digest, { error, until: Date.now() + FAILURE_REMEMBERED_MS });
+    }
     return error;
   }
+}
+
+function abandoned(digest: Digest): QuayctlError {
+  return new QuayctlError('interrupted', `nobody waits for the piece hashes of ${digest} any more`);
 }

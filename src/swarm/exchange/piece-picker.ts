@@ -2,17 +2,22 @@ import type { Availability } from '../peers/availability.ts';
 import type { Peer } from '../peers/peer.ts';
 import type { Pieces } from '../pieces/pieces.ts';
 
-/** One choice for many blocks (swarm.md: choosing after every block took 60 % of the CPU). Milliseconds. */
+/** Pieces are ordered anew at most this often: doing so after every block took 60 % of the CPU. Milliseconds. */
 const COALESCE_MS = 25;
-/** What half-done pieces may hold in memory; over it, begun pieces are ended first. Bytes, pieces. */
-const MAX_BEGUN_BYTES = 16 * 1024 * 1024;
-const MIN_BEGUN = 2;
-/** At the end, what somebody has owed for so long is asked of a peer that has nothing else to do. Milliseconds. */
+/**
+ * Pieces that are begun, and pieces that the disk has not taken yet, lie in memory. At this bound no other piece is
+ * begun. Bytes; at least so many pieces, so that the network does not wait for the disk.
+ */
+const MAX_MEMORY_BYTES = 24 * 1024 * 1024;
+const MIN_PIECES_IN_MEMORY = 2;
+/** Of the pieces that somebody waits for, so many may be begun out of turn. */
+const MAX_WANTED_AT_ONCE = 2;
+/** At the end, a block that a peer has owed for this long is also asked of a peer that is idle. Milliseconds. */
 const OVERDUE_MS = 750;
-/** Places in a sort key: availability, then about its place in the blob, then the index. */
-const INDEX_PLACES = 2 ** 20;
-const PLACE_PLACES = 2 ** 21;
-/** How far from its place a piece may be wanted: nodes differ, and the blob still comes about in its order. */
+/** A sort key has three digits: availability, order, index. Above the number of pieces that a torrent can have. */
+const INDEX_RADIX = 2 ** 20;
+const ORDER_RADIX = 2 ** 21;
+/** How many pieces before its turn a piece may be asked for: nodes differ, and a blob still comes about in its order. */
 const SPREAD_PIECES = 128;
 
 export interface PickerOptions {
@@ -23,37 +28,49 @@ export interface PickerOptions {
   readonly peers: () => Iterable<Peer>;
   /** The registry brings it, or it is not for this peer. */
   readonly leaves: (index: number, peer: Peer) => boolean;
-  /** The disk is behind: nothing more is asked for. */
-  readonly isFull: () => boolean;
-  /** Before every round: time for decisions about the registry. */
+  /** Bytes that have verified, and that the disk has not taken yet. */
+  readonly unwritten: () => number;
+  /** Before pieces are ordered anew: time for decisions about the registry. */
   readonly onRound: () => void;
 }
 
-/** Chooses which blocks are asked of which peer: begun pieces first, then the rarest (BEP 3). */
+/** Chooses which blocks are asked of which peer: wanted pieces first, then begun ones, then the rarest (BEP 3). */
 export class PiecePicker {
   readonly #options: PickerOptions;
-  /** About the index of each piece, another one at each node. */
-  readonly #places: readonly number[];
+  /** About the index of each piece, another number at each node. */
+  readonly #turns: readonly number[];
+  readonly #maxMemory: number;
+  /** Pieces were left out because of the bound. */
+  #isWaiting = false;
   /** Pieces that somebody waits for, in the order in which they were wanted. */
   readonly #wanted = new Set<number>();
+  /** Missing pieces that some peer has, the rarest first, as of the last round. */
   #order: readonly number[] = [];
+  /** Everything before it in the order has been begun, or is here. */
+  #next = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(options: PickerOptions) {
     this.#options = options;
-    this.#places = Array.from({ length: options.pieceCount }, (_, index) =>
+    this.#maxMemory = Math.max(MAX_MEMORY_BYTES, MIN_PIECES_IN_MEMORY * options.pieceLength);
+    this.#turns = Array.from({ length: options.pieceCount }, (_, index) =>
       Math.floor(index + Math.random() * SPREAD_PIECES),
     );
   }
 
-  /** Soon, once for all that happened meanwhile. */
+  /** Orders the pieces anew and asks for them, soon, once for all that happens until then. */
   update(): void {
     if (this.#stopped) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.#round();
     }, COALESCE_MS);
+  }
+
+  /** The disk has taken a piece: what waits for that is asked for at once, not in the next round. */
+  wake(): void {
+    if (!this.#stopped && this.#isWaiting) this.#pickForAll();
   }
 
   /** These come before all others: somebody waits for them. */
@@ -70,92 +87,105 @@ export class PiecePicker {
   /** Tops up the requests of one peer. */
   pick(peer: Peer): void {
     if (!this.#mayAsk(peer)) return;
-    const { pieces, leaves } = this.#options;
     let { room } = peer.transfer;
     if (room <= 0) return;
-    const { peerPieces } = peer.wire;
-    for (const index of this.#order) {
-      if (!peerPieces.get(index) || !pieces.hasFree(index) || leaves(index, peer)) continue;
-      room = this.#ask(peer, index, room);
+    for (const index of this.#candidates()) {
+      room = this.#request(peer, index, room);
       if (room <= 0) return;
     }
-    if (peer.transfer.count === 0) this.#askOverdue(peer);
+    if (peer.transfer.count === 0) this.#requestOverdue(peer);
   }
 
-  /** It has just come to have this piece, and may be idle. */
+  /** The peer has just got this piece, and may be idle. */
   pickPiece(peer: Peer, index: number): void {
-    const { pieces, leaves } = this.#options;
-    if (!this.#mayAsk(peer) || !pieces.hasFree(index) || leaves(index, peer)) return;
-    if (pieces.begun.size >= this.#mostBegun && !pieces.begun.has(index)) return;
-    this.#ask(peer, index, peer.transfer.room);
+    if (this.#mayAsk(peer) && (this.#options.pieces.begun.has(index) || this.#mayBegin()))
+      this.#request(peer, index, peer.transfer.room);
   }
 
-  get #mostBegun(): number {
-    return Math.max(MIN_BEGUN, MAX_BEGUN_BYTES / this.#options.pieceLength);
+  /** Pieces in the order in which they are to be asked for, as many as may be begun. */
+  *#candidates(): Generator<number> {
+    const { pieces } = this.#options;
+    const { begun } = pieces;
+    // No more than may be begun anyhow: wanted pieces must not take the memory that the bound is there for.
+    let wanted = 0;
+    for (const index of this.#wanted) {
+      if (pieces.has(index)) this.#wanted.delete(index);
+      else if (this.#options.availability.of(index) > 0 && wanted++ < MAX_WANTED_AT_ONCE) yield index;
+    }
+    yield* begun.keys();
+    const isPast = (index: number): boolean => pieces.has(index) || begun.has(index);
+    while (this.#next < this.#order.length && isPast(this.#order[this.#next] ?? 0)) this.#next++;
+    for (let at = this.#next; at < this.#order.length && this.#mayBegin(); at++) {
+      const index = this.#order[at] ?? 0;
+      if (!isPast(index)) yield index;
+    }
+  }
+
+  #mayBegin(): boolean {
+    const { pieces, pieceLength, unwritten } = this.#options;
+    const memory = (pieces.begun.size + 1) * pieceLength + unwritten();
+    this.#isWaiting = memory > this.#maxMemory;
+    return !this.#isWaiting;
   }
 
   #mayAsk({ wire, stalledUntil }: Peer): boolean {
-    return (
-      !this.#stopped &&
-      !wire.destroyed &&
-      !wire.peerChoking &&
-      stalledUntil === undefined &&
-      !this.#options.isFull()
-    );
+    return !this.#stopped && !wire.destroyed && !wire.peerChoking && stalledUntil === undefined;
   }
 
   /** @returns the room that is left */
-  #ask(peer: Peer, index: number, room: number): number {
-    const longest = peer.wire.longestBlock;
+  #request(peer: Peer, index: number, room: number): number {
+    const { pieces, leaves } = this.#options;
+    if (!peer.wire.peerPieces.get(index) || !pieces.hasFree(index) || leaves(index, peer)) return room;
+    const longest = peer.transfer.longestRequest;
     let left = room;
     while (left > 0) {
-      const range = this.#options.pieces.askNext(index, longest);
+      const range = pieces.askNext(index, longest);
       if (range === undefined) break;
-      peer.transfer.ask(index, range);
+      peer.transfer.request(index, range);
       left -= range.length;
     }
     return left;
   }
 
   /** Nobody waits for one slow peer while others have the same. */
-  #askOverdue(peer: Peer): void {
+  #requestOverdue(peer: Peer): void {
     const { pieces, peers, leaves } = this.#options;
     const before = performance.now() - OVERDUE_MS;
     for (const { transfer } of peers()) {
       if (transfer === peer.transfer) continue;
-      for (const asked of transfer.asked) {
+      for (const asked of transfer.requests) {
         if (asked.at > before) break;
         const { index, offset, length } = asked;
         if (!peer.wire.peerPieces.get(index) || leaves(index, peer)) continue;
         if (length > peer.wire.longestBlock) continue;
         if (peer.transfer.room <= 0) return;
         if (!peer.transfer.hasAt(index, offset) && pieces.askAgain(index, asked))
-          peer.transfer.ask(index, asked);
+          peer.transfer.request(index, asked);
       }
     }
   }
 
   #round(): void {
     this.#options.onRound();
-    this.#order = this.#options.isFull() ? [] : this.#sorted();
+    this.#order = this.#sorted();
+    this.#next = 0;
+    this.#pickForAll();
+  }
+
+  /** In another order each time, so that no peer always comes first. */
+  #pickForAll(): void {
     for (const peer of shuffled([...this.#options.peers()])) this.pick(peer);
   }
 
   #sorted(): readonly number[] {
     const { pieces, availability, pieceCount } = this.#options;
-    for (const index of this.#wanted) if (pieces.has(index)) this.#wanted.delete(index);
-    // No more than may be begun anyhow: wanted pieces must not take the memory that the bound is there for.
-    const wanted = [...this.#wanted].filter((index) => availability.of(index) > 0).slice(0, MIN_BEGUN);
-    const begun = [...pieces.begun.keys()].filter((index) => !wanted.includes(index));
-    if (begun.length >= this.#mostBegun) return [...wanted, ...begun];
     const keys: number[] = [];
     for (let index = 0; index < pieceCount; index++) {
-      if (pieces.has(index) || pieces.begun.has(index) || wanted.includes(index)) continue;
+      if (pieces.has(index) || pieces.begun.has(index)) continue;
       const count = availability.of(index);
-      if (count > 0) keys.push((count * PLACE_PLACES + (this.#places[index] ?? 0)) * INDEX_PLACES + index);
+      if (count > 0) keys.push((count * ORDER_RADIX + (this.#turns[index] ?? 0)) * INDEX_RADIX + index);
     }
-    const rare = Float64Array.from(keys).sort();
-    return [...wanted, ...begun, ...Array.from(rare, (key) => key % INDEX_PLACES)];
+    return Array.from(Float64Array.from(keys).sort(), (key) => key % INDEX_RADIX);
   }
 }
 

@@ -78,6 +78,11 @@ export class TorrentPeers {
     this.#picker.update();
   }
 
+  /** The disk has caught up. */
+  wake(): void {
+    this.#picker.wake();
+  }
+
   /** Somebody waits for these pieces. */
   want(pieces: readonly number[]): void {
     this.#picker.want(pieces);
@@ -122,6 +127,7 @@ export class TorrentPeers {
               storage,
               has: (index) => this.#options.pieces.has(index),
               cached: (index) => this.#options.keeper.held(index),
+              cache: this.#options.context.cache,
               limiter: uploadLimiter,
               onGiven: (bytes) => (this.#options.tally.uploaded += bytes),
             }),
@@ -175,7 +181,7 @@ export class TorrentPeers {
         // Topped up at once; a round is for choosing anew.
         this.#picker.pick(peer);
       },
-      onRequest: (index, offset, length) => uploads.ask(index, offset, length),
+      onRequest: (index, offset, length) => uploads.request(index, offset, length),
       onCancel: (index, offset, length) => uploads.cancel(index, offset, length),
       onReject: (index, offset, length) => {
         if (!peer.transfer.settle(index, offset, length)) return;
@@ -236,7 +242,7 @@ export class TorrentPeers {
       availability: this.#options.availability,
       peers: () => this.#connections.peers,
       leaves: (index, peer) => this.#options.isTaken(index) || this.#download.isForAnother(index, peer),
-      isFull: () => this.#options.keeper.isFull,
+      unwritten: () => this.#options.keeper.unwritten,
       onRound: () => this.#options.onRound(),
     });
   }

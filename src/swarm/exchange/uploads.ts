@@ -2,27 +2,39 @@ import type { RateLimiter } from '../../base/rate-limiter.ts';
 import { pieceSpan, type PieceGeometry } from '../../metainfo/geometry.ts';
 import { MAX_BLOCK } from '../wire/message-reader.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
-import type { HeldPiece } from '../pieces/piece-cache.ts';
+import { takePieceBuffer, givePieceBuffer } from '../pieces/piece-buffers.ts';
+import type { HeldPiece, PieceCache } from '../pieces/piece-cache.ts';
 import type { PieceStorage } from '../swarm-client.ts';
 
-/** A peer that takes slowly has so much ready for it, and no more in memory. Bytes. */
+/** Bytes that are ready for one peer; no more are read for it while it does not take these. */
 const MAX_UNSENT = 512 * 1024;
-/** More requests under way than any client keeps; who sends more is no client. */
+/** Requests of one peer that may wait. Other clients keep at most a few hundred, so more are an attack. */
 const MAX_REQUESTS = 4096;
-/** What a node has it has announced: others ask for nothing else. A few may have been on their way. */
+/** Requests for pieces that this node does not have. A few may be on their way when a connection begins. */
 const MAX_REFUSED = 64;
+/** Read from the storage at once, bytes: peers ask for one block after the other, and one read answers several. */
+const READ_BYTES = 1024 * 1024;
 
-interface Request {
+interface BlockRequest {
   readonly index: number;
   readonly offset: number;
   readonly length: number;
+}
+
+/** A part of a piece in memory, for several requests. */
+interface ReadAhead {
+  readonly index: number;
+  readonly offset: number;
+  readonly memory: HeldPiece;
 }
 
 export interface UploadOptions {
   readonly geometry: PieceGeometry;
   readonly storage: PieceStorage;
   readonly has: (index: number) => boolean;
+  /** The piece, where it is in memory. */
   readonly cached: (index: number) => HeldPiece | undefined;
+  readonly cache: PieceCache;
   readonly limiter: RateLimiter;
   readonly onGiven: (bytes: number) => void;
 }
@@ -32,18 +44,18 @@ export class Uploads {
   readonly #wire: PeerWire;
   readonly #options: UploadOptions;
   /** Oldest first. */
-  readonly #queue = new Map<string, Request>();
+  readonly #queue = new Map<string, BlockRequest>();
   #refused = 0;
   #busy = false;
-  /** Read last: peers ask for small blocks one after the other. */
-  #window: (Request & { readonly bytes: Uint8Array }) | undefined;
+  #readAhead: ReadAhead | undefined;
 
   constructor(wire: PeerWire, options: UploadOptions) {
     this.#wire = wire;
     this.#options = options;
   }
 
-  ask(index: number, offset: number, length: number): void {
+  /** BEP 3 `request`. */
+  request(index: number, offset: number, length: number): void {
     const { geometry, has } = this.#options;
     if (!isBlock(geometry, index, offset, length))
       return this.#wire.reportViolation('a request for what is no block');
@@ -52,12 +64,13 @@ export class Uploads {
     if (!has(index)) {
       if (++this.#refused > MAX_REFUSED)
         return this.#wire.reportViolation('requests for what it was not offered');
-      return this.#refuse(request);
+      return this.#reject(request);
     }
     this.#queue.set(keyOf(request), request);
     if (!this.#busy) void this.#serve();
   }
 
+  /** BEP 3 `cancel`. */
   cancel(index: number, offset: number, length: number): void {
     this.#queue.delete(keyOf({ index, offset, length }));
   }
@@ -70,65 +83,78 @@ export class Uploads {
       this.#queue.delete(key);
       if (wire.unsent > MAX_UNSENT) await wire.drained();
       try {
-        // Without a pause where nothing has to be waited for: all goes out in one system call.
-        const giving = this.#give(next);
-        if (giving !== undefined) await giving;
+        // Without a pause where there is nothing to wait for: all of it goes out in one system call.
+        const answering = this.#answer(next);
+        if (answering !== undefined) await answering;
       } catch {
-        // The storage cannot be read: others have it.
-        this.#refuse(next);
+        // The storage cannot be read: the peer asks somebody else.
+        this.#reject(next);
       }
     }
     this.#queue.clear();
-    this.#window = undefined;
+    this.#readAhead?.memory.release();
+    this.#readAhead = undefined;
     this.#busy = false;
   }
 
-  #give(request: Request): Promise<void> | undefined {
+  #answer(request: BlockRequest): Promise<void> | undefined {
     const { limiter } = this.#options;
-    if (limiter.bytesPerSecond === 0) return this.#giveNow(request);
-    return limiter.take(request.length).then(() => this.#giveNow(request));
+    if (limiter.bytesPerSecond === 0) return this.#answerNow(request);
+    return limiter.take(request.length).then(() => this.#answerNow(request));
   }
 
-  #giveNow(request: Request): Promise<void> | undefined {
-    const { index, offset, length } = request;
+  #answerNow(request: BlockRequest): Promise<void> | undefined {
+    const { index, offset } = request;
     const piece = this.#options.cached(index)?.use();
-    if (piece === undefined) return this.#read(request).then((bytes) => this.#send(request, bytes));
-    this.#send(request, piece.bytes.subarray(offset, offset + length), piece.release);
-    return undefined;
+    if (piece !== undefined) return this.#send(request, piece, offset);
+    const ahead = this.#readAhead;
+    if (ahead !== undefined && isInside(request, ahead))
+      return this.#send(request, ahead.memory.use(), offset - ahead.offset);
+    return this.#read(request).then(({ memory }) => this.#send(request, memory.use(), 0));
   }
 
-  #send({ index, offset, length }: Request, bytes: Uint8Array, onSent: () => void = () => {}): void {
-    this.#wire.give(index, offset, bytes, onSent);
+  /** @param memory in use for this request: released when the bytes are sent */
+  #send({ index, offset, length }: BlockRequest, memory: HeldPiece, at: number): undefined {
+    this.#wire.sendPiece(index, offset, memory.bytes.subarray(at, at + length), memory.release);
     this.#options.onGiven(length);
   }
 
-  async #read({ index, offset, length }: Request): Promise<Uint8Array> {
-    let window = this.#window;
-    const isInside =
-      window?.index === index && offset >= window.offset && offset + length <= window.offset + window.length;
-    if (window === undefined || !isInside) {
-      const { start, end } = pieceSpan(this.#options.geometry, index);
-      const most = Math.min(MAX_BLOCK, end - start - offset);
-      const bytes = await this.#options.storage.read(start + offset, most);
-      this.#window = window = { index, offset, length: most, bytes };
-    }
-    const at = offset - window.offset;
-    return window.bytes.subarray(at, at + length);
+  /** Reads from the start of the request as far as makes sense, into memory that other reads used before. */
+  async #read({ index, offset, length }: BlockRequest): Promise<ReadAhead> {
+    const { geometry, storage, cache } = this.#options;
+    this.#readAhead?.memory.release();
+    this.#readAhead = undefined;
+    const { start, end } = pieceSpan(geometry, index);
+    const most = cache.isStrained ? length : Math.max(length, Math.min(READ_BYTES, end - start - offset));
+    const buffer = takePieceBuffer(most);
+    const bytes = await storage.read(start + offset, most, buffer).catch((error: unknown) => {
+      givePieceBuffer(buffer);
+      throw error;
+    });
+    // A storage may have memory of its own.
+    if (bytes.buffer !== buffer.buffer) givePieceBuffer(buffer);
+    this.#readAhead = { index, offset, memory: cache.lend(bytes) };
+    return this.#readAhead;
   }
 
-  #refuse({ index, offset, length }: Request): void {
+  #reject({ index, offset, length }: BlockRequest): void {
     if (this.#wire.hasFast) this.#wire.reject(index, offset, length);
   }
 }
 
-function keyOf({ index, offset, length }: Request): string {
+function isInside(request: BlockRequest, { index, offset, memory }: ReadAhead): boolean {
+  const at = request.offset - offset;
+  return request.index === index && at >= 0 && at + request.length <= memory.bytes.length;
+}
+
+function keyOf({ index, offset, length }: BlockRequest): string {
   return `${index}/${offset}/${length}`;
 }
 
-/** Within its piece, and no longer than what BEP 3 allows. */
+/** Within its piece, and no longer than what this node said that it gives. */
 function isBlock(geometry: PieceGeometry, index: number, offset: number, length: number): boolean {
-  if (index >= geometry.pieceCount || length === 0 || length > MAX_BLOCK || offset < 0 || index < 0)
+  if (index >= geometry.pieceCount || length <= 0 || length > MAX_BLOCK || offset < 0 || index < 0)
     return false;
   const { start, end } = pieceSpan(geometry, index);
-  return length > 0 && start + offset + length <= end;
+  return start + offset + length <= end;
 }

@@ -2,7 +2,7 @@ import { PeerBans } from './peer-bans.ts';
 import type { Availability } from './availability.ts';
 import { countOf, hostOf, isBitfieldOf, makePeer, type Peer } from './peer.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
-import type { Asked } from './transfer.ts';
+import type { BlockRequest } from './transfer.ts';
 
 /** A peer that owes us something and brings nothing for so long is not counted on. Milliseconds. */
 const STALL_MS = 4000;
@@ -29,7 +29,7 @@ export interface ConnectionEvents {
   /** It has other pieces than before, or unchoked us: there may be something to ask for. */
   readonly onChanged: (peer: Peer) => void;
   /** Requests that will not be answered. */
-  readonly onRefused: (peer: Peer, asked: readonly Asked[]) => void;
+  readonly onRefused: (peer: Peer, requests: readonly BlockRequest[]) => void;
   readonly onStalled: (peer: Peer) => void;
 }
 
@@ -218,7 +218,7 @@ export class Connections {
     if (peer.wire.offence !== undefined) this.#book.ban(peer.peerId, peer);
     this.#peers.delete(peer.wire);
     availability.remove(peer.wire);
-    events.onRefused(peer, [...peer.transfer.asked]);
+    events.onRefused(peer, [...peer.transfer.requests]);
     events.onLeft(peer, this.#find(peer.peerId) === undefined ? peer.peerId : undefined);
   }
 }

@@ -1,4 +1,4 @@
-import { connect, isIP } from 'node:net';
+import { isIP } from 'node:net';
 import type { RateLimiter } from '../../base/rate-limiter.ts';
 import type { InfoHash } from '../../metainfo/metainfo.ts';
 import { PeerWire } from '../wire/peer-wire.ts';
@@ -106,8 +106,7 @@ export class Dialer {
     place.plaintext = false;
     place.busy = true;
     this.#outgoing++;
-    const socket = connect(end);
-    const wire = new PeerWire(socket, 'Outgoing', isPlain ? 0 : encryption, limiter);
+    const wire = PeerWire.dial(end, isPlain ? 0 : encryption, limiter);
     const shake = (): void => {
       // Asked for an encrypted payload, it chose another: it is not told what is wanted either.
       if (encryption === RC4_ONLY && !wire.isEncrypted) wire.destroy();
@@ -116,7 +115,7 @@ export class Dialer {
     this.#pending.add(wire);
     let connected = false;
     let timer = setTimeout(() => wire.destroy(), CONNECT_TIMEOUT_MS);
-    socket.once('connect', () => {
+    wire.onceConnected(() => {
       connected = true;
       clearTimeout(timer);
       timer = setTimeout(() => wire.destroy(), HANDSHAKE_TIMEOUT_MS);

@@ -7,6 +7,8 @@ const AHEAD_SECONDS = 0.5;
 const LEAST_AHEAD = 256 * 1024;
 /** More than a LAN holds between two nodes. Bytes. */
 const MOST_AHEAD = 8 * 1024 * 1024;
+/** What is asked for at once of a peer whose rate is low or not known, bytes. */
+const SHORT_REQUEST = 128 * 1024;
 /** The time over which a rate is taken, milliseconds. */
 const RATE_SPAN_MS = 500;
 /** What may come without having been asked for, besides what was taken back too late; the least that is counted. Bytes. */
@@ -16,7 +18,7 @@ const LEAST_UNASKED = 2 ** 14;
 const OFFSET_PLACES = 2 ** 24;
 
 /** One request under way. */
-export interface Asked extends BlockRange {
+export interface BlockRequest extends BlockRange {
   readonly index: number;
   /** Milliseconds on the clock of performance.now. */
   readonly at: number;
@@ -25,7 +27,7 @@ export interface Asked extends BlockRange {
 /** What one peer has been asked for and has not brought; how much of it is sensible. */
 export class Transfer {
   readonly #wire: PeerWire;
-  readonly #asked = new Map<number, Asked>();
+  readonly #requests = new Map<number, BlockRequest>();
   #bytesAsked = 0;
   #unasked = UNASKED;
   #rate = 0;
@@ -37,50 +39,59 @@ export class Transfer {
   }
 
   /** Requests, oldest first. */
-  get asked(): Iterable<Asked> {
-    return this.#asked.values();
+  get requests(): Iterable<BlockRequest> {
+    return this.#requests.values();
   }
 
   get count(): number {
-    return this.#asked.size;
+    return this.#requests.size;
+  }
+
+  get #ahead(): number {
+    return Math.min(Math.max(this.#rate * AHEAD_SECONDS, LEAST_AHEAD), MOST_AHEAD);
   }
 
   /** How many bytes more may be asked for; 0 while half of what is sensible is still to come. */
   get room(): number {
-    const ahead = Math.min(Math.max(this.#rate * AHEAD_SECONDS, LEAST_AHEAD), MOST_AHEAD);
+    const ahead = this.#ahead;
     return this.#bytesAsked > ahead / 2 ? 0 : ahead - this.#bytesAsked;
   }
 
+  /** Of a peer that is slow or not known yet the longest request is short, so that others can take over. Bytes. */
+  get longestRequest(): number {
+    return Math.min(this.#wire.longestBlock, Math.max(SHORT_REQUEST, this.#ahead / 8));
+  }
+
   has(index: number, offset: number, length: number): boolean {
-    return this.#asked.get(keyOf(index, offset))?.length === length;
+    return this.#requests.get(keyOf(index, offset))?.length === length;
   }
 
   /** Something that begins there has been asked for. */
   hasAt(index: number, offset: number): boolean {
-    return this.#asked.has(keyOf(index, offset));
+    return this.#requests.has(keyOf(index, offset));
   }
 
-  ask(index: number, { offset, length }: BlockRange): void {
-    this.#asked.set(keyOf(index, offset), { index, offset, length, at: performance.now() });
+  request(index: number, { offset, length }: BlockRange): void {
+    this.#requests.set(keyOf(index, offset), { index, offset, length, at: performance.now() });
     this.#bytesAsked += length;
-    this.#wire.askFor(index, offset, length);
+    this.#wire.sendRequest(index, offset, length);
   }
 
   /** It came, or it will not come. @returns false: it was not asked for */
   settle(index: number, offset: number, length: number): boolean {
     if (!this.has(index, offset, length)) return false;
-    this.#asked.delete(keyOf(index, offset));
+    this.#requests.delete(keyOf(index, offset));
     this.#bytesAsked -= length;
     return true;
   }
 
   /** Takes back what was asked. @returns what that was */
-  cancel(which: (asked: Asked) => boolean = () => true): Asked[] {
-    const cancelled = [...this.#asked.values()].filter(which);
+  cancel(which: (request: BlockRequest) => boolean = () => true): BlockRequest[] {
+    const cancelled = [...this.#requests.values()].filter(which);
     for (const { index, offset, length } of cancelled) {
       this.settle(index, offset, length);
       this.#unasked += length;
-      this.#wire.takeBack(index, offset, length);
+      this.#wire.sendCancel(index, offset, length);
     }
     return cancelled;
   }

@@ -4,7 +4,7 @@ import type { Metainfo } from '../../metainfo/metainfo.ts';
 import type { HeldPiece, PieceCache } from './piece-cache.ts';
 import type { PieceStorage } from '../swarm-client.ts';
 
-/** Peers may be faster than the disk: so much waits for it in memory, and no more is asked for. Bytes. */
+/** The registry may be faster than the disk: at this bound it waits. Bytes. */
 const MAX_UNWRITTEN_BYTES = 8 * 1024 * 1024;
 
 export interface PieceWriterOptions {
@@ -34,8 +34,9 @@ export class PieceWriter {
     return this.#unwritten === 0;
   }
 
-  get isFull(): boolean {
-    return this.#unwritten >= MAX_UNWRITTEN_BYTES;
+  /** Bytes that were kept and are not in the storage yet. */
+  get unwritten(): number {
+    return this.#unwritten;
   }
 
   verifies(index: number, bytes: Uint8Array): boolean {
@@ -56,7 +57,7 @@ export class PieceWriter {
       .then(() => {
         this.#unwritten -= bytes.length;
         onWritten(index);
-        if (this.isIdle) onIdle();
+        if (this.#unwritten === 0) onIdle();
       }, onError)
       .finally(() => {
         this.#writing.delete(index);
@@ -72,7 +73,7 @@ export class PieceWriter {
 
   /** Resolves when the disk has caught up. */
   async ready(signal: AbortSignal): Promise<void> {
-    while (this.isFull && !signal.aborted) await this.#onWritten.promise;
+    while (this.#unwritten >= MAX_UNWRITTEN_BYTES && !signal.aborted) await this.#onWritten.promise;
   }
 
   close(): void {

@@ -8,8 +8,8 @@ const PIECE_HEAD_BYTES = HEAD_BYTES + 8;
 const MAX_MESSAGE = 64 * 1024;
 /** The grain in which a piece is asked for, bytes (BEP 3). */
 export const BLOCK = 2 ** 14;
-/** BEP 3: what no client asks for. Bytes. */
-export const MAX_BLOCK = 128 * 1024;
+/** The longest block that this node asks for and gives: between nodes that say so, fewer messages. Bytes. */
+export const MAX_BLOCK = 256 * 1024;
 
 /** Where a block that is arriving goes; no target: it is read and thrown away. */
 export interface Filling {
