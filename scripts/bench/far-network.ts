@@ -10,13 +10,15 @@ export interface FarNetwork {
   readonly address: string;
   /** Puts a command into the far namespace. */
   readonly inside: (program: string, args: readonly string[]) => [string, string[]];
+  /** What the link carries from now on, as tc takes it, or `none` for all that the machine can. */
+  readonly shape: (rate: string) => Promise<void>;
   /** Bytes that came from the far end to here, by the interface's own counter. */
   readonly received: () => Promise<number>;
 }
 
 /**
  * Needs root, ip and tc (Debian's iproute2).
- * @param rate as tc takes it: `320mbit`
+ * @param rate as tc takes it: `320mbit`; `none` for a link without a limit
  */
 export async function openFarNetwork(scope: Scope, rate: string): Promise<FarNetwork> {
   // Names and addresses of one run must not collide with another's.
@@ -37,23 +39,16 @@ export async function openFarNetwork(scope: Scope, rate: string): Promise<FarNet
   await ip('netns', 'exec', space, 'ip', 'addr', 'add', `${at(2)}/30`, 'dev', there);
   await ip('netns', 'exec', space, 'ip', 'link', 'set', there, 'up');
   await ip('netns', 'exec', space, 'ip', 'link', 'set', 'lo', 'up');
-  const shape = [
-    'qdisc',
-    'add',
-    'dev',
-    there,
-    'root',
-    'tbf',
-    'rate',
-    rate,
-    'burst',
-    '256k',
-    'latency',
-    '50ms',
-  ];
-  await exec('ip', ['netns', 'exec', space, 'tc', ...shape]);
+  const shape = async (limit: string): Promise<void> => {
+    const tc = (...args: string[]): Promise<unknown> =>
+      exec('ip', ['netns', 'exec', space, 'tc', 'qdisc', ...args]);
+    if (limit === 'none') await tc('del', 'dev', there, 'root').catch(() => undefined);
+    else await tc('replace', 'dev', there, 'root', 'tbf', 'rate', limit, 'burst', '256k', 'latency', '50ms');
+  };
+  await shape(rate);
   return {
     address: at(2),
+    shape,
     inside: (program, args) => ['ip', ['netns', 'exec', space, program, ...args]],
     received: async () => {
       const { stdout } = await exec('ip', ['-j', '-s', 'link', 'show', here]);

@@ -1,10 +1,14 @@
-import { formatAppcName, parseAppcName } from '../image/appc-name.ts';
+import { QuayctlError } from '../base/errors.ts';
+import { aciReference } from '../image/aci.ts';
+import { formatAppcName, parseAppcName, type AppcName } from '../image/appc-name.ts';
+import type { ImageReference } from '../image/reference.ts';
 import type { AciEngineEntry } from '../engines/engine-entry.ts';
 import type { AciContext, AciRequest } from '../pull/aci-request.ts';
 import { pullAci, withVersion } from '../pull/pull-aci.ts';
 import type { Receipt } from '../pull/receipt.ts';
 import { locateAci } from './locate-aci.ts';
 import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import { openGate } from './open-gate.ts';
 import { openCommons } from './open-commons.ts';
 import { hostPlatform, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
@@ -47,10 +51,14 @@ async function run(
     talk.receipt(receipt);
     session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : shown}\n`);
   };
+  const reference = raw.maxSeverity === undefined ? undefined : reportedName(name);
+  const { gate, close } =
+    reference === undefined ? NO_GATE : await openGate(reference, flags, raw, talk.listener, session);
   const engine = await entry.open({ env: session.env, options: raw });
   const request: AciRequest = {
     name,
     destination,
+    gate,
     ...(flags.platform === undefined ? {} : { platform: flags.platform }),
     hostPlatform: hostPlatform(),
     rules: rulesOf(flags),
@@ -68,6 +76,17 @@ async function run(
     await pullAci(request, world, session.signal);
   } finally {
     talk.end();
+    await close();
     await commons.close();
   }
+}
+
+const NO_GATE = { gate: undefined, close: () => Promise.resolve() };
+
+/** The repository of the registry that the ACI is made of an image of. @throws QuayctlError `unsupported` */
+function reportedName(name: AppcName): ImageReference {
+  const reference = aciReference(name);
+  if (reference !== undefined) return reference;
+  const shown = formatAppcName(name);
+  throw new QuayctlError('unsupported', `--max-severity: ${shown} names no image of a registry`);
 }

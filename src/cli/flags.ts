@@ -4,9 +4,10 @@ import { QuayctlError } from '../base/errors.ts';
 import { parseDuration } from '../base/units.ts';
 import type { EngineEntry } from '../engines/engine-entry.ts';
 import { parsePlatform, type Platform } from '../image/platform.ts';
+import { declareGateFlags, type RawGateFlags } from './report-flags.ts';
 
 /** A torrent command's flags as commander hands them over: strings, unread, and the options of the engine's own. */
-export interface RawTorrentFlags extends Readonly<Record<string, unknown>> {
+export interface RawTorrentFlags extends Readonly<Record<string, unknown>>, RawGateFlags {
   readonly squashed?: boolean;
   readonly duration?: string;
   readonly seedAfter?: string;
@@ -74,6 +75,7 @@ export function declareTorrentFlags(
   if (verb === 'seed')
     command.option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)');
   else command.option('--seed-after <duration>', 'keep seeding so long after the image is there', '0');
+  if (verb === 'pull') declareGateFlags(command);
   if (verb === 'pull' && engine === undefined) {
     command.option(
       '--output <path>',

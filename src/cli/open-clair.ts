@@ -23,6 +23,16 @@ export async function openClair(raw: RawReportFlags, http: Http): Promise<Clair 
   return new Clair({ url, key, issuer: clairIssuer, http });
 }
 
+/** @param fallback of the command, as it was declared */
+export function securityWait({ securityWait: given }: RawReportFlags, fallback: string): number {
+  const ms = named('--security-wait', given ?? fallback, parseDuration);
+  if (ms >= 1000 && ms <= LONGEST_WAIT_MS) return ms;
+  throw new QuayctlError('usage', '--security-wait: 1s to 1d is wanted');
+}
+
+/** Timers count in 31 bits. */
+const LONGEST_WAIT_MS = 86_400_000;
+
 /**
  * Who is told of changes, if anybody.
  * @throws QuayctlError `usage`, `credentials` for a key that cannot be read

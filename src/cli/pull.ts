@@ -6,6 +6,7 @@ import type { Receipt } from '../pull/receipt.ts';
 import type { Destination, PullRequest } from '../pull/request.ts';
 import { pullSquashed } from '../pull/squashed.ts';
 import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
+import { openGate } from './open-gate.ts';
 import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './reporter.ts';
@@ -27,8 +28,10 @@ export async function runPull(
     talk.receipt(receipt);
     session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : receipt.image}\n`);
   };
+  const { gate, close } = await openGate(reference, flags, raw, talk.listener, session);
   const request: PullRequest = {
     reference,
+    gate,
     ...(flags.platform === undefined ? {} : { platform: flags.platform }),
     hostPlatform: hostPlatform(),
     destination: destinationOf(flags, engine),
@@ -43,6 +46,7 @@ export async function runPull(
     });
   } finally {
     talk.end();
+    await close();
   }
 }
 

@@ -1,7 +1,4 @@
 import { Option, type Command } from 'commander';
-import { QuayctlError } from '../base/errors.ts';
-import { parseDuration } from '../base/units.ts';
-import { named } from './flags.ts';
 
 /** Flags of every command that needs a security report, as commander hands them over. */
 export interface RawReportFlags {
@@ -10,6 +7,14 @@ export interface RawReportFlags {
   readonly clairIssuer?: string;
   readonly securityWait?: string;
 }
+
+/** Flags of pulls that are gated, as commander hands them over. */
+export interface RawGateFlags extends RawReportFlags {
+  readonly maxSeverity?: string;
+}
+
+/** A gate waits less than `quayctl security`: somebody waits for the image. */
+export const GATE_WAIT = '30s';
 
 /** Quay's issuer, which Clair's own examples allow. */
 export const DEFAULT_ISSUER = 'quay';
@@ -37,15 +42,14 @@ export function declareReportFlags(command: Command, wait: string): Command {
   );
 }
 
-/** @param fallback of the command, as it was declared */
-export function securityWait({ securityWait: given }: RawReportFlags, fallback: string): number {
-  const ms = named('--security-wait', given ?? fallback, parseDuration);
-  if (ms >= 1000 && ms <= LONGEST_WAIT_MS) return ms;
-  throw new QuayctlError('usage', '--security-wait: 1s to 1d is wanted');
+/** Declares the gate of a pull. */
+export function declareGateFlags(command: Command): Command {
+  command.option(
+    '--max-severity <level>',
+    'the worst flaw that is let in: an image with a worse one is not loaded, and the exit code is 7',
+  );
+  return declareReportFlags(command, GATE_WAIT);
 }
-
-/** Timers count in 31 bits. */
-const LONGEST_WAIT_MS = 86_400_000;
 
 /** Flags of `serve` about security reports, as commander hands them over. */
 export interface RawNotifyFlags extends RawReportFlags {

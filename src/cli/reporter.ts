@@ -94,6 +94,8 @@ function wording(event: PullEvent, engine: string): string | undefined {
         event.durationMs === undefined ? 'until interrupted' : `for ${formatDuration(event.durationMs)}`;
       return `Seeding ${event.blobs} ${event.blobs === 1 ? 'blob' : 'blobs'} ${until}`;
     }
+    case 'security':
+      return redact(event.message);
     case 'warning':
       return `warning: ${redact(event.message)}`;
     case 'debug':

@@ -7,27 +7,23 @@ import { MAX_CONFIG_BYTES, parseManifest, type ImageManifest } from '../image/ma
 import { parsePlatform, type Platform } from '../image/platform.ts';
 import { formatReference, parseImageReference, type ImageReference } from '../image/reference.ts';
 import { chooseManifest } from '../image/walk-index.ts';
-import { openRepository, type OpenRepository } from '../registry/open-repository.ts';
-import { openTorrentService } from '../registry/open-torrent-service.ts';
+import type { OpenRepository } from '../registry/open-repository.ts';
 import { findReport } from '../registry/security/find-report.ts';
 import { layerCommands } from '../security/history.ts';
 import type { SecurityReport } from '../security/report.ts';
 import { parseSeverity, type Severity } from '../security/severity.ts';
-import { credentialFor } from './credentials.ts';
 import { httpUrl, named } from './flags.ts';
 import { hostPlatform } from './open-world.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
-import { openClair } from './open-clair.ts';
-import { securityWait } from './report-flags.ts';
+import { securityWait } from './open-clair.ts';
+import { openReports, type ReportPlaces } from './open-reports.ts';
+
 import { SECURITY_WAIT, type RawSecurityFlags } from './security-flags.ts';
 import type { Session } from './session.ts';
 import { showReport, type ShowFlags } from './show-report.ts';
 
-interface SecurityFlags extends ShowFlags {
+interface SecurityFlags extends ShowFlags, ReportPlaces {
   readonly platform: Platform;
-  readonly service: URL | undefined;
-  readonly insecure: boolean;
-  readonly sendCredentials: boolean;
   readonly waitMs: number;
 }
 
@@ -62,7 +58,8 @@ function readFlags(raw: RawSecurityFlags): SecurityFlags {
     failOn: raw.failOn === undefined ? undefined : severity('--fail-on', raw.failOn),
     order,
     platform: raw.platform === undefined ? hostPlatform() : named('--platform', raw.platform, parsePlatform),
-    service: raw.torrentService === undefined ? undefined : httpUrl('--torrent-service', raw.torrentService),
+    torrentService:
+      raw.torrentService === undefined ? undefined : httpUrl('--torrent-service', raw.torrentService),
     insecure: raw.insecure ?? false,
     sendCredentials: raw.sendCredentials ?? false,
     waitMs: securityWait(raw, SECURITY_WAIT),
@@ -76,42 +73,17 @@ async function ask(
   { http, debug }: { readonly http: Http; readonly debug: (message: string) => void },
   session: Session,
 ): Promise<{ readonly report: SecurityReport; readonly commands: ReadonlyMap<Digest, string> }> {
-  const { registry, repository: name } = reference;
   const { signal, terminal } = session;
-  const { insecure, sendCredentials, service } = flags;
   const say = (message: string): void => {
     if (raw.quiet !== true) terminal.err(`${redact(message)}\n`);
   };
-  const onWarning = (message: string): void => say(`warning: ${message}`);
-  const clair = await openClair(raw, http);
-  const credential = await credentialFor(reference, session, onWarning);
-  const access = { registry, credential, http, insecure, onWarning };
-  const repository = openRepository(access, name);
-  const asker = { http, repository, registry, service, insecure, sendCredentials };
-  // Asked once: there is nothing to remember.
-  const silentHosts = { isSilent: () => Promise.resolve(false), remember: () => Promise.resolve() };
-  const torrents = openTorrentService({ ...asker, name, silentHosts });
+  const warn = (message: string): void => say(`warning: ${message}`);
+  const options = await openReports(reference, flags, raw, { http, say, warn, debug }, session);
+  const { repository } = options;
   const { document, manifest } = await resolve(reference, flags.platform, repository, signal);
-  let said = '';
+  const image = { image: formatReference(reference), digest: document.descriptor.digest, manifest };
   const [report, commands] = await Promise.all([
-    findReport(
-      {
-        access,
-        repository,
-        name,
-        service: asker,
-        torrents,
-        clair,
-        waitMs: flags.waitMs,
-        onStep: (message) => {
-          if (message !== said) say(`Waiting for ${message}`);
-          said = message;
-        },
-        onDebug: debug,
-      },
-      { image: formatReference(reference), digest: document.descriptor.digest, manifest },
-      signal,
-    ),
+    findReport({ ...options, waitMs: flags.waitMs }, image, signal),
     commandsOf(repository, manifest, signal).catch((error: unknown) => {
       if (!isQuayctlError(error)) throw error;
       debug(error.message);

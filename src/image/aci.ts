@@ -2,7 +2,7 @@ import { splitAppcName, type AppcName } from './appc-name.ts';
 import { appcPlatform, platformOfAppc } from './appc-platform.ts';
 import { makeArtifact, type Artifact } from './artifact.ts';
 import type { Descriptor } from './descriptor.ts';
-import { digestOf } from './digest.ts';
+import { digestOf, type Digest } from './digest.ts';
 import type { ResolvedImage } from './manifest.ts';
 import type { Platform } from './platform.ts';
 import { formatReference, parseImageReference, repositoryName, type ImageReference } from './reference.ts';
@@ -17,6 +17,8 @@ export interface AciImage {
   readonly signature?: Descriptor;
   /** What rkt calls it, `sha512-` and 64 hex digits; absent where nothing told. */
   readonly imageId?: string;
+  /** Of the image that it was made of, where its torrent says so. */
+  readonly manifest?: Digest;
 }
 
 const ACI_TYPE = 'application/vnd.appc.aci';

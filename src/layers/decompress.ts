@@ -15,11 +15,15 @@ const CHUNK_BYTES = 64 * 1024;
  * The plain bytes of a layer's blob, to its very end: gzip of any number of members, zstd of any number of frames, xz,
  * bzip2, or none of them. That is told by its first bytes, as Docker tells it (moby pkg/archive, DetectCompression):
  * media types have been wrong before.
+ * @param onPacked told the bytes of the blob as they are read
  * @throws QuayctlError `verification` for compression that is damaged, cut short or followed by something else,
  *   `unsupported` for xz and bzip2 where the program of that name is missing; what reading the blob fails with
  */
-export async function* plainBytes(blob: Readable): AsyncGenerator<Uint8Array> {
-  const chunks = blob[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+export async function* plainBytes(
+  blob: Readable,
+  onPacked: (bytes: number) => void = () => undefined,
+): AsyncGenerator<Uint8Array> {
+  const chunks = counted(blob, onPacked);
   try {
     const head = await firstBytes(chunks);
     yield* decoded(head, withHead(head, chunks));
@@ -27,6 +31,13 @@ export async function* plainBytes(blob: Readable): AsyncGenerator<Uint8Array> {
     throw damaged(error);
   } finally {
     blob.destroy();
+  }
+}
+
+async function* counted(blob: Readable, onPacked: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of blob as AsyncIterable<Uint8Array>) {
+    onPacked(chunk.length);
+    yield chunk;
   }
 }
 

@@ -1,7 +1,7 @@
 import { QuayctlError } from '../base/errors.ts';
-import type { Budget } from './budget.ts';
+import { attributeBytesOf, type Budget } from './budget.ts';
 import { byteString, shown, type ByteString, type Entry } from '../tar/entry.ts';
-import { metadataOf, ownCopy } from './metadata.ts';
+import { metadataOf, ownCopy, relink } from './metadata.ts';
 import { emptyTree, TreeNode, type Inode } from './tree.ts';
 import { walkPath } from './walk-path.ts';
 
@@ -12,6 +12,9 @@ const OPAQUE = '.wh..wh..opq';
 const AUFS_OWN = '.wh..wh.';
 /** The other spelling of the same: overlayfs's own notes, as they lie on a disk. */
 const OVERLAY_OPAQUE = 'trusted.overlay.opaque';
+
+/** As many as ext4 lets a file have; no image can be unpacked that has more. */
+const MAX_LINKS = 65_000;
 
 /**
  * One layer's tree, as an extractor makes it of the entries in their order, where a later one replaces an earlier one;
@@ -114,19 +117,27 @@ export class LayerTree {
     const isItself = target === node || header.path === header.linkPath;
     if (target?.inode === undefined || isItself) throw wrongLink(header, 'is not there');
     const { inode } = target;
-    inode.isLinked = true;
-    if (inode.layer === this.#layer) inode.relinks = [...inode.relinks, header];
+    if (++inode.links > MAX_LINKS) throw wrongLink(header, `has more than ${MAX_LINKS} of them`);
+    this.#budget.attributes(inode.attributeBytes);
+    if (inode.layer === this.#layer) inode.relink = relink(inode.relink, header);
     node.inode = inode;
     node.children = undefined;
   }
 
   #inode(header: Entry, entry: number): Inode {
     const metadata = header.type === 'file' ? undefined : metadataOf(header);
-    return { layer: this.#layer, entry, metadata, relinks: NONE, isLinked: false, first: undefined };
+    const attributeBytes = attributeBytesOf(header);
+    return {
+      layer: this.#layer,
+      entry,
+      metadata,
+      relink: undefined,
+      links: 0,
+      attributeBytes,
+      first: undefined,
+    };
   }
 }
-
-const NONE: readonly Entry[] = [];
 
 function wrongLink({ path, linkPath }: Entry, why: string): QuayctlError {
   return new QuayctlError('protocol', `${shown(path)} is a hard link to ${shown(linkPath)}, which ${why}`);

@@ -12,14 +12,23 @@ export class MergedTree {
   readonly #others: TreeNode[] = [];
   readonly #readLayer: (layer: number) => AsyncIterable<TarEntry>;
 
-  constructor(root: TreeNode, readLayer: (layer: number) => AsyncIterable<TarEntry>) {
+  readonly #release: () => void;
+
+  /** @param release called once the tree is of no more use */
+  constructor(root: TreeNode, readLayer: (layer: number) => AsyncIterable<TarEntry>, release: () => void) {
     this.#readLayer = readLayer;
+    this.#release = release;
     for (const node of walk(root)) this.#sort(node);
     this.#files.sort((one, other) => one.layer - other.layer || one.entry - other.entry);
   }
 
   get entryCount(): number {
     return this.#directories.length + this.#files.length + this.#others.length;
+  }
+
+  /** Other images may have the memory. */
+  release(): void {
+    this.#release();
   }
 
   /**
@@ -54,8 +63,8 @@ export class MergedTree {
       if (file?.first === undefined) return;
       if (at++ !== file.entry) continue;
       if (header.type !== 'file') break;
-      const metadata = relinked(metadataOf(header), file.relinks);
-      if (file.isLinked) linked.set(file, metadata);
+      const metadata = relinked(metadataOf(header), file.relink);
+      if (file.links > 0) linked.set(file, metadata);
       yield { header: { ...metadata, path: file.first.path }, content };
       next++;
     }
@@ -81,6 +90,7 @@ function withoutContent(node: TreeNode, metadata: Metadata = PLAIN_DIRECTORY): T
 /** The first name is the thing itself, the others are links to it, and say all that it is, as extractors want it. */
 function headerOf({ path, inode }: TreeNode, metadata: Metadata): Entry {
   const first = inode?.first?.path ?? path;
-  const all = relinked(metadata, metadata.type === 'file' ? [] : (inode?.relinks ?? []));
+  // Of a file that has been done where its content was read.
+  const all = relinked(metadata, metadata.type === 'file' ? undefined : inode?.relink);
   return first === path ? { ...all, path } : { ...all, path, type: 'hardlink', size: 0, linkPath: first };
 }

@@ -11,14 +11,31 @@ export function metadataOf(header: Entry): Metadata {
   return { type, mode, uid, gid, mtime, size, linkPath: ownCopy(linkPath), device, xattrs: kept(xattrs) };
 }
 
-/** What extracting hard links does to a file: owner, mode, time and attributes are set anew, by each. */
-export function relinked(file: Metadata, links: readonly Entry[]): Metadata {
-  return links.reduce((before, { mode, uid, gid, mtime, xattrs }) => {
-    const left = [...before.xattrs].filter(([name]) => name !== CAPABILITY);
-    const isSymlink = before.type === 'symlink';
-    const all = new Map([...left, ...kept(xattrs)]);
-    return { ...before, uid, gid, xattrs: all, ...(isSymlink ? {} : { mode, mtime }) };
-  }, file);
+/** What extracting hard links sets of a file: the owner, mode and time of the last one, the attributes of all. */
+export interface Relink {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtime: bigint;
+  /** Belongs to this record, and grows. */
+  readonly xattrs: Map<ByteString, Uint8Array>;
+}
+
+/** One more link, in the order of the layer. */
+export function relink(before: Relink | undefined, { mode, uid, gid, mtime, xattrs: more }: Entry): Relink {
+  const xattrs = before?.xattrs ?? new Map<ByteString, Uint8Array>();
+  xattrs.delete(CAPABILITY);
+  for (const [name, value] of kept(more)) xattrs.set(name, value);
+  return { mode, uid, gid, mtime, xattrs };
+}
+
+/** A file after its links were extracted. */
+export function relinked(file: Metadata, links: Relink | undefined): Metadata {
+  if (links === undefined) return file;
+  const { mode, uid, gid, mtime } = links;
+  const left = [...file.xattrs].filter(([name]) => name !== CAPABILITY);
+  const xattrs = new Map([...left, ...links.xattrs]);
+  return { ...file, uid, gid, xattrs, ...(file.type === 'symlink' ? {} : { mode, mtime }) };
 }
 
 function kept(xattrs: Metadata['xattrs']): Metadata['xattrs'] {

@@ -7,7 +7,7 @@ import type { TreeNode } from './tree.ts';
 export function overlay(lower: TreeNode, upper: TreeNode): void {
   const pairs = [{ lower, upper }];
   for (let pair = pairs.pop(); pair !== undefined; pair = pairs.pop()) {
-    pairs.push(...overlayOne(pair.lower, pair.upper));
+    for (const both of overlayOne(pair.lower, pair.upper)) pairs.push(both);
   }
 }
 

@@ -1,4 +1,5 @@
-import type { ByteString, Entry, Metadata } from '../tar/entry.ts';
+import type { ByteString, Metadata } from '../tar/entry.ts';
+import type { Relink } from './metadata.ts';
 
 /**
  * What one or more names stand for. An image has several hundred thousand of these and of the nodes below, so every
@@ -10,10 +11,12 @@ export interface Inode {
   readonly entry: number;
   /** Of all but files. */
   readonly metadata: Metadata | undefined;
-  /** The headers of hard links to it within its layer, in their order. */
-  relinks: readonly Entry[];
-  /** Some name is a hard link to it. */
-  isLinked: boolean;
+  /** What the hard links to it within its layer set, all of them together. */
+  relink: Relink | undefined;
+  /** How many names are hard links to it. */
+  links: number;
+  /** Bytes of its extended attributes, which each of its names says. */
+  readonly attributeBytes: number;
   /** The name under which it is written first; the others are hard links to that. */
   first: TreeNode | undefined;
 }
@@ -63,6 +66,7 @@ export function* walk(node: TreeNode): Generator<TreeNode> {
   for (let next = ahead.pop(); next !== undefined; next = ahead.pop()) {
     yield next;
     const children = [...(next.children?.values() ?? [])];
-    ahead.push(...children.sort((one, other) => (one.name < other.name ? 1 : -1)));
+    // One by one: arguments of a call are bounded by the stack, and directories are not.
+    for (const child of children.sort((one, other) => (one.name < other.name ? 1 : -1))) ahead.push(child);
   }
 }

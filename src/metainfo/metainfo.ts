@@ -32,6 +32,8 @@ export interface Metainfo {
   readonly digest?: Digest;
   /** `quayctl.imageID`, of an ACI: what rkt calls it, `sha512-` and 64 hex digits. */
   readonly imageId?: string;
+  /** `quayctl.manifest`, of a squashed image or an ACI: the manifest of the image that it was made of. */
+  readonly manifest?: Digest;
   /** The bencoded info dictionary as it was, for the info hash. */
   readonly infoBytes: Uint8Array;
 }
@@ -47,6 +49,8 @@ export interface TorrentFields {
   readonly digest?: Digest;
   /** Of an ACI; only beside `digest`. */
   readonly imageId?: string;
+  /** Of a squashed image or an ACI, the manifest of the image that it was made of; only beside `digest`. */
+  readonly manifest?: Digest;
   /** The torrent came from another machine, so that its trackers must not be on this one. */
   readonly fromElsewhere?: boolean;
 }
@@ -80,7 +84,16 @@ export function buildInfo(content: { name: string; length: number; pieces: Uint8
 
 /** A .torrent around the bytes of an info dictionary, which go in as they are. */
 export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uint8Array {
-  const { announce, urlList = [], createdBy, creationDate, digest, imageId, fromElsewhere } = fields;
+  const {
+    announce,
+    urlList = [],
+    createdBy,
+    creationDate,
+    digest,
+    imageId,
+    manifest,
+    fromElsewhere,
+  } = fields;
   const [first] = announce;
   const torrent: Record<string, BInput> = { info: { raw: infoBytes } };
   if (first !== undefined) torrent['announce'] = first;
@@ -94,6 +107,7 @@ export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uin
       ...(digest === undefined ? {} : { digest }),
       ...(fromElsewhere === true ? { 'from elsewhere': 1 } : {}),
       ...(imageId === undefined ? {} : { imageID: imageId }),
+      ...(manifest === undefined ? {} : { manifest }),
     };
   }
   return encodeBencode(torrent);
@@ -130,13 +144,14 @@ export function decodeTorrent(bytes: Uint8Array): Metainfo {
  * @throws QuayctlError as decodeTorrent
  */
 export function withoutSecrets(bytes: Uint8Array): Uint8Array {
-  const { infoBytes, trackers, digest, imageId } = decodeTorrent(bytes);
+  const { infoBytes, trackers, digest, imageId, manifest } = decodeTorrent(bytes);
   const bare = [...new Set(trackers.map((tracker) => tracker.withoutSecrets().announceUrl))];
   return encodeTorrent(infoBytes, {
     announce: bare,
     fromElsewhere: trackers.some(({ denyLocal }) => denyLocal),
     ...(digest === undefined ? {} : { digest }),
     ...(imageId === undefined ? {} : { imageId }),
+    ...(manifest === undefined ? {} : { manifest }),
   });
 }
 
@@ -147,13 +162,14 @@ export function withoutSecrets(bytes: Uint8Array): Uint8Array {
  * @throws QuayctlError as decodeTorrent
  */
 export function notedAsFromElsewhere(bytes: Uint8Array): Uint8Array {
-  const { infoBytes, trackers, urlList, digest, imageId } = decodeTorrent(bytes);
+  const { infoBytes, trackers, urlList, digest, imageId, manifest } = decodeTorrent(bytes);
   return encodeTorrent(infoBytes, {
     announce: trackers.map(({ announceUrl }) => announceUrl),
     urlList,
     fromElsewhere: true,
     ...(digest === undefined ? {} : { digest }),
     ...(imageId === undefined ? {} : { imageId }),
+    ...(manifest === undefined ? {} : { manifest }),
   });
 }
 
@@ -185,15 +201,17 @@ function readName(info: BDictionary): string {
 }
 
 /** `quayctl` = {digest, imageID} */
-function readContent({ entries }: BDictionary): Pick<Metainfo, 'digest' | 'imageId'> {
+function readContent({ entries }: BDictionary): Pick<Metainfo, 'digest' | 'imageId' | 'manifest'> {
   const quayctl = entries.get('quayctl');
   if (quayctl === undefined) return {};
   if (!isDictionary(quayctl)) throw malformed('quayctl is not a dictionary');
   const digest = quayctl.entries.get('digest');
   const imageId = quayctl.entries.get('imageID');
+  const manifest = quayctl.entries.get('manifest');
   return {
     ...(digest === undefined ? {} : { digest: parseDigest(text(digest, 'quayctl.digest', 1024)) }),
     ...(imageId === undefined ? {} : { imageId: readImageId(imageId) }),
+    ...(manifest === undefined ? {} : { manifest: parseDigest(text(manifest, 'quayctl.manifest', 1024)) }),
   };
 }
 

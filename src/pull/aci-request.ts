@@ -7,7 +7,7 @@ import type { PullRequest } from './request.ts';
 /** One pull of an ACI, or a seed, as the user asked for it. */
 export interface AciRequest extends Pick<
   PullRequest,
-  'platform' | 'hostPlatform' | 'rules' | 'onReceipt' | 'seedMs'
+  'platform' | 'hostPlatform' | 'rules' | 'gate' | 'onReceipt' | 'seedMs'
 > {
   readonly name: AppcName;
   /** `store` for a seed: nothing is put into rkt. */

@@ -10,6 +10,8 @@ import type { BlobOutcome } from '../blobs/transfer-ledger.ts';
  * command line's business; nothing in this room prints.
  */
 export type PullEvent =
+  /** The security report is waited for (`--max-severity`). */
+  | { readonly kind: 'security'; readonly message: string }
   | { readonly kind: 'resolving'; readonly reference: ImageReference }
   | { readonly kind: 'resolved'; readonly image: ResolvedImage; readonly offline: boolean }
   /** Where an ACI lies is looked up. */

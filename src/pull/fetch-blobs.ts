@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { isQuayctlError } from '../base/errors.ts';
 import type { BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { FileFeed } from '../engines/engine.ts';
@@ -61,6 +62,11 @@ export function startFetching(
     // A blob outside of the plan was in the store before (a config).
     ready: (digest) => arrivals.get(digest)?.promise ?? Promise.resolve(),
     stream: (digest) => store.stream(digest),
+    follow: async (digest, reading) => {
+      const download = downloads.find(digest);
+      if (download === undefined || (await store.stat(digest)) !== undefined) return undefined;
+      return Readable.from(download.reader(0, download.size, reading, false), { objectMode: false });
+    },
     file: (digest) => store.blobFile(digest),
   };
   return { feed, outcomes, done, failed: () => failure !== undefined };

@@ -3,6 +3,7 @@ import { NOTHING, type BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import type { FileFeed } from '../engines/engine.ts';
+import type { GatedImage } from './gate.ts';
 
 /**
  * What the pull of one kind of image (OCI, squashed, ACI) does differently. `run-pull.ts` takes the steps: resolve, plan,
@@ -13,6 +14,8 @@ export interface ImageKind<Resolved> {
   resolve(signal: AbortSignal): Promise<Resolved>;
   /** Every blob of it: what must not be collected from now on, and what is seeded afterwards. */
   blobs(resolved: Resolved): readonly Descriptor[];
+  /** What a gate is asked about. @throws QuayctlError `no-report` where that is not known */
+  gated(resolved: Resolved): GatedImage;
   /** Asks the engine what it has. */
   plan(resolved: Resolved, signal: AbortSignal): Promise<PullPlan>;
 }

@@ -1,3 +1,4 @@
+import { QuayctlError } from '../base/errors.ts';
 import type { BlobOrigin, FetchRules } from '../blobs/blob-origin.ts';
 import { TorrentFinder } from '../blobs/torrent-finder.ts';
 import type { EnginePresence } from '../engines/engine.ts';
@@ -5,6 +6,7 @@ import { aciArtifact, aciReference, signatureDescriptor, type AciImage } from '.
 import { formatAppcName, type AppcName } from '../image/appc-name.ts';
 import type { AciSource } from '../registry/aci-source.ts';
 import type { AciContext, AciRequest } from './aci-request.ts';
+import type { GatedImage } from './gate.ts';
 import { inEngine, type Fetching, type ImageKind, type PullPlan } from './image-kind.ts';
 import type { SharedServices } from './pull-context.ts';
 import { putBlob, recordArtifact } from './put-blob.ts';
@@ -21,10 +23,28 @@ export function pullAci(request: AciRequest, context: AciContext, signal: AbortS
   const kind: ImageKind<ResolvedAci> = {
     resolve: () => resolveAci(request, context, signal),
     blobs: ({ image }) => [image.aci],
+    gated: ({ image }) => gatedAci(image, request),
     plan: (resolved) => planAci(resolved, request, context, signal),
   };
   const engineName = request.destination === 'engine' ? context.engine.name : 'none';
   return runPull(kind, { ...request, engineName }, context, signal);
+}
+
+/**
+ * The image that an ACI was made of, which is what security reports are about.
+ * @throws QuayctlError `no-report` where the torrent did not say
+ */
+function gatedAci({ manifest }: AciImage, { name }: AciRequest): GatedImage {
+  if (manifest !== undefined) {
+    return { name: formatAppcName(withVersion(name)), digest: manifest, manifest: undefined };
+  }
+  throw new QuayctlError(
+    'no-report',
+    'the torrent of this ACI does not say which image it was made of, so there is no security report of it',
+    {
+      hint: 'a torrent service of this version of quayctl says it; without --max-severity the image is pulled unchecked',
+    },
+  );
 }
 
 /** `latest` is what rkt takes where no version is named. */

@@ -1,6 +1,7 @@
 import type { Platform } from '../image/platform.ts';
 import type { ResolvedImage } from '../image/manifest.ts';
 import { checkDestination } from './deliver-image.ts';
+import { gatedImage } from './gate.ts';
 import type { ImageKind } from './image-kind.ts';
 import { blobsOf, planImage } from './plan.ts';
 import type { PullContext } from './pull-context.ts';
@@ -21,6 +22,7 @@ export function pull(request: PullRequest, context: PullContext, signal: AbortSi
       return resolveFor(request, context, signal);
     },
     blobs: ({ manifest }) => blobsOf(manifest),
+    gated: gatedImage,
     plan: (image) => planImage(image, request, context, signal),
   };
   return runPull(kind, { ...request, engineName: engineName(request, context) }, context, signal);

@@ -1,5 +1,6 @@
 import type { Platform } from '../image/platform.ts';
 import type { ImageReference } from '../image/reference.ts';
+import type { Gate } from './gate.ts';
 import type { Receipt } from './receipt.ts';
 import type { PullRules } from './pull-context.ts';
 
@@ -21,6 +22,8 @@ export interface PullRequest {
   readonly destination: Destination;
   readonly recordDigest: boolean;
   readonly rules: PullRules;
+  /** `--max-severity`: asked before anything is delivered. */
+  readonly gate?: Gate | undefined;
   /** Called when the image is where it was to go, before any seeding. */
   readonly onReceipt: (receipt: Receipt) => void;
   /** Milliseconds of seeding afterwards; undefined: until the signal; 0: none. */

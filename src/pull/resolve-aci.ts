@@ -78,7 +78,7 @@ function imageOf(name: AppcName, source: AciSource, answer: TorrentAnswer): AciI
       hint: `\`rkt fetch ${what}\` gets it from there without BitTorrent`,
     });
   }
-  const { digest, imageId, geometry } = decodeTorrent(answer.bytes);
+  const { digest, imageId, manifest, geometry } = decodeTorrent(answer.bytes);
   if (digest === undefined) {
     throw new QuayctlError(
       'unsupported',
@@ -86,7 +86,12 @@ function imageOf(name: AppcName, source: AciSource, answer: TorrentAnswer): AciI
     );
   }
   const aci = aciDescriptor({ digest, size: geometry.length });
-  return { name, aci, ...(imageId === undefined ? {} : { imageId }) };
+  return {
+    name,
+    aci,
+    ...(imageId === undefined ? {} : { imageId }),
+    ...(manifest === undefined ? {} : { manifest }),
+  };
 }
 
 /** The torrent that has come already is not asked for again at once. */

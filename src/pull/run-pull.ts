@@ -1,6 +1,7 @@
 import type { Descriptor } from '../image/descriptor.ts';
 import { seedAfterPull, shrinkStore } from './after-pull.ts';
 import { startFetching } from './fetch-blobs.ts';
+import { passGate, type GatedPull } from './gate.ts';
 import type { ImageKind, PullPlan } from './image-kind.ts';
 import type { SharedServices } from './pull-context.ts';
 import { makeReceipt, type Receipt } from './receipt.ts';
@@ -8,7 +9,7 @@ import type { BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { Digest } from '../image/digest.ts';
 import type { PullRequest } from './request.ts';
 
-interface Request extends Pick<PullRequest, 'onReceipt' | 'seedMs'> {
+interface Request extends Pick<PullRequest, 'onReceipt' | 'seedMs' | 'gate'> {
   /** Where the image goes, in the receipt; `none` for the store. */
   readonly engineName: string;
 }
@@ -33,7 +34,9 @@ export async function runPull<Resolved>(
   try {
     const plan = await kind.plan(resolved, signal);
     listener({ kind: 'planned', blobs: plan.fetch, inEngine: plan.settled.size });
-    const outcomes = await fetchAndDeliver(plan, services, signal);
+    const { gate } = request;
+    const gated = gate === undefined ? undefined : { gate, image: kind.gated(resolved) };
+    const outcomes = await fetchAndDeliver(plan, gated, services, signal);
     await plan.record(signal);
     const receipt = makeReceipt({
       ...plan,
@@ -52,9 +55,10 @@ export async function runPull<Resolved>(
   }
 }
 
-/** Delivery runs beside the downloads. Whichever fails first is what the user is told. */
+/** Delivery runs beside the downloads, once the gate, if there is one, has let the image pass. Whichever fails first is what the user is told. */
 async function fetchAndDeliver(
   plan: PullPlan,
+  gated: GatedPull | undefined,
   services: SharedServices,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<Digest, BlobOutcome>> {
@@ -62,6 +66,7 @@ async function fetchAndDeliver(
   const both = AbortSignal.any([signal, stop.signal]);
   const fetching = startFetching(plan, services, both);
   try {
+    if (gated !== undefined) await passGate(gated, fetching.done, both);
     await plan.deliver(fetching, both);
   } catch (error) {
     // The engine failed: nobody waits for the rest. A blob failed: the others are kept for the next run.

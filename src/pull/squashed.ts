@@ -7,6 +7,7 @@ import { formatReference, type TaggedReference } from '../image/reference.ts';
 import { assertPlatform } from '../image/single-platform.ts';
 import { squashedArtifact, squashedTag } from '../image/squashed.ts';
 import type { RunnablePlan } from './deliver-image.ts';
+import { gatedImage } from './gate.ts';
 import { inEngine, type ImageKind, type PullPlan } from './image-kind.ts';
 import { assertRunnable, missingLayers, warnOfPlatform } from './plan.ts';
 import type { PullContext } from './pull-context.ts';
@@ -43,6 +44,7 @@ export function pullSquashed(
       return { image, name: squashedReference(image), file: await source.file(signal), source };
     },
     blobs: ({ file }) => [file],
+    gated: ({ image }) => gatedImage(image),
     plan: (resolved) => planSquashed(resolved, request, context, signal),
   };
   return runPull(kind, { ...request, engineName: engineName(request, context) }, context, signal);

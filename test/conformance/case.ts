@@ -13,6 +13,8 @@ export interface Case {
   /** Where it was reported. */
   readonly source?: string;
   readonly right: Right;
+  /** Default: an OCI layout, which takes whatever verifies; Docker unpacks. */
+  readonly into?: 'docker';
   readonly set: (scope: Scope) => Promise<Input>;
 }
 
@@ -33,8 +35,6 @@ export interface Input {
   readonly env?: Readonly<Record<string, string>>;
   /** Added to quayctl's. */
   readonly flags?: readonly string[];
-  /** Of the store, an engine behind DOCKER_HOST, or the squashed image of `serve`. */
-  readonly into?: 'docker';
   /** What is true afterwards, besides. @throws AssertionError */
   readonly check?: (pulled: Pulled) => void | Promise<void>;
 }

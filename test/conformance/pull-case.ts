@@ -7,7 +7,7 @@ import { receiptOf, verifiedBlobs } from '../helpers/stage.ts';
 import type { Case, Input, Right } from './case.ts';
 
 /** A home as the case wants it: files of credentials, and helpers first on the PATH. */
-async function furnish(home: string, input: Input): Promise<Record<string, string>> {
+export async function furnish(home: string, input: Input): Promise<Record<string, string>> {
   const write = async (path: string, value: unknown): Promise<void> => {
     await mkdir(join(home, path, '..'), { recursive: true });
     await writeFile(join(home, path), typeof value === 'string' ? value : JSON.stringify(value));
@@ -28,20 +28,31 @@ async function furnish(home: string, input: Input): Promise<Record<string, strin
   };
 }
 
-/** Pulls as the case says. @throws AssertionError where the outcome is not the right one */
-export async function checkCase(scope: Scope, { set, right }: Case): Promise<void> {
+/**
+ * Pulls as the case says.
+ * @param dockerHost of an engine, for cases that go into Docker
+ * @throws AssertionError where the outcome is not the right one
+ */
+export async function checkCase(
+  scope: Scope,
+  { set, right, into }: Case,
+  dockerHost: string | undefined,
+): Promise<void> {
   const input = await set(scope);
   const node = await quayctlNode(scope);
-  const env = await furnish(node.home, input);
+  const env = {
+    ...(await furnish(node.home, input)),
+    ...(dockerHost === undefined ? {} : { DOCKER_HOST: dockerHost }),
+  };
   const layout = join(node.home, 'layout');
   const args =
-    input.into === 'docker'
+    into === 'docker'
       ? ['docker', 'torrent', 'pull', input.reference]
       : ['torrent', 'pull', input.reference, '--output', layout];
   const output = await node.run([...args, '--json', '--no-progress', ...(input.flags ?? [])], { env });
   assertRight(output, right, input);
   if (right !== 'pulled') return;
-  if (input.into === undefined) await verifiedBlobs(layout);
+  if (into === undefined) await verifiedBlobs(layout);
   await input.check?.({ layout, stdout: output.stdout, stderr: output.stderr });
 }
 

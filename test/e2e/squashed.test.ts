@@ -343,7 +343,7 @@ test(
     const registry = await startRegistry(t);
     await pushImage(layout, manifest, { url: registry.url, repository: 'team/app', tag: '1.0' });
     const proxy = await startHttpFaultProxy(t, registry.url);
-    proxy.link.bytesPerSecond = 2e6;
+    proxy.link.bytesPerSecond = 5e5;
     const server = await quayctlNode(t);
     const serve = (listen: string): RunningProcess =>
       server.start(['serve', '--upstream', proxy.url, '--alias', registry.host, '--listen', listen]);
@@ -355,9 +355,12 @@ test(
     const pull = node.start([...args, '--torrent-service', url, '--duration', '1s']);
     const reads = ({ digest }: { digest: string } = { digest: '' }): number =>
       proxy.requests.filter((line) => line.startsWith('GET') && line.includes(digest)).length;
+    // Who has heard that it is being made waits for a service that is away.
+    await pull.waitFor(/The service makes the image/);
     // The first layer is whole when the second one is asked for; what is here of that is not.
     await until(() => proxy.traffic.toClient > 4_000_000);
     await first.kill('SIGKILL');
+    proxy.link.bytesPerSecond = Infinity;
     await serve(new URL(url).host).waitFor(/^http:\S+$/m);
     const { code } = await pull.exited;
     assert.equal(code, 0, pull.stderr());

@@ -8,6 +8,7 @@ import { parseImageConfig } from '../../src/image/config.ts';
 import type { Digest } from '../../src/image/digest.ts';
 import { parseManifest, type ManifestDocument, type RunnableImage } from '../../src/image/manifest.ts';
 import { parseImageReference } from '../../src/image/reference.ts';
+import type { DockerdKind } from '../helpers/dockerd.ts';
 import { randomLayer, TestLayout, type BuiltDescriptor, type BuiltImage } from '../helpers/images.ts';
 import type { LayerEntry, LayerSpec } from '../helpers/layers.ts';
 import { tempDirectory } from '../helpers/temp.ts';
@@ -143,6 +144,11 @@ export function loadOptions(image: RunnableImage, more: Partial<LoadOptions> = {
     signal: NEVER,
     ...more,
   };
+}
+
+/** What Docker calls an image, by the store that it lies in. */
+export function dockerId({ manifest, index, document }: RunnableImage, kind: DockerdKind): Digest {
+  return kind === 'containerd' ? (index ?? document).descriptor.digest : manifest.config.digest;
 }
 
 export function layerDigests(image: RunnableImage): Digest[] {

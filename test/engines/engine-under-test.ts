@@ -11,6 +11,8 @@ export interface EngineUnderTest {
   open(): Promise<Engine>;
   /** The engine's own command line: what users would type. */
   command(...args: readonly string[]): Promise<Output>;
+  /** What the engine calls an image. */
+  idOf(image: RunnableImage): string;
   /** Whether the digest of the registry is recorded without asking the registry. */
   readonly recordsDigest: boolean;
   /** Whether it compares layers with the config's diff IDs; the digests of the blobs are the store's business. */
@@ -35,6 +37,10 @@ export class Examined implements AnyEngine<RunnableImage> {
     return this.#under.checksDiffIds;
   }
 
+  idOf(image: RunnableImage): string {
+    return this.#under.idOf(image);
+  }
+
   open(): Promise<Engine> {
     return this.#under.open();
   }
@@ -52,7 +58,7 @@ export class Examined implements AnyEngine<RunnableImage> {
     const image = await fourLayers(layout, seed);
     return {
       image,
-      id: image.manifest.config.digest,
+      id: this.idOf(image),
       name: `quay.example/team/${seed}:1`,
       blobs: layerDigests(image),
       feed: (held) => new TestFeed(layout, held),

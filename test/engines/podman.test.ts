@@ -19,6 +19,7 @@ engineSuite('podman', skip, async (scope) => {
   return {
     open: () => entry.open({ env: { CONTAINER_HOST: podman.dockerHost }, options: {} }),
     command: (...args) => podman.podman(...args),
+    idOf: ({ manifest }) => manifest.config.digest,
     recordsDigest: true,
     checksDiffIds: false,
     // Its defaults are limits that a confined root may not set, and crun wants other cgroups than many machines have.

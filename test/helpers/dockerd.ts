@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run, startProcess, type Output, type RunningProcess, type Scope } from './processes.ts';
-import { programPath } from './programs.ts';
+import { engineProgram, goProgramsPath, programPath, skipWithout } from './programs.ts';
 import { removeTree } from './temp.ts';
 
 /** A real Docker Engine of its own: own data, own socket, no hand on the machine's network. */
@@ -18,6 +18,8 @@ export interface TestDockerd {
   api(method: string, path: string, body?: unknown): Promise<EngineAnswer>;
   /** SIGKILL, as a crash; containerd dies with it. */
   kill(): Promise<void>;
+  /** SIGTERM, as `systemctl restart docker` begins. */
+  stop(): Promise<void>;
   /** Starts it again on the same data. */
   restart(): Promise<void>;
 }
@@ -25,6 +27,20 @@ export interface TestDockerd {
 export interface EngineAnswer {
   readonly status: number;
   readonly text: string;
+}
+
+/**
+ * `debian`: the Engine 20.10 of Debian's docker.io. `graphdriver` and `containerd`: today's engine, with its own layer
+ * store and with containerd's, which is the default of new installations.
+ */
+export type DockerdKind = 'debian' | 'graphdriver' | 'containerd';
+
+export const DOCKERD_KINDS: readonly DockerdKind[] = ['debian', 'graphdriver', 'containerd'];
+
+/** Why such an engine cannot be run here; false where it can. */
+export function skipWithoutDockerd(kind: DockerdKind, ...needs: readonly string[]): string | false {
+  if (kind === 'debian') return skipWithout('root', 'dockerd', 'docker', ...needs);
+  return skipWithout('root', 'docker', 'go:dockerd', 'go:containerd', 'go:runc', ...needs);
 }
 
 /** On a machine under load the first start takes several seconds. */
@@ -39,8 +55,18 @@ const NETWORK_UNTOUCHED = [
   '--userland-proxy=false',
 ];
 
-/** Needs root and dockerd: `skipWithout('root', 'dockerd')`. Up in about 3 s. */
-export async function startDockerd(scope: Scope, flags: readonly string[] = []): Promise<TestDockerd> {
+const CONFIGS: Readonly<Record<DockerdKind, object>> = {
+  debian: {},
+  graphdriver: { features: { 'containerd-snapshotter': false }, 'storage-driver': 'overlay2' },
+  containerd: {},
+};
+
+/** Needs what `skipWithoutDockerd` says. Up in about 3 s. */
+export async function startDockerd(
+  scope: Scope,
+  flags: readonly string[] = [],
+  kind: DockerdKind = 'debian',
+): Promise<TestDockerd> {
   const directory = await mkdtemp(join(tmpdir(), 'quayctl-dockerd-'));
   const socket = join(directory, 'docker.sock');
   const dockerHost = `unix://${socket}`;
@@ -51,7 +77,10 @@ export async function startDockerd(scope: Scope, flags: readonly string[] = []):
   });
 
   const start = async (): Promise<void> => {
-    daemon = startProcess(programPath('dockerd'), [
+    const program = kind === 'debian' ? programPath('dockerd') : engineProgram('dockerd');
+    // dockerd looks for containerd and runc on the PATH.
+    const env = kind === 'debian' ? process.env : { ...process.env, PATH: goProgramsPath() };
+    const args = [
       `--config-file=${join(directory, 'daemon.json')}`,
       `--data-root=${join(directory, 'data')}`,
       `--exec-root=${join(directory, 'exec')}`,
@@ -59,11 +88,13 @@ export async function startDockerd(scope: Scope, flags: readonly string[] = []):
       `--host=${dockerHost}`,
       ...NETWORK_UNTOUCHED,
       ...flags,
-    ]);
+    ];
+    daemon = startProcess(program, args, { env });
     await daemon.waitFor(/API listen on /, START_MS);
   };
 
-  await writeFile(join(directory, 'daemon.json'), '{}'); // not the machine's
+  // Not the machine's.
+  await writeFile(join(directory, 'daemon.json'), JSON.stringify(CONFIGS[kind]));
   await start();
   return {
     socket,
@@ -73,6 +104,9 @@ export async function startDockerd(scope: Scope, flags: readonly string[] = []):
     api: (method, path, body) => engineRequest(socket, method, path, body),
     kill: async () => {
       await daemon?.kill('SIGKILL');
+    },
+    stop: async () => {
+      await daemon?.kill('SIGTERM');
     },
     restart: async () => {
       await daemon?.kill('SIGKILL');

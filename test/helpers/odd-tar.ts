@@ -27,6 +27,7 @@ type PaxRecords = Readonly<Record<string, string | Buffer>>;
 
 const BLOCK = 512;
 const POSIX = Buffer.from('ustar\x0000');
+export const GNU = Buffer.from('ustar  \0');
 const MTIME = 1_600_000_000;
 
 /** @param end what stands behind the last entry; default: the two blocks of zeros */
@@ -34,7 +35,10 @@ export function oddTar(entries: readonly OddEntry[], end: Buffer = Buffer.alloc(
   return Buffer.concat([...entries.flatMap(blocksOf), end]);
 }
 
+export const folder = (name: string): OddEntry => ({ name: `${name}/`, mode: 0o755 });
 export const file = (name: string, content: Buffer | string = name): OddEntry => ({ name, content });
+export const symbolicLink = (name: string, linkname: string): OddEntry => ({ name, type: '2', linkname });
+export const hardLink = (name: string, linkname: string): OddEntry => ({ name, type: '1', linkname });
 
 function blocksOf(entry: OddEntry): Buffer[] {
   const { pax, global, content = '' } = entry;
@@ -86,6 +90,6 @@ function paxOf(records: PaxRecords): Buffer {
 }
 
 /** To whole blocks. */
-function padded(bytes: Buffer): Buffer {
+export function padded(bytes: Buffer): Buffer {
   return Buffer.concat([bytes, Buffer.alloc(-bytes.length & (BLOCK - 1))]);
 }

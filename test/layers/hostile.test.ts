@@ -3,7 +3,12 @@ import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { isQuayctlError } from '../../src/base/errors.ts';
-import { fileEntry } from '../../src/tar/entry.ts';
+import { Budget } from '../../src/layers/budget.ts';
+import { LayerTree } from '../../src/layers/layer-tree.ts';
+import { MergedTree } from '../../src/layers/merged-tree.ts';
+import { overlay } from '../../src/layers/overlay.ts';
+import { emptyTree, walk } from '../../src/layers/tree.ts';
+import { fileEntry, PLAIN_DIRECTORY, type EntryType } from '../../src/tar/entry.ts';
 import { checksum } from '../../src/tar/header.ts';
 import { formatEntry } from '../../src/tar/writer.ts';
 import { Random } from '../helpers/fuzz.ts';
@@ -240,6 +245,76 @@ test('a bomb of names is refused while it is read', async () => {
     Array.from({ length: 1050 }, (_, at) => ({ path: `${at}/${'d/'.repeat(1990)}x` })),
   );
   await assert.rejects(() => merge(many), refused('limit', /more than 2000000 entries/));
+});
+
+/** A layer's tree without a tar, which would take longer to write than to read. */
+function treeOf(entries: Iterable<Brief>): LayerTree {
+  const tree = new LayerTree(0, emptyTree(), new Budget());
+  let at = 0;
+  for (const { text: _, ...header } of entries) {
+    tree.add({ ...PLAIN_DIRECTORY, type: 'file', ...header }, at++);
+  }
+  return tree;
+}
+
+function* linksTo(linkPath: string, count: number): Generator<Brief> {
+  for (let at = 0; at < count; at++) {
+    const xattrs = new Map([[`user.${at % 3}`, Buffer.from('2')]]);
+    yield { path: `l${at}`, type: 'hardlink', linkPath, uid: at, xattrs };
+  }
+}
+
+test('a file of as many hard links as Linux allows keeps what they set once, not for each', async () => {
+  const symlink: Brief = { path: 'target', type: 'symlink', linkPath: 'x' };
+  const { root } = treeOf([symlink, ...linksTo('target', 65_000)]);
+  const tree = new MergedTree(
+    root,
+    () => assert.fail('nothing is to be read'),
+    () => undefined,
+  );
+  let names = 0;
+  for await (const { header } of tree.entries()) {
+    if (header.path === '') continue;
+    names++;
+    assert.deepEqual([header.uid, [...header.xattrs.keys()]], [64_999, ['user.0', 'user.1', 'user.2']]);
+  }
+  assert.equal(names, 65_001);
+});
+
+test('more links than a file can have are refused, and attributes that each of many links would repeat', () => {
+  assert.throws(
+    () => treeOf([{ path: 'f' }, ...linksTo('f', 65_001)]),
+    refused('protocol', /more than 65000/),
+  );
+  const xattrs = new Map([['user.a', Buffer.alloc(60_000)]]);
+  assert.throws(() => treeOf([{ path: 'f', xattrs }, ...linksTo('f', 3000)]), refused('limit', /attributes/));
+});
+
+test('a directory may have more entries than a call has arguments', () => {
+  const below = function* (type: EntryType): Generator<Brief> {
+    for (let at = 0; at < 200_000; at++) yield { path: `d/${at}`, type };
+  };
+  const merged = emptyTree();
+  for (const type of ['directory', 'directory', 'file'] as const) overlay(merged, treeOf(below(type)).root);
+  assert.equal([...walk(merged)].length, 200_002);
+});
+
+const GIB = 1024 ** 3;
+
+test('layers that unpack to more than a thousand times their size are refused', async () => {
+  const zeros = zstdCompressSync(Buffer.alloc(GIB / 64));
+  const header = altered((block) => block.write((2 * GIB).toString(8).padStart(11, '0'), 124), 'bomb');
+  const bomb = Buffer.concat([zstdCompressSync(header), ...Array.from({ length: 129 }, () => zeros)]);
+  await assert.rejects(() => merge(bomb), refused('limit', /more than 1000 times their size/));
+  const records = [
+    'GNU.sparse.map=',
+    'GNU.sparse.major=0',
+    'GNU.sparse.minor=1',
+    'GNU.sparse.numblocks=0',
+    `GNU.sparse.size=${2 * GIB}`,
+  ];
+  const sparse = Buffer.concat([pax(...records), altered(() => undefined), END]);
+  await assert.rejects(() => merge(sparse), refused('limit', /more than 1000 times their size/));
 });
 
 test('whatever bytes are changed in a tar, it is read or refused, and nothing else', async (t) => {

@@ -69,7 +69,7 @@ export class DockerClient {
   async inspect(name: string, signal: AbortSignal): Promise<InspectedImage | undefined> {
     try {
       // Engines that do not know `manifests` ignore it.
-      const image = record(await this.#get(`/images/${name}/json?manifests=1`, signal));
+      const image = record(await this.#get(`/images/${name}/json`, signal, { manifests: 1 }));
       return {
         id: String(image['Id']),
         repoTags: texts(image['RepoTags']),
@@ -192,8 +192,15 @@ export class DockerClient {
   }
 
   /** What dockerode gives no signal to. */
-  #get(path: string, signal: AbortSignal): Promise<unknown> {
-    const request = { path, method: 'GET', abortSignal: signal, statusCodes: { 200: true } };
+  #get(path: string, signal: AbortSignal, query?: Readonly<Record<string, number>>): Promise<unknown> {
+    const request = {
+      // docker-modem appends the query, and without one takes the last character off a path that has a question mark.
+      path: query === undefined ? path : `${path}?`,
+      ...(query === undefined ? {} : { options: query }),
+      method: 'GET',
+      abortSignal: signal,
+      statusCodes: { 200: true },
+    };
     const dial = this.#docker.modem.dial.bind(this.#docker.modem) as Dial;
     const answer = new Promise((resolve, reject) => {
       dial(request, (error, body) => (error ? reject(error) : resolve(body)));

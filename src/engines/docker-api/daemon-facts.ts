@@ -13,6 +13,8 @@ export interface DaemonFacts {
   readonly isPodman: boolean;
   /** Images lie in containerd, not in a graph driver of Docker's own. */
   readonly usesContainerd: boolean;
+  /** No image is there, so none of its layers needs to be looked for. */
+  readonly isEmpty: boolean;
 }
 
 /** `major.minor` of the Docker Engine API. It tells engines apart also where they are built without a version. */
@@ -40,6 +42,7 @@ export async function askDaemon(
       version: typeof version['Version'] === 'string' ? version['Version'] : 'unknown',
       isPodman: isPodman(version),
       usesContainerd: usesContainerd(info),
+      isEmpty: info['Images'] === 0,
     };
   } catch (error) {
     if (signal.aborted || !late.aborted) throw error;

@@ -67,6 +67,17 @@ export function isLost(error: unknown): boolean {
   return false;
 }
 
+/**
+ * Refusals that are about unpacking a layer. Where our own side ended the archive early its reason is told instead, so
+ * a bare `unexpected EOF` (today's graph drivers) is about a layer, too.
+ */
+const LAYER_FAILURE =
+  /failed to extract layer|processing tar file|applylayer|failed to register layer|^unexpected EOF$/i;
+
+/** What decompressors and tar readers of Go say of bytes that they cannot read. */
+const BROKEN_LAYER =
+  /archive\/tar: |unexpected EOF|gzip: invalid|invalid (?:input|magic|header|checksum)|corrupt|flate: |zstd/i;
+
 /** What a failed request means to the user. @param work e.g. `loading docker.io/library/x:1` */
 export function explain(
   error: unknown,
@@ -109,6 +120,12 @@ function explainRefusal(refusal: DockerRefusal, what: string, words: EngineWords
   }
   if (/invalid diffID|wrong diff id|layers from manifest don't match/i.test(text)) {
     return new QuayctlError('verification', `${what}: a layer is not the one that the image's config names`, {
+      cause: refusal,
+      hint: 'the image is broken where it was pushed; push it again',
+    });
+  }
+  if (LAYER_FAILURE.test(text) && BROKEN_LAYER.test(text)) {
+    return new QuayctlError('verification', `${what}: a layer cannot be unpacked: ${text}`, {
       cause: refusal,
       hint: 'the image is broken where it was pushed; push it again',
     });

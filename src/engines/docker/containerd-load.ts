@@ -9,15 +9,16 @@ import { Comebacks, survivingRestarts } from '../docker-api/wait-for-daemon.ts';
 import type { BlobFeed, LoadOptions } from '../engine.ts';
 import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts';
 import { layerFile } from '../layer-file.ts';
-import { ociDocuments, ociImage, ociPrefix } from '../oci-archive.ts';
+import { ociBlobs, ociDocuments, ociEntry, ociImage, ociPrefix } from '../oci-archive.ts';
 import { countUnpacked, missingLayer } from './containerd-presence.ts';
-import { TemporaryImages } from './temporary-images.ts';
+import type { TemporaryImages } from './temporary-images.ts';
 
 /**
  * Loads an image into containerd's store: OCI archives of images that hold the layers so far, then one of the image
  * itself. The images on the way are complete ones with a config of their own: containerd removes unpacked layers
  * within moments when no config refers to them.
  * @param name for an image that is to be known by its repository digest alone; else the image gets none
+ * @param temporary takes the images on the way; the caller removes them
  */
 export async function loadIntoContainerd(
   client: DockerClient,
@@ -25,34 +26,30 @@ export async function loadIntoContainerd(
   feed: BlobFeed,
   options: LoadOptions,
   name: string | undefined,
+  temporary: TemporaryImages,
 ): Promise<void> {
-  const temporary = new TemporaryImages(client, image.manifest.config.digest);
   const comebacks = new Comebacks(client, options.signal);
   let from = firstMissing(options.presence);
   let isPruned = false;
-  try {
-    for (;;) {
-      try {
-        await loadFrom(from, client, image, feed, options, name, temporary);
-        temporary.succeeded();
-        return;
-      } catch (error) {
-        if (options.signal.aborted || isQuayctlError(error)) throw error;
-        const missing = error instanceof DockerRefusal ? missingLayer(error.message, image) : undefined;
-        if (missing !== undefined && !isPruned) {
-          // Somebody has removed images that shared layers with this one.
-          isPruned = true;
-          from = missing;
-        } else {
-          await comebacks.after(error);
-          from = await survivingRestarts(client, options.signal, () =>
-            countUnpacked(client, image, options.signal),
-          );
-        }
+  for (;;) {
+    try {
+      await loadFrom(from, client, image, feed, options, name, temporary);
+      temporary.succeeded();
+      return;
+    } catch (error) {
+      if (options.signal.aborted || isQuayctlError(error)) throw error;
+      const missing = error instanceof DockerRefusal ? missingLayer(error.message, image) : undefined;
+      if (missing !== undefined && !isPruned) {
+        // Somebody has removed images that shared layers with this one.
+        isPruned = true;
+        from = missing;
+      } else {
+        await comebacks.after(error);
+        from = await survivingRestarts(client, options.signal, () =>
+          countUnpacked(client, image, options.signal),
+        );
       }
     }
-  } finally {
-    await temporary.remove();
   }
 }
 
@@ -68,6 +65,8 @@ function loadFrom(
   const { layers } = image.manifest;
   const arrivals = new Arrivals(layers, from, feed);
   const sent = new Set<Digest>();
+  const whole = ociImage(image, name, true);
+  let isAhead = false;
   /** The images on the way, by how many layers they have. */
   const prefixes = new Map<number, Digest>();
   const form: GrowingForm = {
@@ -78,21 +77,19 @@ function loadFrom(
       sent.add(layer.digest);
       return layerFile(blobPath(layer.digest), layer, feed, true, signal);
     },
+    ahead: () => {
+      isAhead = true;
+      return ociBlobs(whole);
+    },
     documents: (count) => {
-      if (count === layers.length) return ociDocuments(ociImage(image, name, true));
+      if (count === layers.length) return isAhead ? ociEntry(whole) : ociDocuments(whole);
       const prefix = ociPrefix(image, count, temporary.label);
       prefixes.set(count, prefix.digest);
       temporary.add(prefix.digest);
       return ociDocuments(prefix);
     },
     send: (parts, signal) => client.load(parts, signal),
-    taken: (count) => {
-      for (const [smaller, digest] of prefixes) {
-        if (smaller >= count) continue;
-        prefixes.delete(smaller);
-        temporary.drop(digest);
-      }
-    },
+    taken: (count) => temporary.dropSmaller(prefixes, count),
   };
   return loadGrowing(layers, from, form, arrivals, options);
 }

@@ -27,7 +27,8 @@ export async function presenceInContainerd(
     return { image: true, layers: layers.map(() => true) };
   }
   const bytes = layers.reduce((sum, { size }) => sum + size, 0);
-  const isAsked = !isForeign(image, facts.platform) && (bytes >= PROBE_BYTES || record !== undefined);
+  const isWorthIt = bytes >= PROBE_BYTES && !facts.isEmpty;
+  const isAsked = !isForeign(image, facts.platform) && (isWorthIt || record !== undefined);
   const there = isAsked ? await countUnpacked(client, image, signal) : 0;
   return {
     image: record !== undefined && !tells && there === layers.length,

@@ -1,13 +1,14 @@
+import { QuayctlError } from '../../base/errors.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
 import { digestName } from '../../image/reference.ts';
 import type { ImageStore } from '../docker-api/api-engine.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { isAtLeast, type DaemonFacts } from '../docker-api/daemon-facts.ts';
-import { DockerRefusal } from '../docker-api/failures.ts';
 import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
 import { loadIntoContainerd } from './containerd-load.ts';
 import { presenceInContainerd } from './containerd-presence.ts';
 import { isRunnable, targetOf } from './containerd-record.ts';
+import { TemporaryImages } from './temporary-images.ts';
 
 const CLEANUP_MS = 5000;
 
@@ -34,28 +35,38 @@ export class ContainerdStore implements ImageStore {
    */
   async load(image: RunnableImage, feed: BlobFeed, options: LoadOptions): Promise<LoadedImage> {
     const id = targetOf(image);
-    const { signal, names, presence } = options;
+    const { presence, names } = options;
     const name = digestNameOf(image, names);
+    if (presence.image && name === undefined) {
+      await this.#finish(image, options);
+      return { id, digestRecorded: names.length > 0 };
+    }
+    const temporary = new TemporaryImages(this.#client, image.manifest.config.digest);
     try {
-      if (!presence.image || name !== undefined) {
-        await loadIntoContainerd(this.#client, image, feed, options, name);
-      }
-      await this.#assertRunnable(image, signal);
-      for (const tagged of names) await this.#client.tag(id, tagged, signal);
+      await loadIntoContainerd(this.#client, image, feed, options, name, temporary);
+      await Promise.all([this.#finish(image, options), temporary.remove()]);
     } catch (error) {
-      await this.#removeIncomplete(image, name);
+      await Promise.all([this.#removeIncomplete(image, name), temporary.remove()]);
       throw error;
     }
     return { id, digestRecorded: names.length > 0 || name !== undefined };
   }
 
-  /** @throws DockerRefusal */
+  /** @throws QuayctlError `engine` */
+  async #finish(image: RunnableImage, { names, signal }: LoadOptions): Promise<void> {
+    await this.#assertRunnable(image, signal);
+    for (const name of names) await this.#client.tag(targetOf(image), name, signal);
+  }
+
+  /** @throws QuayctlError `engine` */
   async #assertRunnable(image: RunnableImage, signal: AbortSignal): Promise<void> {
     // Older engines tell a failed unpack by the answer to the load alone.
     if (!isAtLeast(this.#facts.apiVersion, 1, 48)) return;
     const record = await this.#client.inspect(targetOf(image), signal);
     if (record !== undefined && isRunnable(record, image, this.#facts.platform)) return;
-    throw new DockerRefusal('the image was loaded, but the engine says that it is not complete', 200);
+    throw new QuayctlError('engine', 'Docker has the image, but not all of its layers', {
+      hint: 'something removed them in the meantime; pull it again',
+    });
   }
 
   /** A record that nobody has named goes; what other names stand for is not ours to remove. */

@@ -1,7 +1,7 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import { formatDuration } from '../../base/units.ts';
 import type { Digest } from '../../image/digest.ts';
-import { unrunnableReason, type ImageManifest } from '../../image/manifest.ts';
+import { parseManifest, unrunnableReason, type ImageManifest } from '../../image/manifest.ts';
 import type { SecurityReport } from '../../security/report.ts';
 import type { OpenRepository, RegistryAccess } from '../open-repository.ts';
 import type { TorrentService } from '../repository.ts';
@@ -33,7 +33,8 @@ export interface ReportedImage {
   /** In full, for messages. */
   readonly image: string;
   readonly digest: Digest;
-  readonly manifest: ImageManifest;
+  /** Undefined where it is not known yet: it is asked of the registry when Clair has to be shown the layers. */
+  readonly manifest: ImageManifest | undefined;
 }
 
 /** Somebody who may have a report. */
@@ -54,7 +55,7 @@ export async function findReport(
   signal: AbortSignal,
 ): Promise<SecurityReport> {
   const { image, digest, manifest } = wanted;
-  const reason = unrunnableReason(manifest);
+  const reason = manifest === undefined ? undefined : unrunnableReason(manifest);
   if (reason !== undefined) {
     throw new QuayctlError('unsupported', `${image} has no security report: ${reason}`);
   }
@@ -91,11 +92,14 @@ function sourcesOf(options: ReportOptions, { digest, manifest }: ReportedImage):
     },
   ];
   if (clair !== undefined) {
-    const layers = async (signal: AbortSignal) =>
-      (await publicLayers(access, name, digest, manifest.layers, signal)) ??
-      (await webSeedLayers(torrents, manifest.layers, signal).catch((error: unknown) => {
+    const layers = async (signal: AbortSignal) => {
+      const { layers: all } = manifest ?? (await manifestOf(repository, digest, signal));
+      const places = await publicLayers(access, name, digest, all, signal);
+      if (places !== undefined) return places;
+      return webSeedLayers(torrents, all, signal).catch((error: unknown) => {
         throw isQuayctlError(error) ? privateImage(error) : error;
-      }));
+      });
+    };
     sources.push({
       name: `Clair at ${clair.host}`,
       ask: (signal, onStep) => clair.report({ digest, layers, onStep }, signal),
@@ -103,6 +107,17 @@ function sourcesOf(options: ReportOptions, { digest, manifest }: ReportedImage):
   }
   const ask: Source['ask'] = (signal, onStep) => quayReport(repository, name, digest, signal, onStep);
   return [...sources, { name: "Quay's API", ask }];
+}
+
+async function manifestOf(
+  repository: OpenRepository,
+  digest: Digest,
+  signal: AbortSignal,
+): Promise<ImageManifest> {
+  const { bytes, descriptor } = await repository.manifest(digest, signal);
+  const parsed = parseManifest(bytes, descriptor.mediaType);
+  if (parsed.kind === 'manifest') return parsed;
+  throw new QuayctlError('no-report', `${digest} is an index, and reports are about one platform`);
 }
 
 function privateImage(cause: QuayctlError): QuayctlError {

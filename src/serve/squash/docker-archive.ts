@@ -65,25 +65,29 @@ async function writeLayer(
   const plain = createHash('sha256');
   const packed = createHash('sha256');
   let size = 0;
-  await pipeline(
-    tarBytes(tree.entries()),
-    async function* (chunks: AsyncIterable<Uint8Array>) {
-      for await (const chunk of chunks) {
-        plain.update(chunk);
-        yield chunk;
-      }
-    },
-    createGzip({ level: GZIP_LEVEL }),
-    async function* (chunks: AsyncIterable<Uint8Array>) {
-      for await (const chunk of chunks) {
-        packed.update(chunk);
-        size += chunk.length;
-        yield chunk;
-      }
-    },
-    createWriteStream(path, { flags: 'r+', start: BLOCK }),
-    { signal },
-  );
+  try {
+    await pipeline(
+      tarBytes(tree.entries()),
+      async function* (chunks: AsyncIterable<Uint8Array>) {
+        for await (const chunk of chunks) {
+          plain.update(chunk);
+          yield chunk;
+        }
+      },
+      createGzip({ level: GZIP_LEVEL }),
+      async function* (chunks: AsyncIterable<Uint8Array>) {
+        for await (const chunk of chunks) {
+          packed.update(chunk);
+          size += chunk.length;
+          yield chunk;
+        }
+      },
+      createWriteStream(path, { flags: 'r+', start: BLOCK }),
+      { signal },
+    );
+  } finally {
+    tree.release();
+  }
   const digest = digestFromHex(packed.digest('hex'));
   const { header } = fileEntry(blobPath(digest), new Uint8Array());
   await file.write(formatEntry({ ...header, size }), 0, BLOCK, 0);

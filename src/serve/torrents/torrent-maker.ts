@@ -1,3 +1,4 @@
+import type { Digest } from '../../image/digest.ts';
 import { infoHashOf, type InfoHash } from '../../metainfo/info-hash.ts';
 import { buildInfo, encodeTorrent } from '../../metainfo/metainfo.ts';
 import type { PieceHashes } from './hash-store.ts';
@@ -10,13 +11,15 @@ export interface TorrentSurroundings {
   readonly webSeeds: readonly string[];
   /** Of an ACI. */
   readonly imageId?: string | undefined;
+  /** Of a squashed image or an ACI: that of the image which it was made of. */
+  readonly manifest?: Digest | undefined;
 }
 
 /** The .torrent of a blob (protocol.md, "Info dictionary"): the same for all replicas, but for what stands around it. */
 export async function makeTorrent(
   secret: Secret,
   { digest, length, pieces, made }: PieceHashes,
-  { announce, webSeeds, imageId }: TorrentSurroundings,
+  { announce, webSeeds, imageId, manifest }: TorrentSurroundings,
 ): Promise<Uint8Array> {
   const info = buildInfo({ name: secret.torrentName(digest), length, pieces });
   return encodeTorrent(info, {
@@ -26,5 +29,6 @@ export async function makeTorrent(
     creationDate: made,
     digest,
     ...(imageId === undefined ? {} : { imageId }),
+    ...(manifest === undefined ? {} : { manifest }),
   });
 }

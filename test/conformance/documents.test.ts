@@ -1,0 +1,4 @@
+import { defineTests } from './define-tests.ts';
+import { DOCUMENTS } from './documents.ts';
+
+defineTests('conformance: manifests, indexes, configs', DOCUMENTS);
