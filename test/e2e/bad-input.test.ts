@@ -175,8 +175,8 @@ describe('bad input, with a registry for everybody', { skip: skipWithout('docker
 
   test('a byte that is damaged on the way never reaches the store', async () => {
     stage.pipe.faults.push({ corruptAt: 500_000, times: 1, match: /GET .*\/blobs\// });
-    receiptOf(await pull(IMAGE));
-    assert.equal(stage.pipe.faults.length, 0, 'a byte was damaged');
+    const { total } = receiptOf(await pull(IMAGE));
+    assert.ok(total.wasted > 0, 'what was damaged was thrown away');
     await verifiedBlobs(node.store);
   });
 

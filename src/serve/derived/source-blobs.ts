@@ -46,7 +46,7 @@ export function blobOpener(
         yield chunk;
       }
     } catch (error) {
-      const isRefused = isQuayctlError(error, 'unauthorized', 'not-found');
+      const isRefused = isQuayctlError(error, 'unauthorized', 'not-found', 'verification');
       if (begun || authorization === undefined || !isRefused) throw error;
       yield* readUpstreamBlob(upstream, { ...request, authorization }, signal);
     }

@@ -61,6 +61,11 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
     const { size, hashed } = running.pass;
     return sendProgress(exchange, { size, hashed, etaSeconds: running.etaSeconds() });
   }
+  // What the caller was given is something else: a page of a gateway, which grants nothing.
+  if (hashes.length !== verdict.size) {
+    const message = `the registry gives this caller ${verdict.size} bytes, the blob has ${hashes.length}`;
+    return refuse(exchange, 403, 'DENIED', message, NOT_STORED);
+  }
 
   const webSeeds = (await isReadable(options.own, blob, signal)) ? [options.webSeed(blob)] : [];
   const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, authorization);

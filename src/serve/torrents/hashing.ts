@@ -27,6 +27,9 @@ const INTEREST_CHECK_MS = 5000;
 const FAILURE_REMEMBERED_MS = 30_000;
 const MAX_FAILURES = 1000;
 
+/** A gateway may lead strangers to its login page in place of a refusal: then the content is another. */
+const OWN_READING_REFUSED = ['unauthorized', 'not-found', 'verification'] as const;
+
 /** A pass that somebody may wait for. */
 export interface RunningPass {
   readonly pass: HashingPass;
@@ -167,7 +170,7 @@ export class Hashing {
     try {
       return await pass.run(own, undefined, signal);
     } catch (error) {
-      if (authorization === undefined || !isQuayctlError(error, 'unauthorized', 'not-found')) throw error;
+      if (authorization === undefined || !isQuayctlError(error, ...OWN_READING_REFUSED)) throw error;
     }
     return pass.run(upstream, authorization, signal);
   }
