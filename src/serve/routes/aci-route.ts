@@ -10,7 +10,7 @@ import { isRepository, isTag } from '../../http-server/path.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import { admitsNamespace, refuseUnknownPath } from './quay-api.ts';
 import { claimantsOf } from '../claimants.ts';
-import { answerDerived, progressOf, waitForDerived, type DerivedAnswerOptions } from './derived-answer.ts';
+import { answerDerived, progressOf, waitForJob, type DerivedAnswerOptions } from './derived-answer.ts';
 import { NOT_STORED, sendProgress, waitFor } from './waiting.ts';
 
 export interface AciRouteOptions extends DerivedAnswerOptions {
@@ -77,7 +77,7 @@ async function answerSignature(
   const { authorization } = exchange.request.headers;
   const caller = { authorization, claimants: claimantsOf(exchange, secret) };
   const found = await derived.image(image, recipe, caller);
-  const file = 'done' in found ? await waitForDerived(found, exchange, waitFor) : found;
+  const file = 'done' in found ? await waitForJob(found, exchange, waitFor) : found;
   if (file === undefined) {
     if ('done' in found) sendProgress(exchange, progressOf(found));
     return;
