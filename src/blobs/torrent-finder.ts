@@ -7,6 +7,7 @@ import type { TorrentAnswer, TorrentService } from '../registry/repository.ts';
 import type { Store } from '../store/store.ts';
 import { askUntilMade } from './ask-until-made.ts';
 import type { BlobListener } from './blob-events.ts';
+import type { BlobSource } from './blob-source.ts';
 
 /** Hashing is waited for while it is estimated to take less than this, or less than this share of the download. */
 const MAX_HASH_WAIT_SECONDS = 2;
@@ -18,14 +19,26 @@ const LONGEST_WAIT_SECONDS = 60;
 
 /** What is known of a blob's torrent when its download is to begin. */
 export type TorrentPlan =
-  | { readonly kind: 'torrent'; readonly metainfo: Metainfo }
+  | {
+      readonly kind: 'torrent';
+      readonly metainfo: Metainfo;
+      /** The service, where it has the blob itself and is not the registry. */
+      readonly atService?: BlobSource | undefined;
+    }
   /** Piece hashes are still being made: begin without them, join the swarm when they come. */
-  | { readonly kind: 'later'; readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined> }
+  | {
+      readonly kind: 'later';
+      readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined>;
+      /** The service gives the blob from the reading that makes the hashes: who follows it costs the registry nothing. */
+      readonly isFollowed?: true | undefined;
+      /** The service, where it is that and is not the registry. */
+      readonly atService?: BlobSource | undefined;
+    }
   /** `refused`: the service answered 401 or 403. */
   | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
 export interface TorrentFinderOptions {
-  readonly torrents: Pick<TorrentService, 'torrent'>;
+  readonly torrents: Pick<TorrentService, 'torrent' | 'blob'>;
   readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
   readonly listener: BlobListener;
 }
@@ -69,7 +82,14 @@ export class TorrentFinder {
     };
     const answer = await askUntilMade(ask, signal, onHashing, first);
     if (answer.kind !== 'hashing') return this.#plan(descriptor, answer);
-    return { kind: 'later', metainfo: (later) => this.#waitForHashes(descriptor, later) };
+    const { isFollowed } = answer;
+    const atService = isFollowed === undefined ? undefined : this.#service();
+    return {
+      kind: 'later',
+      metainfo: (later) => this.#waitForHashes(descriptor, later),
+      isFollowed,
+      atService,
+    };
   }
 
   /** As `find`, but waits for as long as the service hashes. */
@@ -106,6 +126,11 @@ export class TorrentFinder {
     const answer = early === undefined || performance.now() > early.until ? undefined : await early.answer;
     // How far the hashing was by then says nothing now.
     return answer?.kind === 'hashing' ? undefined : answer;
+  }
+
+  #service(): BlobSource | undefined {
+    const { blob: open } = this.#options.torrents;
+    return open === undefined ? undefined : { open };
   }
 
   async #waitForHashes(descriptor: Descriptor, signal: AbortSignal): Promise<Metainfo | undefined> {
@@ -151,6 +176,7 @@ export class TorrentFinder {
       const parsed = this.#parse(descriptor, answer.bytes);
       if (parsed.kind === 'torrent') {
         await store.saveTorrent(descriptor.digest, withoutSecrets(answer.bytes));
+        return answer.isCached === undefined ? parsed : { ...parsed, atService: this.#service() };
       }
       return parsed;
     }

@@ -2,6 +2,7 @@ import { isQuayctlError } from '../../base/errors.ts';
 import type { InfoHash } from '../../metainfo/info-hash.ts';
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
+import type { BlobCache } from '../cache/blob-cache.ts';
 import { claimantsOf } from '../claimants.ts';
 import type { Permission } from '../permission.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
@@ -22,6 +23,7 @@ export interface TorrentRouteOptions {
   /** What the service itself may read. */
   readonly own: Permission;
   readonly hashing: Hashing;
+  readonly cache: Pick<BlobCache, 'has'>;
   readonly secret: Secret;
   readonly tokens: AnnounceTokens;
   /** The signed URL of a blob that the service can read by itself. */
@@ -59,7 +61,10 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
     claimants: claimantsOf(exchange, secret),
   });
   const hashes = 'done' in found ? await waitForJob(found, exchange, waitFor) : found;
-  if (hashes === undefined) return sendProgress(exchange, progressOf(found as Job<PieceHashes>));
+  if (hashes === undefined) {
+    const follow = hashing.canBeFollowed(verdict.size);
+    return sendProgress(exchange, { ...progressOf(found as Job<PieceHashes>), ...(follow ? { follow } : {}) });
+  }
   // What the caller was given is something else: a page of a gateway, which grants nothing.
   if (hashes.length !== verdict.size) {
     const message = `the registry gives this caller ${verdict.size} bytes, the blob has ${hashes.length}`;
@@ -68,7 +73,8 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
 
   const webSeeds = (await isReadable(options.own, blob, signal)) ? [options.webSeed(blob)] : [];
   const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, authorization);
-  sendTorrent(exchange, blob.digest, await makeTorrent(secret, hashes, { announce, webSeeds }));
+  const torrent = await makeTorrent(secret, hashes, { announce, webSeeds });
+  sendTorrent(exchange, blob.digest, torrent, options.cache.has(blob.digest));
 }
 
 /** A web seed is the service's own to read; where it may not, or cannot now, peers must do. */
