@@ -1,9 +1,10 @@
+import type { PeerUse } from '../blobs/peer-use.ts';
 import { NOTHING, type BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { Digest } from '../image/digest.ts';
 import { digestHex } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 
-interface LayerReceipt extends Omit<BlobOutcome, 'wasted' | 'peers'> {
+interface LayerReceipt extends Omit<BlobOutcome, 'wasted' | 'peers' | 'meeting'> {
   readonly digest: Digest;
   readonly size: number;
 }
@@ -17,6 +18,8 @@ export interface Receipt {
   /** `none` for a pull into the store alone. */
   readonly engine: string;
   readonly layers: readonly LayerReceipt[];
+  /** Whether bytes came from peers, and if not, why. */
+  readonly p2p: PeerUse;
   readonly total: {
     readonly size: number;
     readonly fromPeers: number;
@@ -41,6 +44,7 @@ export function makeReceipt(of: {
   readonly engine: string;
   readonly layers: readonly Descriptor[];
   readonly outcomes: ReadonlyMap<Digest, BlobOutcome>;
+  readonly p2p: PeerUse;
   readonly uploaded: number;
   readonly seconds: number;
 }): Receipt {
@@ -63,6 +67,7 @@ export function makeReceipt(of: {
     ...(of.index === undefined ? {} : { index: of.index }),
     engine: of.engine,
     layers,
+    p2p: of.p2p,
     total: {
       size: sum((layer) => layer.size),
       fromPeers: sum((layer) => layer.fromPeers),
