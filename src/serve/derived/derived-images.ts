@@ -208,7 +208,8 @@ export class DerivedImages {
 /** Milliseconds; a real image takes a tenth of it, on a machine with other work. */
 function deadlineOf({ manifest: { layers } }: ImageName): number {
   const bytes = layers.reduce((sum, { size }) => sum + size, 0);
-  return Math.min(LONGEST_TIMER_MS, LEAST_DEADLINE_MS + (bytes / LEAST_BYTES_PER_SECOND) * 1000);
+  const allowed = LEAST_DEADLINE_MS + Math.ceil((bytes / LEAST_BYTES_PER_SECOND) * 1000);
+  return Math.min(LONGEST_TIMER_MS, allowed);
 }
 
 /** Of the image itself; an upstream that was away may be back at once. */
