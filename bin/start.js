@@ -21,9 +21,8 @@ for (const flag of flags) setFlagsFromString(flag);
 function load() {
   if (existsSync(SOURCES)) return import(pathToFileURL(SOURCES).href);
   const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-  if (!cache.startsWith('/')) return require(BUNDLE);
-  const { loadCached } = require('./code-cache.js');
-  return loadCached(BUNDLE, join(cache, 'quayctl-code'), command.join('-') || 'help');
+  if (cache.startsWith('/')) require('./compile-cache.js').enableOwnCompileCache(join(cache, 'quayctl-code'));
+  return require(BUNDLE);
 }
 
 void Promise.resolve(load())

@@ -1,6 +1,7 @@
-import { build, type Metafile, type Plugin } from 'esbuild';
-import { copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { build, type Plugin } from 'esbuild';
+import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { bundledPackages, cycloneDx, licensesText, type BundledPackage } from './bundled-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const OUT = join(ROOT, 'dist');
@@ -29,6 +30,9 @@ const leaveOut: Plugin = {
   setup(context) {
     const names = new RegExp(`^(?:${LEFT_OUT.join('|')})(?:/|$)`);
     context.onResolve({ filter: names }, ({ path }) => ({ path, namespace: 'left-out' }));
+    // The tracker of `serve` is HTTP alone; UDP's parser would bring `ip`, whose known holes nobody mends
+    // (CVE-2024-29415).
+    context.onResolve({ filter: /\/parse-udp\.js$/ }, ({ path }) => ({ path, namespace: 'left-out' }));
     context.onLoad({ filter: /^/, namespace: 'left-out' }, () => ({ contents: 'module.exports = {};' }));
   },
 };
@@ -42,11 +46,14 @@ const slimUndici: Plugin = {
   setup(context) {
     context.onResolve({ filter: /^undici$/ }, () => ({ path: 'undici', namespace: 'slim' }));
     context.onLoad({ filter: /^/, namespace: 'slim' }, () => ({
+      // as an ES module, so that esbuild refuses what is imported and not named here
       contents: `
-        const Dispatcher = require('undici/lib/dispatcher/dispatcher');
-        Object.assign(Dispatcher.prototype, require('undici/lib/api'));
-        exports.Agent = require('undici/lib/dispatcher/agent');
-        exports.ProxyAgent = require('undici/lib/dispatcher/proxy-agent');`,
+        import Dispatcher from 'undici/lib/dispatcher/dispatcher';
+        import * as api from 'undici/lib/api';
+        Object.assign(Dispatcher.prototype, api.default);
+        export { default as Agent } from 'undici/lib/dispatcher/agent';
+        export { default as ProxyAgent } from 'undici/lib/dispatcher/proxy-agent';
+        export { default as buildConnector } from 'undici/lib/core/connect';`,
       resolveDir: ROOT,
     }));
   },
@@ -109,26 +116,11 @@ const { metafile } = await build({
   banner: { js: "const quayctlUrl = require('node:url').pathToFileURL(__filename).href;" },
 });
 await copyFile(join(ROOT, 'node_modules', OPENPGP), join(OUT, 'openpgp.cjs'));
-await writeFile(join(OUT, 'LICENSES.txt'), await licenses(metafile));
+const packages = await bundledPackages(ROOT, metafile, [join('node_modules', OPENPGP)]);
+await writeFile(join(OUT, 'LICENSES.txt'), licensesText(packages));
+const self = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as BundledPackage;
+await writeFile(join(OUT, 'sbom.cdx.json'), cycloneDx(self, packages));
 
 const outputs = Object.values(metafile.outputs);
 const megabytes = outputs.reduce((sum, { bytes }) => sum + bytes, 0) / 1e6;
 process.stdout.write(`dist: ${outputs.length} files, ${megabytes.toFixed(1)} MB\n`);
-
-/** The bundle contains these libraries, so their notices travel with it. */
-async function licenses(bundle: Metafile): Promise<string> {
-  const inputs = [...Object.keys(bundle.inputs), join('node_modules', OPENPGP)];
-  const folders = inputs.flatMap((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []);
-  const notices: string[] = [];
-  for (const folder of [...new Set(folders)].toSorted()) {
-    const manifest = JSON.parse(await readFile(join(ROOT, folder, 'package.json'), 'utf8')) as {
-      name: string;
-      version: string;
-      license?: string;
-    };
-    const file = (await readdir(join(ROOT, folder))).find((name) => /^(?:licen[cs]e|copying)/i.test(name));
-    const text = file === undefined ? '' : (await readFile(join(ROOT, folder, file), 'utf8')).trim();
-    notices.push(`${manifest.name} ${manifest.version} (${manifest.license ?? 'see below'})\n\n${text}\n`);
-  }
-  return notices.join(`\n${'-'.repeat(80)}\n\n`);
-}

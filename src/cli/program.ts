@@ -95,6 +95,11 @@ function addServe(program: Command, session: Session): void {
     .option('--upstream <url>', 'URL of the registry, or oci:DIR for an OCI layout (required)')
     .option('--listen <host:port>', 'where it listens', '127.0.0.1:7070')
     .option('--public-url <url>', 'how clients reach it (default: from --listen)')
+    .option(
+      '--admin-listen <host:port>',
+      'where the operator reads /metrics; also unix:PATH, or none (default: 127.0.0.1:7072)',
+    )
+    .option('--admin-token-file <file>', 'who shows its content as a Bearer token is the operator')
     .option('--announce <url>', 'use an external tracker instead of its own')
     .option('--tls-cert <file>', 'serve HTTPS with this certificate')
     .option('--tls-key <file>', 'and this key')

@@ -3,7 +3,11 @@ import { resolve } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 import { Http } from '../http/http.ts';
 import { formatBytes, parseDuration } from '../base/units.ts';
-import { startTorrentService, type ServeEvent } from '../serve/torrent-service.ts';
+import {
+  startTorrentService,
+  type ServeEvent,
+  type TorrentServiceOptions,
+} from '../serve/torrent-service.ts';
 import { defaultSecretFile } from '../serve/options.ts';
 import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
 import { rotateKey } from '../serve/tokens/secret-file.ts';
@@ -15,6 +19,9 @@ import { CERTS_DIRECTORY } from './paths.ts';
 import type { RawNotifyFlags } from './report-flags.ts';
 import { serveLine } from './serve-log.ts';
 import { xdgDirectory, type Session } from './session.ts';
+
+/** Beside the service's own default, 7070; 7071 is the mirror's. */
+const DEFAULT_ADMIN_LISTEN = '127.0.0.1:7072';
 
 /** `quayctl serve`'s flags as commander hands them over. */
 export interface RawServeFlags extends RawNotifyFlags {
@@ -32,6 +39,8 @@ export interface RawServeFlags extends RawNotifyFlags {
   readonly trustedProxy?: readonly string[];
   readonly secretFile?: string;
   readonly alias?: readonly string[];
+  readonly adminListen?: string;
+  readonly adminTokenFile?: string;
   readonly debug?: boolean;
 }
 
@@ -41,7 +50,7 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
   await withUpstream(flags, session, async (upstream) => {
     const service = await startTorrentService({
       ...upstream,
-      listen: hostAndPort(flags.listen),
+      listen: hostAndPort('--listen', flags.listen),
       publicUrl: flags.publicUrl,
       announce: flags.announce,
       tls: await keyPair(flags),
@@ -49,6 +58,7 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       tokenTtlSeconds: named('--token-ttl', flags.tokenTtl, parseDuration) / 1000,
       permissionGraceMs: named('--permission-grace', flags.permissionGrace, parseDuration),
       trustedProxies: flags.trustedProxy,
+      admin: await adminOptions(flags),
       clair: await openClair(flags, upstream.http),
       notify: await notifyOptions(flags),
     });
@@ -136,11 +146,38 @@ function secretPath({ secretFile }: RawServeFlags): string | undefined {
   return secretFile === undefined ? undefined : resolve(secretFile);
 }
 
-function hostAndPort(listen: string): { host: string; port: number } {
+/** @throws QuayctlError `usage` */
+async function adminOptions({
+  adminListen,
+  adminTokenFile,
+}: RawServeFlags): Promise<TorrentServiceOptions['admin']> {
+  if (adminListen === 'none') return undefined;
+  const isDefault = adminListen === undefined;
+  const [, path] = /^unix:(.+)$/.exec(adminListen ?? '') ?? [];
+  const place =
+    path === undefined
+      ? hostAndPort('--admin-listen', adminListen ?? DEFAULT_ADMIN_LISTEN)
+      : { path: resolve(path) };
+  const token = adminTokenFile === undefined ? undefined : await adminToken(adminTokenFile);
+  return { place, token, isDefault };
+}
+
+async function adminToken(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new QuayctlError('usage', `--admin-token-file: cannot read ${path}`, { cause });
+  });
+  const token = text.trim();
+  if (!/^[\x21-\x7e]{16,4096}$/.test(token)) {
+    throw new QuayctlError('usage', `--admin-token-file: ${path} holds no token of 16 characters or more`);
+  }
+  return token;
+}
+
+function hostAndPort(flag: string, listen: string): { host: string; port: number } {
   const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:]*)):(\d{1,5})$/.exec(listen) ?? [];
   const number = Number(port);
   if (!(number <= 65_535)) {
-    throw new QuayctlError('usage', `--listen: HOST:PORT is wanted, not ${JSON.stringify(listen)}`);
+    throw new QuayctlError('usage', `${flag}: HOST:PORT is wanted, not ${JSON.stringify(listen)}`);
   }
   return { host: bracketed ?? plain ?? '', port: number };
 }

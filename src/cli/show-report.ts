@@ -58,8 +58,9 @@ export function showReport(
   }
   if (over === 0 || failOn === undefined) return;
   // The data is out, so that nothing but words and the exit code may follow.
-  const what = filter.fixableOnly ? 'vulnerabilities that an upgrade mends are' : 'vulnerabilities are';
-  terminal.err(`quayctl: ${over} ${what} ${failOn.toLowerCase()} or worse in ${image}\n`);
+  const [what, are] = over === 1 ? ['vulnerability', 'is'] : ['vulnerabilities', 'are'];
+  const mended = filter.fixableOnly ? ' that an upgrade mends' : '';
+  terminal.err(`quayctl: ${over} ${what}${mended} ${are} ${failOn.toLowerCase()} or worse in ${image}\n`);
   session.exitWith(exitCodeOf('refused'));
 }
 

@@ -1,9 +1,9 @@
-import { QuayctlError } from '../base/errors.ts';
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { isRecord, parseCredentialFile, readCredentialFile } from './bounded-file.ts';
 import { askHelper } from './credential-helper.ts';
 import { guarded, type Credential } from './credential.ts';
 import type { Environment } from './program.ts';
-import { canonicalRegistry } from './registry-name.ts';
+import { canonicalRegistry, parseRegistryKey } from './registry-name.ts';
 
 /** What docker's config.json and podman's auth.json have in common. */
 export interface AuthFile {
@@ -57,14 +57,57 @@ export async function findInHelpers(
   return helper === '' ? undefined : askHelper(helper, registry, env, signal);
 }
 
-/** The host's own entry: first under its plain name, then under the forms with scheme and version. */
-export function findByHost(file: AuthFile, registry: string): Credential | undefined {
-  const keys = [...file.auths.keys()].filter((key) => canonicalRegistry(key) === registry);
-  return firstOf(file, [registry, ...keys]);
+/**
+ * The entry for a repository: the key of its longest namespace (`host/team/app`, then `host/team`), then that of the
+ * host under its plain name, then those with scheme and version.
+ * @param anyNamespace whether a key of another namespace on that host counts at last, as for Docker, which looks at the
+ *   host of a key alone
+ * @throws QuayctlError `credentials`
+ */
+export function findInAuths(
+  file: AuthFile,
+  registry: string,
+  repository: string | undefined,
+  { anyNamespace }: { readonly anyNamespace: boolean },
+): Credential | undefined {
+  const keys = [...file.auths.keys()].flatMap((key) => {
+    const parsed = parseRegistryKey(key);
+    return parsed?.registry === registry ? [{ key, ...parsed }] : [];
+  });
+  const inNamespace = keys
+    .filter(({ namespace }) => namespace !== '' && `${repository ?? ''}/`.startsWith(`${namespace}/`))
+    .sort((a, b) => b.namespace.length - a.namespace.length);
+  const ofHost = keys.filter(({ namespace }) => namespace === '');
+  const others = keys.filter(({ namespace, hasScheme }) => namespace !== '' && (hasScheme || anyNamespace));
+  const ordered = [
+    ...inNamespace.map(({ key }) => key),
+    registry,
+    ...[...ofHost, ...others].map(({ key }) => key),
+  ];
+  return firstOf(file, ordered);
+}
+
+/**
+ * What a helper keeps, else what the file itself holds. A helper that is missing or fails (a config.json that was copied
+ * from another machine) does not hide an entry of the file, as with docker, podman and skopeo.
+ * @throws QuayctlError `credentials` where the helper fails and the file holds nothing either
+ */
+export async function findInHelpersOr(
+  inHelpers: () => Promise<Credential | undefined>,
+  inFile: () => Credential | undefined,
+): Promise<Credential | undefined> {
+  try {
+    return (await inHelpers()) ?? inFile();
+  } catch (error) {
+    if (!isQuayctlError(error, 'credentials')) throw error;
+    const found = inFile();
+    if (found === undefined) throw error;
+    return found;
+  }
 }
 
 /** The first of these keys whose entry holds a credential. @throws QuayctlError `credentials` */
-export function firstOf(file: AuthFile, keys: readonly string[]): Credential | undefined {
+function firstOf(file: AuthFile, keys: readonly string[]): Credential | undefined {
   for (const key of keys) {
     const credential = file.auths.has(key) ? parseEntry(file.path, key, file.auths.get(key)) : undefined;
     if (credential !== undefined) return guarded(credential);

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { findByHost, findInHelpers, readAuthFile } from './auth-file.ts';
+import { findInAuths, findInHelpers, findInHelpersOr, readAuthFile } from './auth-file.ts';
 import type { Credential, CredentialStore } from './credential.ts';
 import type { Environment } from './program.ts';
 
@@ -10,8 +10,8 @@ export function dockerConfigPath(env: Environment, home: string): string {
 }
 
 /**
- * Docker's config file (docker/cli `config/configfile`): credHelpers, credsStore, auths, in this order. Its keys are
- * hosts; a repository has no credential of its own here.
+ * Docker's config file (docker/cli `config/configfile`): credHelpers, credsStore, auths, in this order. Pull secrets of
+ * Kubernetes, and set-ups of GitLab and Google, have keys with a path below the host; of several the longest counts.
  */
 export class DockerConfig implements CredentialStore {
   readonly name: string;
@@ -23,10 +23,17 @@ export class DockerConfig implements CredentialStore {
     this.#env = env;
   }
 
-  async find(registry: string, _: string | undefined, signal: AbortSignal): Promise<Credential | undefined> {
+  async find(
+    registry: string,
+    repository: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Credential | undefined> {
     const file = await readAuthFile(this.name);
     signal.throwIfAborted();
     if (file === undefined) return undefined;
-    return (await findInHelpers(file, registry, this.#env, signal)) ?? findByHost(file, registry);
+    return findInHelpersOr(
+      () => findInHelpers(file, registry, this.#env, signal),
+      () => findInAuths(file, registry, repository, { anyNamespace: true }),
+    );
   }
 }

@@ -1,5 +1,5 @@
 import { isAbsolute, join } from 'node:path';
-import { findByHost, findInHelpers, firstOf, readAuthFile } from './auth-file.ts';
+import { findInAuths, findInHelpers, findInHelpersOr, readAuthFile } from './auth-file.ts';
 import type { Credential, CredentialStore } from './credential.ts';
 import type { Environment } from './program.ts';
 
@@ -41,15 +41,11 @@ export class PodmanAuth implements CredentialStore {
     const file = await readAuthFile(this.name);
     signal.throwIfAborted();
     if (file === undefined) return undefined;
-    const kept = await findInHelpers({ ...file, store: undefined }, registry, this.#env, signal);
-    return kept ?? firstOf(file, namespaces(registry, repository)) ?? findByHost(file, registry);
+    return findInHelpersOr(
+      () => findInHelpers({ ...file, store: undefined }, registry, this.#env, signal),
+      () => findInAuths(file, registry, repository, { anyNamespace: false }),
+    );
   }
-}
-
-/** `quay.io/ns/repo`, `quay.io/ns`; the host itself is found by all its names afterwards. */
-function namespaces(registry: string, repository: string | undefined): string[] {
-  const components = repository?.split('/') ?? [];
-  return components.map((_, at) => [registry, ...components.slice(0, components.length - at)].join('/'));
 }
 
 function absolute(path: string | undefined): string | undefined {

@@ -38,13 +38,15 @@ function isReference(repository: string, tag: string): boolean {
 }
 
 /**
- * The components of a raw request path, each decoded on its own, so that `%2F` never becomes a separator and `..` is
- * never resolved. Undefined for what no route could mean.
+ * The components of a raw request path, each decoded on its own; `..` is never resolved. Undefined for what no route could
+ * mean, `%2F` among it: no name of ours holds a slash, and a proxy in front with rules for paths must see the same
+ * components as we do.
  */
 export function pathComponents(rawPath: string): readonly string[] | undefined {
   if (!rawPath.startsWith('/')) return undefined;
   try {
-    return rawPath.slice(1).split('/').map(decodeURIComponent);
+    const components = rawPath.slice(1).split('/').map(decodeURIComponent);
+    return components.some((each) => each.includes('/')) ? undefined : components;
   } catch {
     return undefined;
   }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { Shares } from './shares.ts';
 
 /** One request and its answer, as the routes see it. */
 export interface RequestContext {
@@ -9,6 +10,10 @@ export interface RequestContext {
   readonly method: 'GET' | 'HEAD';
   /** Address of who asks, seen through trusted proxies. */
   readonly client: string;
+  /** The site that this address belongs to (`addressGroup`); bounds are counted by it. */
+  readonly site: string;
+  /** Places for requests that are held back until there is an answer. */
+  readonly held: Shares;
   /** Decoded one by one, the first slash left out: `['v2', 'team', 'app', ...]`. */
   readonly components: readonly string[];
   readonly query: URLSearchParams;
@@ -18,6 +23,8 @@ export interface RequestContext {
   /** Fires when the service is about to stop: nothing more is waited for, answers under way are finished. */
   readonly closing: AbortSignal;
 }
+
+const CHUNK_BYTES = 64 * 1024;
 
 export type Route = (exchange: RequestContext) => Promise<void> | void;
 
@@ -40,7 +47,14 @@ export function send(
 ): void {
   const bytes = Buffer.from(content);
   response.writeHead(status, { ...outgoing(headers), 'content-length': bytes.length });
-  response.end(method === 'HEAD' ? undefined : bytes);
+  if (method === 'HEAD') response.end();
+  else if (bytes.length <= CHUNK_BYTES) response.end(bytes);
+  // Chunk by chunk, or nobody could see whether the client takes it.
+  else pipeline(chunksOf(bytes), response).catch(() => undefined);
+}
+
+function* chunksOf(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += CHUNK_BYTES) yield bytes.subarray(at, at + CHUNK_BYTES);
 }
 
 export function sendJson(

@@ -1,5 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isQuayctlError, type ErrorCode } from '../base/errors.ts';
+import { addressGroup } from '../base/address-group.ts';
+import type { Release } from '../base/turns.ts';
+import { Shares, type ShareLimits } from './shares.ts';
 import { refuse, type RequestContext, type Route } from './request-context.ts';
 import { pathComponents } from './path.ts';
 
@@ -36,18 +39,37 @@ export interface RouterOptions {
   readonly listener: RouterListener;
   readonly clientOf: (request: IncomingMessage) => string;
   readonly closing: AbortSignal;
+  /** Whose requests are answered whatever else is under way: cheap ones, by which others see whether we are alive. */
+  readonly unbounded?: ReadonlySet<string>;
 }
 
+/** Requests under way: a few kilobytes each. */
+const UNDER_WAY: ShareLimits = { most: 2048, mostEach: 1024 };
+/** Of these, the ones that are held back until there is an answer. */
+const HELD: ShareLimits = { most: 1024, mostEach: 512 };
+
 /** Gives every request to its route, and turns what the route throws into an answer. */
-export function router({ routes, routeByQuery, listener, clientOf, closing }: RouterOptions) {
+export function router({
+  routes,
+  routeByQuery,
+  listener,
+  clientOf,
+  closing,
+  unbounded = new Set(),
+}: RouterOptions) {
+  const underWay = new Shares(UNDER_WAY);
+  const held = new Shares(HELD);
   return (request: IncomingMessage, response: ServerResponse): void => {
     const startedAt = performance.now();
     const left = new AbortController();
     const client = clientOf(request);
+    const site = addressGroup(client);
     const [rawPath = '', ...queries] = (request.url ?? '').split('?');
     const components = pathComponents(rawPath) ?? [];
+    let place: Release | undefined;
     response.on('close', () => {
       left.abort();
+      place?.();
       listener({
         kind: 'request',
         client: client === '' ? 'unknown' : client,
@@ -68,13 +90,20 @@ export function router({ routes, routeByQuery, listener, clientOf, closing }: Ro
       response,
       method: request.method === 'HEAD' ? 'HEAD' : 'GET',
       client,
+      site,
+      held,
       components,
       query: new URLSearchParams(rawQuery),
       rawQuery,
       signal: left.signal,
       closing,
     };
-    void answer(exchange, routeByQuery?.(exchange) ?? routes.get(components[0] ?? ''), listener);
+    const word = components[0] ?? '';
+    if (!unbounded.has(word)) {
+      place = underWay.take(site);
+      if (place === undefined) return refuseBusy(exchange);
+    }
+    void answer(exchange, routeByQuery?.(exchange) ?? routes.get(word), listener);
   };
 }
 
@@ -83,16 +112,22 @@ async function answer(
   route: Route | undefined,
   listener: RouterListener,
 ): Promise<void> {
-  const { request, response, components } = exchange;
+  const { request, response } = exchange;
   try {
     response.setHeader('x-content-type-options', 'nosniff');
-    if (components[0] === 'c1') response.setHeader('quay-torrent', '1');
+    // Even where the rest of the path means nothing: this host serves torrents.
+    if (/^\/c1(?:[/?]|$)/.test(request.url ?? '')) response.setHeader('quay-torrent', '1');
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuseMethod(exchange);
     if (route === undefined) return refuse(exchange, 404, 'UNSUPPORTED', 'no such path');
     await route(exchange);
   } catch (error) {
     fail(exchange, error, listener);
   }
+}
+
+function refuseBusy(exchange: RequestContext): void {
+  const headers = { 'retry-after': BUSY_SECONDS };
+  refuse(exchange, 503, 'TOOMANYREQUESTS', 'too many requests are under way for this site', headers);
 }
 
 function refuseMethod(exchange: RequestContext): void {

@@ -1,10 +1,14 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { isIP, type AddressInfo, type Socket } from 'node:net';
+import { chmod, lstat, rm } from 'node:fs/promises';
+import { connect, isIP, type AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { QuayctlError } from '../base/errors.ts';
-import { plainAddress } from '../base/ip-address.ts';
+import { limitConnections } from './connection-limit.ts';
+import { oneAtATime, type RequestHandler } from './one-at-a-time.ts';
+import { ReaderRate } from './reader-rate.ts';
+import type { ShareLimits } from './shares.ts';
 
 /** A token, an image name and a signed query fit four times over. */
 const MAX_HEADER_BYTES = 16 * 1024;
@@ -13,27 +17,46 @@ const REQUEST_TIMEOUT_MS = 15_000;
 /** Longer than the longest `?wait=`; a client that takes no byte for so long has gone. */
 const IDLE_TIMEOUT_MS = 90_000;
 const KEEP_ALIVE_MS = 15_000;
-/** About 40 KB each at worst. */
-const MAX_CONNECTIONS = 4096;
-/** Of one address that is no proxy of ours: a whole site behind address translation, but not all there are. */
-const MAX_CONNECTIONS_PER_ADDRESS = 2048;
+/** A client that begins a TLS connection and says nothing. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** About 40 KB each at worst. A whole site may be behind one address, but it does not get all there are. */
+const CONNECTIONS: ShareLimits = { most: 4096, mostEach: 2048 };
+/** So that it is we who decide which connection goes, not Node. */
+const SPARE_CONNECTIONS = 64;
+/** A chunk of 64 KiB has gone to the client by then, at the slowest rate. */
+const READER_PATIENCE_MS = 60_000;
 /** Answers under way at the end get so long to finish. */
 const GRACE_MS = 10_000;
 
+/** An address, or a Unix socket, which only this user may connect to. */
+export type ListenPlace =
+  | {
+      readonly host: string;
+      /** 0 for one of the kernel's choice. */
+      readonly port: number;
+    }
+  | { readonly path: string };
+
 export interface ListenOptions {
-  readonly host: string;
-  /** 0 for one of the kernel's choice. */
-  readonly port: number;
+  readonly place: ListenPlace;
   /** PEM. */
   readonly tls?: { readonly cert: string | Uint8Array; readonly key: string | Uint8Array } | undefined;
   /** True for addresses behind which many clients are. */
   readonly isProxy: (address: string) => boolean;
-  readonly connectionsPerAddress?: number | undefined;
+  readonly bounds?: Partial<ServerBounds> | undefined;
+}
+
+/** What clients may take of a server. */
+export interface ServerBounds {
+  /** Open at one time; trusted proxies are not counted. */
+  readonly connections: ShareLimits;
+  /** For which a client may take less than 1 KiB/s of its answer, milliseconds. */
+  readonly readerPatienceMs: number;
 }
 
 /** A listening server with its limits. */
 export interface HttpServer {
-  /** `http://127.0.0.1:7070` */
+  /** `http://127.0.0.1:7070`, or `unix:PATH` */
   readonly url: string;
   /** Refuses new connections, lets answers under way end, then closes what is left. */
   close(): Promise<void>;
@@ -44,37 +67,51 @@ export interface HttpServer {
  * @throws QuayctlError `usage` for a certificate that is none; `port` where the address cannot be had
  */
 export async function listen(
-  { host, port, tls, isProxy, connectionsPerAddress = MAX_CONNECTIONS_PER_ADDRESS }: ListenOptions,
-  handlerFor: (url: string) => (request: IncomingMessage, response: ServerResponse) => void,
+  { place, tls, isProxy, bounds = {} }: ListenOptions,
+  handlerFor: (url: string) => RequestHandler,
 ): Promise<HttpServer> {
   const server = create(tls);
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.maxConnections = MAX_CONNECTIONS;
+  const connections = bounds.connections ?? CONNECTIONS;
+  server.maxConnections = connections.most + SPARE_CONNECTIONS;
   server.setTimeout(IDLE_TIMEOUT_MS);
-  limitEachAddress(server, connectionsPerAddress, isProxy);
+  limitConnections(server, connections, isProxy);
   try {
-    server.listen(port, host);
+    if ('path' in place) await removeDeadSocket(place.path);
+    server.listen('path' in place ? place.path : { host: place.host, port: place.port });
     await once(server, 'listening');
+    if ('path' in place) await chmod(place.path, 0o600);
   } catch (error) {
     const reason = (error as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new QuayctlError('port', `cannot listen on ${bracketed(host)}:${port}: ${reason}`, {
+    throw new QuayctlError('port', `cannot listen on ${shown(place)}: ${reason}`, {
       cause: error,
     });
   }
-  const bound = (server.address() as AddressInfo).port;
-  const url = `${tls === undefined ? 'http' : 'https'}://${bracketed(host)}:${bound}`;
+  const url = urlOf(place, server, tls === undefined ? 'http' : 'https');
   const answering = new Set<ServerResponse>();
-  server.on('request', (_request, response: ServerResponse) => {
-    answering.add(response);
-    response.on('close', () => answering.delete(response));
-  });
+  const readers = new ReaderRate(bounds.readerPatienceMs ?? READER_PATIENCE_MS);
+  const handler = handlerFor(url);
   // In the same turn of the loop as `listening`: no connection is served before it.
-  server.on('request', handlerFor(url));
+  server.on(
+    'request',
+    oneAtATime((request, response) => {
+      answering.add(response);
+      readers.watch(response);
+      response.once('close', () => {
+        answering.delete(response);
+        readers.forget(response);
+      });
+      handler(request, response);
+    }),
+  );
   return {
     url,
-    close: () => closeGracefully(server, answering),
+    close: async () => {
+      await closeGracefully(server, answering);
+      readers.close();
+    },
   };
 }
 
@@ -82,32 +119,13 @@ function create(tls: ListenOptions['tls']): Server {
   const options = { maxHeaderSize: MAX_HEADER_BYTES, connectionsCheckingInterval: 1000 };
   if (tls === undefined) return createServer(options);
   try {
-    return createTlsServer({ ...options, cert: asBuffer(tls.cert), key: asBuffer(tls.key) });
+    const pair = { cert: asBuffer(tls.cert), key: asBuffer(tls.key) };
+    return createTlsServer({ ...options, ...pair, handshakeTimeout: HANDSHAKE_TIMEOUT_MS });
   } catch (error) {
     throw new QuayctlError('usage', 'the TLS certificate and key do not fit each other, or are not PEM', {
       cause: error,
     });
   }
-}
-
-/** Nobody takes all connections for himself. */
-function limitEachAddress(server: Server, most: number, isProxy: ListenOptions['isProxy']): void {
-  const counts = new Map<string, number>();
-  server.on('connection', (socket: Socket) => {
-    const address = plainAddress(socket.remoteAddress ?? '');
-    if (isProxy(address)) return;
-    const count = (counts.get(address) ?? 0) + 1;
-    if (count > most) {
-      socket.destroy();
-      return;
-    }
-    counts.set(address, count);
-    socket.once('close', () => {
-      const left = (counts.get(address) ?? 1) - 1;
-      if (left === 0) counts.delete(address);
-      else counts.set(address, left);
-    });
-  });
 }
 
 /** Node would wait for connections that carry no request, too, until their time-outs. */
@@ -117,6 +135,28 @@ async function closeGracefully(server: Server, answering: ReadonlySet<ServerResp
   await Promise.race([done, delay(GRACE_MS, undefined, { ref: false })]);
   server.closeAllConnections();
   await closed;
+}
+
+/** Of a service that was killed: nobody answers there any more. Anything else at that path stays. */
+async function removeDeadSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSocket() !== true) return;
+  const socket = connect(path);
+  const isDead = await new Promise((resolve) => {
+    socket.once('connect', () => resolve(false));
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
+  });
+  socket.destroy();
+  if (isDead === true) await rm(path, { force: true });
+}
+
+function urlOf(place: ListenPlace, server: Server, scheme: string): string {
+  if ('path' in place) return `unix:${place.path}`;
+  return `${scheme}://${bracketed(place.host)}:${(server.address() as AddressInfo).port}`;
+}
+
+function shown(place: ListenPlace): string {
+  return 'path' in place ? `unix:${place.path}` : `${bracketed(place.host)}:${place.port}`;
 }
 
 function asBuffer(pem: string | Uint8Array): Buffer {

@@ -290,9 +290,3 @@ export function headerOf(answer: Pick<HttpAnswer, 'headers'>, name: string): str
   const value = answer.headers[name];
   return typeof value === 'string' ? value : value?.[0];
 }
-
-/** The value of a header that is a list; fields sent more than once are joined by commas (RFC 9110 section 5.3). */
-export function headerList(answer: Pick<HttpAnswer, 'headers'>, name: string): string | undefined {
-  const value = answer.headers[name];
-  return typeof value === 'string' ? value : value?.join(', ');
-}

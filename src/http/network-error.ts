@@ -77,8 +77,15 @@ export function isTimeout(error: unknown): boolean {
   return isQuayctlError(error, 'unreachable') && TIMEOUTS.has(codeOf(error.cause));
 }
 
+/** True for a host that speaks TLS, and whose certificate (or ours) is not taken. */
+export function isTlsRefusal(error: unknown): boolean {
+  if (!isQuayctlError(error, 'unreachable') || isPlainHttpAnswer(error)) return false;
+  const code = codeOf(error.cause);
+  return UNTRUSTED.has(code) || CLOCK_CODES.has(code) || /^ERR_(?:TLS|SSL)_/.test(code);
+}
+
 /** True for a TLS handshake that met plain HTTP. */
-export function isPlainHttpAnswer(error: unknown): boolean {
+function isPlainHttpAnswer(error: unknown): boolean {
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
     if (/wrong version number|packet length too long|EPROTO/i.test(at.message)) return true;
   }

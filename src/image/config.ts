@@ -1,6 +1,6 @@
 import { QuayctlError } from '../base/errors.ts';
 import { digestOf, parseDigest, type Digest } from './digest.ts';
-import { list, object, optionalText, parseJsonObject, text, type JsonObject } from './json.ts';
+import { fieldOf, list, object, optionalText, parseJsonObject, text, type JsonObject } from './json.ts';
 import { MAX_CONFIG_BYTES, type ImageConfig, type ImageManifest } from './manifest.ts';
 
 const MAX_LAYERS = 1000;
@@ -17,10 +17,13 @@ const MAX_PLATFORM_FIELD = 128;
  */
 export function parseImageConfig(bytes: Uint8Array, manifest?: ImageManifest): ImageConfig {
   const json = parseJsonObject(bytes, 'image config', MAX_CONFIG_BYTES);
-  const field = (key: string): string | undefined =>
-    optionalText(json[key], `image config: ${key}`, MAX_PLATFORM_FIELD);
+  const field = (key: string): string | undefined => {
+    const value = fieldOf(json, key);
+    const shown = typeof value === 'string' ? value.replaceAll(/\p{Cc}/gu, '') : value;
+    return optionalText(shown, `image config: ${key}`, MAX_PLATFORM_FIELD);
+  };
   const variant = field('variant');
-  list(json['history'] ?? null, 'image config: history', MAX_HISTORY);
+  list(fieldOf(json, 'history'), 'image config: history', MAX_HISTORY);
   const diffIds = parseDiffIds(json);
   if (manifest !== undefined && manifest.layers.length !== diffIds.length) {
     const layers = manifest.layers.length;
@@ -52,9 +55,10 @@ export function chainIds(diffIds: readonly Digest[]): Digest[] {
 }
 
 function parseDiffIds(json: JsonObject): Digest[] {
-  const rootfs = object(json['rootfs'], 'image config: rootfs');
-  if (rootfs['type'] !== 'layers')
+  // An image without layers may come without any of this.
+  const rootfs = object(fieldOf(json, 'rootfs') ?? {}, 'image config: rootfs');
+  if ((fieldOf(rootfs, 'type') ?? 'layers') !== 'layers')
     throw new QuayctlError('protocol', 'image config: rootfs.type is not "layers"');
-  const diffIds = list(rootfs['diff_ids'], 'image config: rootfs.diff_ids', MAX_LAYERS);
+  const diffIds = list(fieldOf(rootfs, 'diff_ids'), 'image config: rootfs.diff_ids', MAX_LAYERS);
   return diffIds.map((diffId) => parseDigest(text(diffId, 'image config: diff ID', 1024)));
 }

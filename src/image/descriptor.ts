@@ -30,16 +30,22 @@ const MAX_PLATFORM_FIELD = 128;
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 const EMPTY_DIGEST = 'sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a';
 
+/** What a descriptor without these fields means. */
+export type DescriptorDefaults = Partial<Pick<Descriptor, 'mediaType' | 'size'>>;
+
 /**
  * A descriptor from parsed JSON. URLs of other schemes than http and https are left out.
  * @param what names it in errors, e.g. `manifest: layer 3`
+ * @param defaults for fields that are missing or null, which Go reads as empty
  * @throws QuayctlError `protocol`, `limit`; `unsupported` for a digest other than SHA-256
  */
-export function parseDescriptor(value: unknown, what: string): Descriptor {
+export function parseDescriptor(value: unknown, what: string, defaults: DescriptorDefaults = {}): Descriptor {
   const json = object(value, what);
-  const mediaType = text(json['mediaType'], `${what}: mediaType`, MAX_MEDIA_TYPE);
+  const mediaType =
+    optionalText(json['mediaType'], `${what}: mediaType`, MAX_MEDIA_TYPE) ??
+    text(defaults.mediaType, `${what}: mediaType`, MAX_MEDIA_TYPE);
   const digest = descriptorDigest(json['digest'], what);
-  const size = json['size'];
+  const size = json['size'] ?? defaults.size;
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw new QuayctlError('protocol', `${what}: size: not a count of bytes`);
   }
@@ -76,10 +82,12 @@ export function parseAnnotations(value: unknown, what: string): Readonly<Record<
   if (entries.length > MAX_ANNOTATIONS) {
     throw new QuayctlError('limit', `${what}: ${entries.length} annotations, more than ${MAX_ANNOTATIONS}`);
   }
-  if (!entries.every((entry): entry is [string, string] => typeof entry[1] === 'string')) {
+  // Go reads null as the empty text.
+  const texts = entries.map(([name, content]): [string, unknown] => [name, content ?? '']);
+  if (!texts.every((entry): entry is [string, string] => typeof entry[1] === 'string')) {
     throw new QuayctlError('protocol', `${what}: annotations: not all values are texts`);
   }
-  return Object.fromEntries(entries);
+  return Object.fromEntries(texts);
 }
 
 function descriptorDigest(value: unknown, what: string): Digest {

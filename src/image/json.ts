@@ -30,11 +30,11 @@ export function object(value: unknown, what: string): JsonObject {
 }
 
 /**
- * A list; `null` is the empty one, as Go writes a nil slice.
+ * A list; one that is missing or `null` is empty, as Go writes and reads a nil slice.
  * @throws QuayctlError `protocol` where `value` is no list, `limit` where it has more than `max` items
  */
 export function list(value: unknown, what: string, max: number): readonly unknown[] {
-  if (value === null) return [];
+  if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw new QuayctlError('protocol', `${what}: not a list`);
   if (value.length > max) throw new QuayctlError('limit', `${what}: ${value.length} items, more than ${max}`);
   return value;
@@ -51,6 +51,16 @@ export function text(value: unknown, what: string, max: number): string {
   throw new QuayctlError('protocol', `${what}: not a text of 1 to ${max} characters`);
 }
 
+/**
+ * The field of a name, in whatever case it was written: Go reads all of them, and some builders write `OS`. The exact name
+ * goes first.
+ */
+export function fieldOf(json: JsonObject, name: string): unknown {
+  if (Object.hasOwn(json, name)) return json[name];
+  const key = Object.keys(json).find((each) => each.toLowerCase() === name.toLowerCase());
+  return key === undefined ? undefined : json[key];
+}
+
 /** Text that may be absent, null or empty; all three are undefined. */
 export function optionalText(value: unknown, what: string, max: number): string | undefined {
   return value === undefined || value === null || value === '' ? undefined : text(value, what, max);
@@ -58,7 +68,8 @@ export function optionalText(value: unknown, what: string, max: number): string 
 
 function parse(bytes: Uint8Array, what: string): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    // Bytes that are no UTF-8 become U+FFFD, as in Go: a digest has been compared with the bytes themselves.
+    return JSON.parse(new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes));
   } catch {
     // The parser's own message quotes the document; it may be long, or anything.
     throw new QuayctlError('protocol', `${what}: not JSON`);

@@ -35,7 +35,7 @@ export function checkLayoutFile(bytes: Uint8Array): void {
 /** @throws QuayctlError `protocol`, `limit`, `unsupported` */
 export function parseLayoutIndex(bytes: Uint8Array): ImageIndex {
   const json = parseJsonObject(bytes, INDEX_FILE, MAX_INDEX_BYTES);
-  if (json['schemaVersion'] !== 2)
+  if ((json['schemaVersion'] ?? 2) !== 2)
     throw new QuayctlError('protocol', `${INDEX_FILE}: schemaVersion is not 2`);
   const mediaType = json['mediaType'] ?? OCI_INDEX;
   if (mediaType !== OCI_INDEX)

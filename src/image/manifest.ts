@@ -11,6 +11,7 @@ import {
   layerCompression,
   OCI_CONFIG,
   OCI_INDEX,
+  OCI_LAYER,
   OCI_MANIFEST,
 } from './media-types.ts';
 import type { ImageReference } from './reference.ts';
@@ -71,8 +72,8 @@ export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 export const MAX_CONFIG_BYTES = 8 * 1024 * 1024;
 /** Overlay file systems end at about 500 layers, Docker at 127; the rest is room for artifacts. */
 const MAX_LAYERS = 1000;
-/** Official images have about 20 entries, attestations included. */
-const MAX_INDEX_ENTRIES = 1000;
+/** Official images have about 20 entries, attestations included; nightly builds of many platforms some hundred. */
+const MAX_INDEX_ENTRIES = 10_000;
 const MAX_MEDIA_TYPE = 255;
 
 /** What registries of 2016 made of Docker's config type; Docker takes them for images (docker/distribution#1621). */
@@ -128,16 +129,35 @@ function isImageConfig({ mediaType, config }: ImageManifest): boolean {
   return mediaType === DOCKER_MANIFEST && OLD_DOCKER_CONFIGS.has(config.mediaType);
 }
 
-/** @throws QuayctlError `protocol`, `limit`, `unsupported` */
+/**
+ * Entries that cannot be read (another digest than SHA-256, null) are left out: they are of platforms that are perhaps not
+ * wanted, and every other tool passes over them.
+ * @throws QuayctlError `protocol`, `limit`; `unsupported`, or what is wrong with the first, where no entry can be read
+ */
 export function parseIndex(json: JsonObject, mediaType: string, maxEntries: number): ImageIndex {
   const entries = list(json['manifests'], 'index: manifests', maxEntries);
   const annotations = parseAnnotations(json['annotations'], 'index');
   return {
     kind: 'index',
     mediaType,
-    manifests: entries.map((entry, at) => parseDescriptor(entry, `index: entry ${at}`)),
+    manifests: readableEntries(entries),
     ...(annotations === undefined ? {} : { annotations }),
   };
+}
+
+function readableEntries(entries: readonly unknown[]): Descriptor[] {
+  let failure: QuayctlError | undefined;
+  const readable = entries.flatMap((entry, at) => {
+    try {
+      return parseDescriptor(entry, `index: entry ${at}`, { mediaType: OCI_MANIFEST, size: 0 });
+    } catch (error) {
+      if (!(error instanceof QuayctlError)) throw error;
+      failure ??= error;
+      return [];
+    }
+  });
+  if (readable.length === 0 && failure !== undefined) throw failure;
+  return readable;
 }
 
 function parseImage(json: JsonObject, mediaType: string): ImageManifest {
@@ -148,8 +168,12 @@ function parseImage(json: JsonObject, mediaType: string): ImageManifest {
   const manifest: ImageManifest = {
     kind: 'manifest',
     mediaType,
-    config: parseDescriptor(json['config'], 'manifest: config'),
-    layers: layers.map((layer, at) => parseDescriptor(layer, `manifest: layer ${at}`)),
+    config: parseDescriptor(json['config'], 'manifest: config', {
+      mediaType: mediaType === DOCKER_MANIFEST ? DOCKER_CONFIG : OCI_CONFIG,
+    }),
+    layers: layers.map((layer, at) =>
+      parseDescriptor(layer, `manifest: layer ${at}`, { mediaType: OCI_LAYER }),
+    ),
     ...(artifactType === undefined ? {} : { artifactType }),
     ...(subject === undefined || subject === null
       ? {}
@@ -172,11 +196,13 @@ function manifestType(json: JsonObject, contentType: string | undefined): string
       hint: 'pull it with an old Docker and push it again, or rebuild it',
     });
   }
-  if (json['schemaVersion'] !== 2) throw new QuayctlError('protocol', 'manifest: schemaVersion is not 2');
+  if ((json['schemaVersion'] ?? 2) !== 2)
+    throw new QuayctlError('protocol', 'manifest: schemaVersion is not 2');
   if (field !== undefined && header !== undefined && field !== header) {
     throw new QuayctlError('protocol', `manifest: says it is ${show(field)}, was served as ${show(header)}`);
   }
-  const mediaType = field ?? header ?? (json['manifests'] === undefined ? OCI_MANIFEST : OCI_INDEX);
+  const mediaType =
+    field ?? header ?? ((json['manifests'] ?? undefined) === undefined ? OCI_MANIFEST : OCI_INDEX);
   if (isManifestType(mediaType) || isIndexType(mediaType)) return mediaType;
   throw new QuayctlError(
     'unsupported',
@@ -187,7 +213,7 @@ function manifestType(json: JsonObject, contentType: string | undefined): string
 /** CVE-2021-41190: a document that one reader takes for a manifest and another for an index is nobody's. */
 function refuseAmbiguous(json: JsonObject, mediaType: string): void {
   const foreign = isIndexType(mediaType) ? ['config', 'layers', 'fsLayers'] : ['manifests', 'fsLayers'];
-  const found = foreign.find((field) => json[field] !== undefined);
+  const found = foreign.find((field) => json[field] !== undefined && json[field] !== null);
   if (found === undefined) return;
   throw new QuayctlError('protocol', `manifest: of type ${mediaType}, but with the field ${found}`);
 }

@@ -1,5 +1,5 @@
 import { isLoopback } from '../base/ip-address.ts';
-import { headerList, type Http, type HttpAnswer } from '../http/http.ts';
+import type { Http, HttpAnswer } from '../http/http.ts';
 import type { Credential } from '../credentials/credential.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
 import { SingleFlight } from '../base/single-flight.ts';
@@ -95,8 +95,10 @@ export class Authorizer {
    */
   learn(url: URL, answer: Pick<HttpAnswer, 'headers'>, sent: string | undefined): boolean {
     const { credential } = this.#options;
-    const challenges = parseChallenges(headerList(answer, 'www-authenticate') ?? '');
-    const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
+    const challenges = [answer.headers['www-authenticate'] ?? []].flat().flatMap(parseChallenges);
+    const bearers = challenges.filter(({ scheme }) => scheme === 'bearer');
+    // A broken one may stand before the one that is meant.
+    const bearer = bearers.find(({ params }) => URL.canParse(params.get('realm') ?? '')) ?? bearers[0];
     if (bearer !== undefined) {
       this.#scheme = { kind: 'bearer', challenge: bearer, denyLocal: !this.#options.http.isLocal(url) };
       // Of several requests that were refused together, the first one renews the token for all.

@@ -55,7 +55,9 @@ export function bodyOf(answer: HttpAnswer, blob: Descriptor, range: BlobRange, u
 function refusedRange(answer: HttpAnswer, blob: Descriptor): NoRange {
   const [, total] = /^bytes \*\/(\d{1,16})$/.exec((headerOf(answer, 'content-range') ?? '').trim()) ?? [];
   const isEncoded = codingOf(headerOf(answer, 'content-encoding')) !== undefined;
-  if (total !== undefined && Number(total) !== blob.size && !isEncoded) throw wrongSize(blob, total);
+  // 0 is what servers say that know no ranges.
+  const isOther = total !== undefined && ![0, blob.size].includes(Number(total));
+  if (isOther && !isEncoded) throw wrongSize(blob, total);
   return { kind: 'no-range' };
 }
 

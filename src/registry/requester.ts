@@ -1,7 +1,7 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { dumpBody, type Http, type HttpAnswer, type HttpRequest } from '../http/http.ts';
-import { isPassing, isPlainHttpAnswer } from '../http/network-error.ts';
+import { isTlsRefusal } from '../http/network-error.ts';
 import { DOCKER_HUB_REGISTRY, isDockerHub } from '../image/docker-hub.ts';
 import { sendAuthorized, type AuthorizedAnswer } from './authorized.ts';
 import type { Authorizer } from './authorizer.ts';
@@ -117,8 +117,7 @@ export class Requester {
       await this.#ping(new URL('/v2/', secure), { signal });
       return true;
     } catch (error) {
-      const isUnspoken = isPlainHttpAnswer(error) || isPassing(error);
-      if (isQuayctlError(error, 'unreachable') && isUnspoken) return false;
+      if (isQuayctlError(error, 'unreachable') && !isTlsRefusal(error)) return false;
       throw error;
     }
   }

@@ -87,7 +87,7 @@ function mayShow(
 ): Omit<HttpRequest, 'signal'> {
   if (count === 0) return details;
   const isSame = url.origin === realm.origin;
-  const isUpgrade = url.hostname === realm.hostname && url.protocol === 'https:';
+  const isUpgrade = url.host === realm.host && url.protocol === 'https:';
   if (isSame || isUpgrade) return details;
   if (details.method !== 'POST') return {};
   throw new QuayctlError(

@@ -34,5 +34,6 @@ export function gateWarning({ packages, source }: SecurityReport): string | unde
     .flatMap(({ vulnerabilities }) => vulnerabilities)
     .filter(({ severity }) => severityRank(severity) === 0).length;
   if (unrated === 0) return undefined;
-  return `${unrated} vulnerabilities have no severity yet and are not counted by --max-severity`;
+  const what = unrated === 1 ? 'vulnerability has' : 'vulnerabilities have';
+  return `${unrated} ${what} no severity yet, which --max-severity cannot judge`;
 }

@@ -40,7 +40,8 @@ export function reportText(shown: ShownReport): string {
 function headline({ report, summary }: ShownReport): string {
   const { total, packages } = summary;
   if (packages === 0) return 'No packages were found in this image, so nothing is known about it';
-  if (total === 0) return `No known vulnerabilities in ${packages} packages`;
+  if (total === 0)
+    return `No known vulnerabilities in ${packages} ${packages === 1 ? 'package' : 'packages'}`;
   const { upgrades, removed } = upgradesOf(report);
   const what = total === 1 ? 'vulnerability' : 'vulnerabilities';
   if (upgrades === 0) return `No upgrade removes any of ${total} ${what}`;

@@ -3,7 +3,7 @@ import type { Digest } from '../image/digest.ts';
 
 /** What happens in the service, for one-line logs. Holds no secret: paths come without their query. */
 export type ServeEvent =
-  | { readonly kind: 'listening'; readonly url: string; readonly upstream: string }
+  | { readonly kind: 'listening'; readonly url: string; readonly upstream: string; readonly admin?: string }
   | RequestEvent
   | { readonly kind: 'hashing'; readonly digest: Digest; readonly size: number }
   | { readonly kind: 'hashed'; readonly digest: Digest; readonly size: number; readonly seconds: number }

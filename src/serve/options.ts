@@ -5,8 +5,10 @@ import { isLoopback } from '../base/ip-address.ts';
 import type { Http } from '../http/http.ts';
 import type { Clair } from '../registry/security/clair.ts';
 import type { Severity } from '../security/severity.ts';
+import type { AdminOptions } from './admin/admin-listener.ts';
 import type { ServeListener } from './events.ts';
 import type { ClientLimit } from '../http-server/client-limiter.ts';
+import type { ServerBounds } from '../http-server/server.ts';
 import type { OwnCredential } from './upstream/service-credential-upstream.ts';
 
 /** `quayctl serve`, its flags parsed (cli.md). */
@@ -38,8 +40,10 @@ export interface TorrentServiceOptions {
   readonly trustedProxies?: readonly string[] | undefined;
   /** Of announces to the embedded tracker, for each client. */
   readonly announceLimit?: ClientLimit | undefined;
-  /** Connections of one address at a time, trusted proxies not counted; 2048 by default. */
-  readonly connectionsPerAddress?: number | undefined;
+  /** Where the operator reads metrics; absent: nowhere. A default place that is taken is done without. */
+  readonly admin?: (AdminOptions & { readonly isDefault?: boolean }) | undefined;
+  /** What clients may take of the public port. */
+  readonly bounds?: Partial<ServerBounds> | undefined;
   /** Asked for security reports; without one there are none. */
   readonly clair?: Clair | undefined;
   /** Who is told what changes in them. */

@@ -3,6 +3,7 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { isRedirect } from '../http/redirect.ts';
 import { discard, headerOf, isSuccess, type Upstream } from './upstream/upstream.ts';
 import type { AnswerHeaders, UpstreamAnswer } from '../http-server/request-context.ts';
+import { digestOf } from '../image/digest.ts';
 import type { BlobName } from '../http-server/path.ts';
 
 /** Whether a caller may have a blob, as the upstream says. */
@@ -65,6 +66,8 @@ export class Permission {
   readonly #graceMs: number;
   readonly #refusalsMs: number;
   readonly #key = randomBytes(32);
+  /** Whether a HEAD of this upstream has granted a blob. */
+  #headGrants = false;
   /** The latest at the end. */
   readonly #answers = new Map<string, Answer>();
   /** When a caller was last told 401 or 403 about a repository. */
@@ -89,7 +92,7 @@ export class Permission {
     const hasGrace = isGranted && age < this.#graceMs;
     try {
       const either = hasGrace ? AbortSignal.any([signal, patience]) : signal;
-      const verdict = await ask(this.#upstream, blob, authorization, either);
+      const verdict = await this.#ask(blob, authorization, either);
       remember(this.#answers, name, { verdict, at: performance.now() });
       if (verdict.kind === 'refused' && isDenied(verdict.status))
         remember(this.#deniedAt, caller, performance.now());
@@ -123,6 +126,35 @@ export class Permission {
   stands(grant: Grant): boolean {
     const { caller, name } = this.#namesOf(grant);
     return this.#standing(caller, name) !== undefined;
+  }
+
+  /**
+   * Asks with HEAD. Where that does not tell (Amazon's public registry answers 401 to every HEAD, caches 404 or 405, others
+   * lead to storage) one byte is read, as a pull reads it. Where HEAD has granted something before, its 401 and 403 are
+   * meant as such.
+   */
+  async #ask(blob: BlobName, authorization: string | undefined, signal: AbortSignal): Promise<Verdict> {
+    const resource = { kind: 'blob', ...blob } as const;
+    const head = await this.#upstream.ask({ method: 'HEAD', resource, authorization }, signal);
+    discard(head);
+    const { status } = head;
+    if (status === 429 || (isDenied(status) && this.#headGrants)) return refused(head);
+    const size = isSuccess(status) && !isPage(head) ? headerOf(head, 'content-length') : undefined;
+    // Some servers say 0 of what they do not count.
+    if (size !== undefined && (Number(size) > 0 || blob.digest === EMPTY_DIGEST)) {
+      this.#headGrants = true;
+      return { kind: 'granted', size: byteCount(size, blob) };
+    }
+    if (status >= 500 && status !== 501) throw failed(head, blob);
+    const question = { method: 'GET', resource, authorization, follow: true } as const;
+    const part = await this.#upstream.ask({ ...question, range: 'bytes=0-0' }, signal);
+    discard(part);
+    if (part.status === 416 && blob.digest === EMPTY_DIGEST) return { kind: 'granted', size: 0 };
+    if (part.status !== 416) return verdictOf(part, head, blob);
+    // Some storage answers so to every range: the head of the whole tells, too.
+    const whole = await this.#upstream.ask(question, signal);
+    discard(whole);
+    return verdictOf(whole, head, blob);
   }
 
   #standing(caller: string, name: string): Granted | undefined {
@@ -160,45 +192,32 @@ function remember<T>(answers: Map<string, T>, name: string, answer: T): void {
   answers.set(name, answer);
 }
 
-async function ask(
-  upstream: Upstream,
-  blob: BlobName,
-  authorization: string | undefined,
-  signal: AbortSignal,
-): Promise<Verdict> {
-  const resource = { kind: 'blob', ...blob } as const;
-  const answer = await upstream.ask({ method: 'HEAD', resource, authorization }, signal);
-  discard(answer);
-  if (HANDED_ON.has(answer.status)) return refused(answer);
-  if (!isSuccess(answer.status) && !isRedirect(answer.status)) {
-    throw new QuayctlError('unreachable', `upstream: status ${answer.status} for blob ${blob.digest}`);
+/** Of nothing: there is no first byte of it. */
+const EMPTY_DIGEST = digestOf(new Uint8Array());
+
+/** @param head what HEAD was answered before */
+function verdictOf(answer: UpstreamAnswer, head: UpstreamAnswer, blob: BlobName): Verdict {
+  if (answer.status === 206) {
+    return { kind: 'granted', size: byteCount(headerOf(answer, 'content-range')?.split('/')[1] ?? '', blob) };
   }
-  const size = isSuccess(answer.status) ? headerOf(answer, 'content-length') : undefined;
-  if (size !== undefined) return { kind: 'granted', size: byteCount(size, blob) };
-  return { kind: 'granted', size: await sizeFromStorage(upstream, blob, authorization, signal) };
+  if (isSuccess(answer.status)) {
+    // A gateway that leads strangers to its login page has not granted anything.
+    const isSame = headerOf(answer, 'docker-content-digest') === blob.digest;
+    if (isPage(answer) && !isSame) return { kind: 'refused', status: 403, headers: {} };
+    return { kind: 'granted', size: byteCount(headerOf(answer, 'content-length') ?? '', blob) };
+  }
+  if (isRedirect(head.status) || !HANDED_ON.has(answer.status)) throw failed(answer, blob);
+  return refused(HANDED_ON.has(head.status) ? head : answer);
 }
 
-/** Storage URLs are often signed for GET only: one byte tells the size too. */
-async function sizeFromStorage(
-  upstream: Upstream,
-  blob: BlobName,
-  authorization: string | undefined,
-  signal: AbortSignal,
-): Promise<number> {
-  const resource = { kind: 'blob', ...blob } as const;
-  const question = { method: 'GET', resource, authorization, range: 'bytes=0-0', follow: true } as const;
-  const answer = await upstream.ask(question, signal);
-  discard(answer);
-  if (answer.status === 206) {
-    return byteCount(headerOf(answer, 'content-range')?.split('/')[1] ?? '', blob);
-  }
-  // No first byte to be had: the blob is empty.
-  if (answer.status === 416) return 0;
-  if (isSuccess(answer.status)) return byteCount(headerOf(answer, 'content-length') ?? '', blob);
-  throw new QuayctlError(
-    'unreachable',
-    `upstream: status ${answer.status} for the size of blob ${blob.digest}`,
+function isPage(answer: UpstreamAnswer): boolean {
+  return /^(?:text\/(?:html|plain)|application\/(?:json|xhtml))/i.test(
+    headerOf(answer, 'content-type') ?? '',
   );
+}
+
+function failed({ status }: UpstreamAnswer, { digest }: BlobName): QuayctlError {
+  return new QuayctlError('unreachable', `upstream: status ${status} for blob ${digest}`);
 }
 
 function byteCount(text: string, { digest }: BlobName): number {

@@ -5,7 +5,7 @@ import { parseImageReference } from '../image/reference.ts';
 import { walkIndex } from '../image/walk-index.ts';
 import type { TorrentServiceOptions } from './options.ts';
 import { HashStore } from './torrents/hash-store.ts';
-import { Hashing } from './torrents/hashing.ts';
+import { Hashing, type HashingCaller } from './torrents/hashing.ts';
 import { openUpstream } from './upstream/open-upstream.ts';
 import { readManifest, type FoundManifest } from './upstream/manifests.ts';
 import type { Upstream } from './upstream/upstream.ts';
@@ -24,6 +24,7 @@ export interface Prepared {
   readonly bytes: number;
 }
 
+const OPERATOR: HashingCaller = { authorization: undefined, claimants: ['operator'] };
 /** Only completes a reference that names a repository of the upstream. */
 const SOME_REGISTRY = 'registry.invalid';
 
@@ -42,13 +43,13 @@ export async function prepareTorrents(
   const names = [...upstream.hosts, ...(options.aliases ?? [])];
   const places = images.map((image) => ({ image, ...placeOf(image, names) }));
   const store = new HashStore(options.dataDirectory);
-  const hashing = new Hashing({ upstream, own, store, listener: options.listener });
+  const hashing = new Hashing({ upstream, own, store, listener: options.listener, isForOperator: true });
   signal.addEventListener('abort', () => hashing.close(), { once: true });
   const prepared: Prepared[] = [];
   for (const { image, repository, selector } of places) {
     const blobs = await blobsOf(own, repository, selector, signal);
     const made = [...blobs.values()].map(async ({ digest, size }) => {
-      const found = await hashing.hashes({ repository, digest }, size, undefined);
+      const found = await hashing.hashes({ repository, digest }, size, OPERATOR);
       return 'done' in found ? found.done : found;
     });
     for (const { status, reason } of (await Promise.allSettled(made)) as {

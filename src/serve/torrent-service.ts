@@ -4,6 +4,7 @@ import { clientAddresses } from '../http-server/client-address.ts';
 import { listen } from '../http-server/server.ts';
 import { router } from '../http-server/router.ts';
 import type { Route } from '../http-server/request-context.ts';
+import { Shares, type ShareLimits } from '../http-server/shares.ts';
 import {
   announceUrl,
   publicUrl,
@@ -11,6 +12,7 @@ import {
   tokenTtlSeconds,
   type TorrentServiceOptions,
 } from './options.ts';
+import { startAdmin, type AdminListener } from './admin/admin-listener.ts';
 import { upstreamNames } from './upstream-hosts.ts';
 import type { ServeListener } from './events.ts';
 import { ManifestCache } from './manifests/manifest-cache.ts';
@@ -39,6 +41,7 @@ import { KeyRing } from './tokens/key-ring.ts';
 import { loadSecrets } from './tokens/secret-file.ts';
 import { webSeedUrl } from './torrents/web-seed-url.ts';
 import { Tracker } from './tracker/tracker.ts';
+import { turnsAtUpstream } from './upstream/turns-at-upstream.ts';
 import { openUpstream } from './upstream/open-upstream.ts';
 import { LayoutUpstream } from './upstream/layout-upstream.ts';
 import { discard, type Upstream } from './upstream/upstream.ts';
@@ -53,12 +56,17 @@ const START_TIMEOUT_MS = 10_000;
 /** Of what the service may not read by itself: the web seeds of private blobs come so much later. */
 const OWN_REFUSALS_MS = 30_000;
 
+/** Manifests have some kilobytes; those of 4 MiB, which a stranger may ask for, share this. */
+const MANIFEST_BYTES: ShareLimits = { most: 48 * 1024 * 1024, mostEach: 16 * 1024 * 1024 };
+
 /** A running `quayctl serve`. */
 export interface TorrentService {
   /** Where it listens: `http://127.0.0.1:7070`. */
   readonly url: string;
   /** Goes into torrents. */
   readonly publicUrl: string;
+  /** Where metrics are: `http://127.0.0.1:7072`, `unix:PATH`; undefined without an admin listener. */
+  readonly adminUrl: string | undefined;
   /** Finishes answers under way, then stops. Idempotent. */
   close(): Promise<void>;
 }
@@ -85,6 +93,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   };
   const { upstream, own, basic } = openUpstream({ ...options, listener });
   const closing = new AbortController();
+  const inTurns = turnsAtUpstream();
+  const manifestBytes = new Shares(MANIFEST_BYTES);
   await checkUpstream(options, upstream);
   const { secret, keys } = await loadSecrets(secretFile(options));
   const keyRing = new KeyRing(secretFile(options), keys);
@@ -99,9 +109,16 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const aciResolver = new SourceResolver(basic, new Permission({ upstream: basic, graceMs }));
   const derivedStore = new DerivedStore(options.dataDirectory);
   const derived = new DerivedImages({ upstream: basic, own, store: derivedStore, hashes: store, listener });
-  const { tls, connectionsPerAddress } = options;
   const keptImages = await openKeptImages(options);
-  const server = await listen({ ...options.listen, tls, isProxy, connectionsPerAddress }, (url) => {
+  const ready = readyRoute(upstream);
+  const adminRoutes = new Map<string, Route>([
+    ['metrics', metrics.route],
+    ['healthz', healthRoute],
+    ['readyz', ready],
+  ]);
+  const admin = await openAdmin(options, adminRoutes);
+  const { tls, bounds } = options;
+  const server = await listen({ place: options.listen, tls, isProxy, bounds }, (url) => {
     const base = given.publicUrl ?? url;
     const announce = given.announce ?? `${base}/announce`;
     const seeds = { secret, publicUrl: base, ttlSeconds };
@@ -118,16 +135,15 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
       security: securityRoute({ ...security, resolver, names }),
     });
-    const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission };
+    const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission, manifestBytes };
     const routes: [string, Route][] = [
-      ['v2', registryRoute({ upstream, names, manifests })],
+      ['v2', inTurns(registryRoute({ upstream, names, manifests }))],
       ['c1', c1],
-      ['ws', webSeedRoute({ own, permission: ownPermission, secret, store, derived })],
+      ['ws', inTurns(webSeedRoute({ own, permission: ownPermission, secret, store, derived }))],
       ['.well-known', keySetRoute(tokens)],
       [ACI_KEY_PATH, aciKeyRoute(signer)],
-      ['metrics', metrics.route],
       ['healthz', healthRoute],
-      ['readyz', readyRoute(upstream)],
+      ['readyz', ready],
     ];
     if (given.announce === undefined) {
       tracker = new Tracker({ tokens, listener, limit: options.announceLimit });
@@ -141,14 +157,17 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       listener,
       clientOf,
       closing: closing.signal,
+      unbounded: new Set(['healthz', 'readyz']),
     });
   });
-  listener({ kind: 'listening', url: server.url, upstream: options.upstream });
+  const adminUrl = admin === undefined ? {} : { admin: admin.url };
+  listener({ kind: 'listening', url: server.url, upstream: options.upstream, ...adminUrl });
 
   let closed: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     closing.abort();
     await server.close();
+    await admin?.close();
     hashing.close();
     derived.close();
     await security?.close();
@@ -157,7 +176,23 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   };
   const close = (): Promise<void> => (closed ??= stop());
   signal?.addEventListener('abort', () => void close(), { once: true });
-  return { url: server.url, publicUrl: given.publicUrl ?? server.url, close };
+  return { url: server.url, publicUrl: given.publicUrl ?? server.url, adminUrl: admin?.url, close };
+}
+
+/** Where the place is not the operator's choice and taken, by another service on this machine, there is none. */
+async function openAdmin(
+  { admin, listener }: TorrentServiceOptions,
+  routes: ReadonlyMap<string, Route>,
+): Promise<AdminListener | undefined> {
+  if (admin === undefined) return undefined;
+  try {
+    return await startAdmin(admin, routes, listener);
+  } catch (error) {
+    if (admin.isDefault !== true || !isQuayctlError(error, 'port')) throw error;
+    const message = `${error.message}: no admin listener, no /metrics; choose a place with --admin-listen`;
+    listener({ kind: 'warning', message });
+    return undefined;
+  }
 }
 
 /** A registry may come up after its service; what is no registry, or no layout, is said at once. */

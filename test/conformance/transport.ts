@@ -101,7 +101,7 @@ export const TRANSPORT: readonly Case[] = [
     },
     {
       name: 'plain layers as they are, labelled gzip',
-      right: { exit: 1, says: /encod|gzip/i },
+      // docker, podman, skopeo and crane fail here: Go's client undoes gzip by the label. The digest says better.
       set: odd({ blob: (_, reply) => (succeeded(reply) ? void labelled('gzip')(reply, _) : undefined) }, () =>
         oddImage([oddLayer(oddTar([salt(2000)]), { compression: 'none' })]),
       ),

@@ -51,7 +51,19 @@ const FOUND: readonly (readonly [
     'quay.io',
     ME,
   ],
-  ["no namespaces: they are podman's", { auths: { 'quay.io/ns': { auth: AUTH } } }, 'quay.io', undefined],
+  ['a key with a path, by its host', { auths: { 'quay.io/ns': { auth: AUTH } } }, 'quay.io', ME],
+  [
+    'the file where the store of all is not installed',
+    { credsStore: 'not-there', auths: { 'quay.io': { auth: AUTH } } },
+    'quay.io',
+    ME,
+  ],
+  [
+    'the file where the own helper is not installed',
+    { credHelpers: { 'quay.io': 'not-there' }, auths: { 'https://quay.io/v1/': { auth: AUTH } } },
+    'quay.io',
+    ME,
+  ],
   ['no other port', { auths: { 'quay.io:443': { auth: AUTH } } }, 'quay.io', undefined],
   [
     'username and password in clear',
@@ -207,6 +219,30 @@ for (const [name, file, registry, expected] of FOUND) {
     assert.deepEqual(await (await config(t, file)).find(registry, undefined, signal), expected);
   });
 }
+
+test('docker config: of keys with a path the longest that fits counts, then the host', async (t) => {
+  const login = (user: string): object => ({ auth: base64(`${user}:s3cret`) });
+  const file = {
+    auths: {
+      'quay.io': login('host'),
+      'quay.io/team': login('team'),
+      'https://quay.io/team/app/': login('app'),
+      'quay.io/te': login('prefix of a word'),
+      'other.example/team/app': login('other'),
+    },
+  };
+  const store = await config(t, file);
+  for (const [repository, username] of [
+    ['team/app', 'app'],
+    ['team/application', 'team'],
+    ['team/app/part', 'app'],
+    ['teams/app', 'host'],
+    [undefined, 'host'],
+  ] as const) {
+    const found = await store.find('quay.io', repository, signal);
+    assert.equal(found?.kind === 'basic' && found.username, username, repository);
+  }
+});
 
 const REFUSED: readonly (readonly [name: string, text: string, pattern: RegExp])[] = [
   ['text that is no JSON', '{"auths": {"quay.io": {"auth": "czNjcmV0"', /config.json is not valid JSON$/],

@@ -40,7 +40,24 @@ describe('the published package', () => {
     assert.equal(manifest.dependencies, undefined);
     assert.deepEqual(Object.keys(manifest.optionalDependencies), ['keytar']);
     await assert.rejects(access(join(installed, 'src')));
-    assert.match(await readFile(join(installed, 'dist/LICENSES.txt'), 'utf8'), /bittorrent-protocol/);
+  });
+
+  test('lists what its bundle holds, each with its license text, and nothing with a known hole', async () => {
+    const dist = join(prefix, 'lib/node_modules/quayctl/dist');
+    const list = JSON.parse(await readFile(join(dist, 'sbom.cdx.json'), 'utf8')) as {
+      components: { name: string; version: string; purl: string }[];
+    };
+    const names = list.components.map(({ name }) => name);
+    assert.ok(names.includes('bittorrent-protocol') && names.includes('openpgp'), names.join());
+    assert.ok(!names.includes('ip'), 'CVE-2024-29415');
+    const notices = (await readFile(join(dist, 'LICENSES.txt'), 'utf8')).split(`\n${'-'.repeat(80)}\n`);
+    assert.equal(notices.length, list.components.length);
+    for (const notice of notices) {
+      assert.match(notice, /copyright/i, notice.slice(0, 200));
+      assert.ok(notice.length > 500, notice.slice(0, 200));
+    }
+    const openpgp = notices.find((notice) => notice.trimStart().startsWith('openpgp '));
+    assert.match(openpgp ?? '', /LESSER GENERAL PUBLIC LICENSE[\s\S]*GNU GENERAL PUBLIC LICENSE\s+Version 3/);
   });
 
   test('tells its version and helps, from anywhere and at once', async (t) => {

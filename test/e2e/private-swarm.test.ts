@@ -28,8 +28,8 @@ interface Private {
   readonly pipe: HttpFaultProxy;
   /** The registry as the service sees it. */
   readonly upstream: HttpFaultProxy;
-  /** `quayctl serve` with these flags besides; its URL. */
-  serve(...flags: string[]): Promise<{ url: string; process: RunningProcess }>;
+  /** `quayctl serve` with these flags besides; its URL, and that of its metrics. */
+  serve(...flags: string[]): Promise<{ url: string; metrics: string; process: RunningProcess }>;
   /** A node that is logged in. */
   node(): Promise<QuayctlNode>;
   readonly digest: string;
@@ -57,12 +57,14 @@ async function privateRegistry(t: TestContext, layerBytes: number): Promise<Priv
     upstream,
     digest: image.layers[0]?.digest ?? '',
     serve: async (...flags) => {
-      const command = ['serve', '--upstream', upstream.url, '--alias', pipe.host, ...flags];
+      const admin = ['--admin-listen', '127.0.0.1:0'];
+      const command = ['serve', '--upstream', upstream.url, '--alias', pipe.host, ...admin, ...flags];
       const process_ = server.start(
         flags.includes('--listen') ? command : [...command, '--listen', '127.0.0.1:0'],
       );
       const [url] = await process_.waitFor(/^http:\S+$/m);
-      return { url, process: process_ };
+      const [, admins = ''] = await process_.waitFor(/admin=(http:\S+)/);
+      return { url, metrics: `${admins}/metrics`, process: process_ };
     },
     node: async () => {
       const node = await quayctlNode(t);
@@ -131,7 +133,7 @@ test(
       ...['torrent', 'pull', image, ...service, '--skip-web-seed', '--seed-after', '5m', '--json'],
     ]);
     // Both blobs, both nodes.
-    while (!/^quayctl_peers 4$/m.test(await (await fetch(`${first.url}/metrics`)).text())) await sleep(50);
+    while (!/^quayctl_peers 4$/m.test(await (await fetch(first.metrics)).text())) await sleep(50);
     await sleep(2000);
     await first.process.kill('SIGKILL');
     assert.equal(leech.stdout(), '', 'it is still in the middle');
@@ -152,7 +154,7 @@ test(
   { skip: skipWithout('docker-registry', 'openssl') },
   async (t) => {
     const site = await privateRegistry(t, 6_000_000);
-    const { url } = await site.serve('--token-ttl', '2s');
+    const { url, metrics: metricsUrl } = await site.serve('--token-ttl', '2s');
     const image = `${site.pipe.host}/${IMAGE}`;
     const service = ['--torrent-service', url];
     const seed = (await site.node()).start(['torrent', 'seed', image, ...service, '--upload-rate', '1000']);
@@ -171,7 +173,7 @@ test(
 
     // Two blobs, started by both, completed and stopped by one; then the seed's second round, half a minute later.
     const announces = async (): Promise<number> => {
-      const metrics = await (await fetch(`${url}/metrics`)).text();
+      const metrics = await (await fetch(metricsUrl)).text();
       assert.doesNotMatch(metrics, /^quayctl_announces_total\{outcome="refused"\}/m);
       return Number(/^quayctl_announces_total\{outcome="accepted"\} (\d+)$/m.exec(metrics)?.[1]);
     };

@@ -1,3 +1,4 @@
+import { Shares } from '../../src/http-server/shares.ts';
 import assert from 'node:assert/strict';
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
@@ -55,6 +56,8 @@ function ask(tracker: Tracker, rawQuery: string): Promise<Uint8Array> {
       response,
       method: 'GET',
       client: '192.0.2.7',
+      site: '192.0.2.7',
+      held: new Shares({ most: 1, mostEach: 1 }),
       components: ['announce'],
     } as const;
     const route = tracker.announceRoute({ ...exchange, query, rawQuery, signal, closing: signal });

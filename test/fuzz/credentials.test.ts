@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { findByHost, firstOf, parseAuthFile } from '../../src/credentials/auth-file.ts';
+import { findInAuths, parseAuthFile } from '../../src/credentials/auth-file.ts';
 import { parseHelperAnswer } from '../../src/credentials/credential-helper.ts';
 import { canonicalRegistry } from '../../src/credentials/registry-name.ts';
 import { credentialFor, parseRktFile } from '../../src/credentials/rkt-auth.ts';
@@ -15,7 +15,7 @@ fuzzParsers({
     parse: (bytes) => {
       const file = parseAuthFile('config.json', bytes.toString('utf8'));
       for (const registry of REGISTRIES) {
-        const credential = findByHost(file, registry) ?? firstOf(file, [`${registry}/ns`]);
+        const credential = findInAuths(file, registry, 'ns/app', { anyNamespace: true });
         if (credential?.kind === 'basic') assert.notEqual(credential.username, '');
       }
     },

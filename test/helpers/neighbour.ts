@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
+import type { Attack, AttackOptions } from './attacker-process.ts';
 import { mustRun, startProcess, type RunningProcess, type Scope } from './processes.ts';
 import { programPath, skipWithout } from './programs.ts';
 
@@ -31,6 +32,8 @@ export interface Neighbour {
   readonly addresses6: readonly string[];
   /** Starts a program there; it is killed with the test. */
   start(program: string, args: readonly string[], input?: string): RunningProcess;
+  /** Starts an attack there, and waits until everything is sent; it goes on until it is killed. */
+  attack(kind: Attack, options: AttackOptions): Promise<RunningProcess>;
   /** One after the other, each on a connection of its own. */
   ask(requests: readonly NeighbourRequest[]): Promise<readonly NeighbourAnswer[]>;
 }
@@ -41,6 +44,7 @@ export function skipWithoutNeighbour(): string | false {
 }
 
 const ASK = join(import.meta.dirname, 'ask-process.ts');
+const ATTACKER = join(import.meta.dirname, 'attacker-process.ts');
 const ADDRESSES = 12;
 
 /** A network namespace and a pair of virtual cables to it, with names and addresses that no other run has. As root. */
@@ -80,6 +84,11 @@ export async function openNeighbour(scope: Scope): Promise<Neighbour> {
     addresses,
     addresses6,
     start,
+    async attack(kind, options) {
+      const attacker = start(process.execPath, [ATTACKER, kind], JSON.stringify(options));
+      await attacker.waitFor(/^ready$/m, 60_000);
+      return attacker;
+    },
     async ask(requests) {
       const asking = start(process.execPath, [ASK], JSON.stringify(requests));
       const { code } = await asking.exited;

@@ -13,6 +13,8 @@ export interface TestService {
   /** `127.0.0.1:PORT`, as in an image reference. */
   readonly host: string;
   readonly data: string;
+  /** Where its metrics are, if it was started with `admin`. */
+  readonly adminUrl: string | undefined;
   readonly events: readonly ServeEvent[];
   /** The answer to a request for a blob's torrent. */
   torrent(repository: string, digest: string, options?: TorrentQuestion): Promise<Response>;
@@ -49,6 +51,7 @@ export async function startService(
     url: service.url,
     host,
     data,
+    adminUrl: service.adminUrl,
     events,
     torrent: (repository, digest, { authorization, wait = 30, ns = host } = {}) =>
       fetch(`${service.url}/c1/torrent/${repository}/blobs/${digest}?ns=${ns}&wait=${wait}`, {

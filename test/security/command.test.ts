@@ -2,15 +2,22 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { startClair } from '../helpers/clair.ts';
 import { DEBIAN_FLAWS } from '../helpers/debian-flaws.ts';
 import { debianRootTar } from '../helpers/debian.ts';
+import { TestLayout } from '../helpers/images.ts';
 import { watchMemory } from '../helpers/memory.ts';
 import type { Output } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
+import { pushImage } from '../helpers/push.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
 import { startQuay } from '../helpers/quay.ts';
+import { startRegistry } from '../helpers/registry.ts';
 import { assertFails } from '../helpers/stage.ts';
+import { tempDirectory } from '../helpers/temp.ts';
+import { startTokenServer } from '../helpers/token-server.ts';
 import { BASIC, logIn, PASSWORD, reportOf, securityStage as stage } from './stage.ts';
+import { statusLayer } from './status-layer.ts';
 
 const NEEDS = { skip: skipWithout('docker-registry') };
 
@@ -49,7 +56,7 @@ test('filters, and --fail-on with exit code 7 behind a whole report', NEEDS, asy
   const over = await ask('--json', '--fail-on', 'high');
   assert.deepEqual(names(over, 7), ['CVE-2026-1', 'CVE-2026-2']);
   assert.deepEqual(reportOf(over, 7).failOn, { severity: 'High', count: 1 });
-  assert.match(over.stderr, /^quayctl: 1 vulnerabilities are high or worse in /m);
+  assert.match(over.stderr, /^quayctl: 1 vulnerability is high or worse in /m);
   const low = await ask('--fixable', '--fail-on', 'low');
   assert.equal(low.code, 7, 'the flaw that is mended counts');
   assert.match(low.stdout, /^shown: fixable \(1 of 2\)$/m);
@@ -155,6 +162,33 @@ test(
     assert.ok(!output.stderr.includes(PASSWORD));
   },
 );
+
+test('a public image behind a token server: Clair gets the token that anybody gets', NEEDS, async (t) => {
+  const tokens = await startTokenServer(t, { users: { user: PASSWORD }, anonymousPull: true });
+  const registry = await startRegistry(t, { auth: tokens.auth });
+  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+  const image = await layout.addImage({ layers: [statusLayer({ one: '1.0' })] });
+  const authorization = tokens.authorization('repository:team/app:pull,push');
+  await pushImage(layout, image.manifest, {
+    url: registry.url,
+    repository: 'team/app',
+    tag: '1',
+    authorization,
+  });
+  const clair = await startClair(t, { one: [{ name: 'CVE-2026-1', severity: 'High' }] });
+  const node = await quayctlNode(t);
+  await logIn(node, registry.host);
+  const output = await node.run(['security', `${registry.host}/team/app:1`, '--json', '--clair', clair.url]);
+  assert.equal(reportOf(output).summary.total, 1);
+  assert.deepEqual(
+    tokens.requests.toSorted(),
+    ['GET repository:team/app:pull', 'GET repository:team/app:pull user'],
+    'one token for Clair without a name, one for the user',
+  );
+  const [fetched, ...others] = clair.fetched;
+  assert.match(fetched?.headers['Authorization'] ?? '', /^Bearer \S+$/);
+  assert.equal(others.length, 0);
+});
 
 const quayData = (name: string): object => ({
   Layer: {

@@ -128,7 +128,7 @@ test('the text says first what upgrades bring', () => {
 
 test('an image without flaws, and one of which nothing is known, are not the same', () => {
   const clean = makeReport(DIGEST, CLAIR, [{ name: 'one', version: '1', vulnerabilities: [] }]);
-  assert.match(shown(clean), /^No known vulnerabilities in 1 packages\n/);
+  assert.match(shown(clean), /^No known vulnerabilities in 1 package\n/);
   assert.match(shown(EMPTY), /^No packages were found in this image, so nothing is known about it\n/);
   const hopeless = makeReport(DIGEST, CLAIR, [{ name: 'one', version: '1', vulnerabilities: [flaw('Low')] }]);
   assert.match(shown(hopeless), /^No upgrade removes any of 1 vulnerability\n/);
@@ -149,7 +149,7 @@ test('what a gate cannot judge it says', () => {
   const unrated = makeReport(DIGEST, CLAIR, [
     { name: 'one', version: '1', vulnerabilities: [flaw('Unknown')] },
   ]);
-  assert.match(gateWarning(unrated) ?? '', /1 vulnerabilities have no severity/);
+  assert.match(gateWarning(unrated) ?? '', /^1 vulnerability has no severity yet/);
   assert.equal(gateWarning(REPORT), undefined);
 });
 

@@ -124,7 +124,7 @@ test('one address does not get all connections, a trusted proxy may', async (t) 
     const service = await startService(t, {
       upstream: `oci:${layout.directory}`,
       trustedProxies,
-      connectionsPerAddress: 20,
+      bounds: { connections: { most: 1000, mostEach: 20 } },
     });
     const { hostname, port } = new URL(service.url);
     const sockets = Array.from({ length: 20 }, () => connect(Number(port), hostname).on('error', () => {}));

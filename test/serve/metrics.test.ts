@@ -9,7 +9,8 @@ test('Prometheus reads requests, hashing, swarms and bytes by source, and no nam
   const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
   const image = await layout.addImage({ layers: [randomLayer(100_000, 'a')] }, 'team/app:1.0');
   const digest = image.layers[0]?.digest ?? '';
-  const service = await startService(t, { upstream: `oci:${layout.directory}` });
+  const place = { host: '127.0.0.1', port: 0 };
+  const service = await startService(t, { upstream: `oci:${layout.directory}`, admin: { place } });
   const torrent = decodeTorrent(await (await service.torrent('team/app', digest)).bytes());
   const blob = await (await fetch(torrent.urlList[0] ?? '')).bytes();
   await (await fetch(`${service.url}/v2/team/app/manifests/1.0`)).bytes();
@@ -19,7 +20,7 @@ test('Prometheus reads requests, hashing, swarms and bytes by source, and no nam
   await (await fetch(`${service.url}/announce?${query}`)).bytes();
   await (await fetch(`${service.url}/team-secret/nothing`)).bytes();
 
-  const answer = await fetch(`${service.url}/metrics`);
+  const answer = await fetch(`${service.adminUrl}/metrics`);
   assert.match(answer.headers.get('content-type') ?? '', /^text\/plain; version=/);
   const text = await answer.text();
   for (const line of [

@@ -5,6 +5,7 @@ import { createGzip } from 'node:zlib';
 import { QuayctlError } from '../../base/errors.ts';
 import { platformOfAppc } from '../../image/appc-platform.ts';
 import { formatPlatform } from '../../image/platform.ts';
+import type { ImageConfig } from '../../image/manifest.ts';
 import { mergeLayers } from '../../layers/merge.ts';
 import { tarBytes } from '../../tar/writer.ts';
 import { runsOnPlatform } from '../../image/single-platform.ts';
@@ -36,8 +37,8 @@ export function aciRecipe(name: AciRequestName, signer: AciSigner, fingerprint: 
   return {
     kind: 'ACI',
     inputs: [VERSION, server, repository, tag, platform.os, platform.arch, fingerprint],
+    check: (config) => assertPlatform(name, config),
     write: async (source, path, signal) => {
-      assertPlatform(name, source);
       const imageId = await writeAci(name, source, path, signal);
       const signature = await signer.sign(createReadStream(path, { signal, highWaterMark: SIGNED_AT_ONCE }));
       return { [ACI_NOTES.imageId]: imageId, [ACI_NOTES.signature]: signature };
@@ -46,10 +47,10 @@ export function aciRecipe(name: AciRequestName, signer: AciSigner, fingerprint: 
 }
 
 /** An image without an index is for one platform: under the labels of another rkt would run what it cannot. */
-function assertPlatform({ platform, repository, tag }: AciRequestName, source: SourceImage): void {
+function assertPlatform({ platform, repository, tag }: AciRequestName, config: ImageConfig): void {
   const wanted = platformOfAppc(platform);
-  if (wanted !== undefined && runsOnPlatform(source, wanted)) return;
-  const has = formatPlatform(source.config);
+  if (wanted !== undefined && runsOnPlatform({ config }, wanted)) return;
+  const has = formatPlatform(config);
   throw new QuayctlError(
     'not-found',
     `${repository}:${tag} is for ${has}, not for ${platform.os}/${platform.arch}`,

@@ -3,6 +3,10 @@ import type { DerivedFile } from './derived-store.ts';
 
 /** An image's blobs are read from the upstream, for their headers, and for their content. */
 const READINGS = 3;
+/** Whoever was told that it is not done asks again at least every 60 seconds. */
+const RETURN_MS = 90_000;
+/** Whoever has left may have been cut off, and come back at once. */
+const GONE_MS = 5_000;
 /** Until there is a rate to measure: what one core reads, merges and compresses, of blobs. Bytes per second. */
 const PRESUMED_RATE = 30_000_000;
 /** Below this a measured rate says more about the first packets than about the work. */
@@ -10,6 +14,8 @@ const MEASURABLE_SECONDS = 0.5;
 
 /** The work on one derived image, for all who wait for it. */
 export class Derivation {
+  /** Of the image's blobs. */
+  readonly blobBytes: number;
   /** Bytes that will have been read by the end, of blobs. */
   readonly size: number;
   /** @throws QuayctlError */
@@ -17,8 +23,10 @@ export class Derivation {
   readonly #ahead: readonly Derivation[];
   #read = 0;
   #startedAt: number | undefined;
-  #askedAt = performance.now();
-  #ridesOnCaller = false;
+  /** Requests that wait for it now. */
+  #waiting = 0;
+  /** Milliseconds on the clock of performance.now: somebody may come back until then. */
+  #wantedUntil = performance.now() + GONE_MS;
   #isOver = false;
 
   constructor(
@@ -26,31 +34,31 @@ export class Derivation {
     ahead: readonly Derivation[],
     run: (derivation: Derivation) => Promise<DerivedFile>,
   ) {
-    this.size = config.size + READINGS * layers.reduce((sum, { size }) => sum + size, 0);
+    const layerBytes = layers.reduce((sum, { size }) => sum + size, 0);
+    this.blobBytes = config.size + layerBytes;
+    this.size = config.size + READINGS * layerBytes;
     this.#ahead = ahead;
     this.done = run(this).finally(() => (this.#isOver = true));
     // Those who wait see the failure; nobody has to.
     this.done.catch(() => undefined);
   }
 
-  /** Somebody has asked. */
-  asked(): this {
-    this.#askedAt = performance.now();
-    return this;
+  /**
+   * Somebody waits from now on.
+   * @returns to be called when he no longer does: `told` where he was told to ask again, `gone` where he has left
+   */
+  join(): (how: 'told' | 'gone') => void {
+    this.#waiting++;
+    return (how) => {
+      this.#waiting--;
+      const until = performance.now() + (how === 'told' ? RETURN_MS : GONE_MS);
+      this.#wantedUntil = Math.max(this.#wantedUntil, until);
+    };
   }
 
-  /** Milliseconds since anybody asked. */
-  get idleMs(): number {
-    return performance.now() - this.#askedAt;
-  }
-
-  /** Blobs have to be read with what a caller showed. */
-  get ridesOnCaller(): boolean {
-    return this.#ridesOnCaller;
-  }
-
-  rideOnCaller(): void {
-    this.#ridesOnCaller = true;
+  /** Nobody waits for it, and whoever did would have asked again by now. */
+  get isAbandoned(): boolean {
+    return this.#waiting === 0 && performance.now() > this.#wantedUntil;
   }
 
   advance(bytes: number): void {

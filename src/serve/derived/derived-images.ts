@@ -1,9 +1,9 @@
-import { Semaphore } from '../../base/semaphore.ts';
 import { createReadStream } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import { Turns, type Claimants, type TurnLimits } from '../../base/turns.ts';
 import type { Digest } from '../../image/digest.ts';
 import { pieceGeometry } from '../../metainfo/geometry.ts';
 import { PieceHasher } from '../../metainfo/piece-hasher.ts';
@@ -17,12 +17,15 @@ import { DerivedStore, type DerivedFile } from './derived-store.ts';
 import type { Recipe } from './recipe.ts';
 import { blobOpener, fetchSource, type ImageName } from './source-blobs.ts';
 
-/** Each takes a core, and the disk. */
-const AT_ONCE = 2;
-const MAX_WAITING = 100;
-/** Whoever waits asks again at least every 60 seconds; without one, work with a caller's credential ends. */
-const INTEREST_MS = 90_000;
-const INTEREST_CHECK_MS = 5000;
+/** Each takes a core, and the disk. One site has two of the places: another always finds one. */
+const LIMITS: TurnLimits = {
+  what: 'derived images',
+  atOnce: 3,
+  atOnceEach: 2,
+  most: 100,
+  mostEach: 8,
+};
+const INTEREST_CHECK_MS = 1000;
 /** What is wrong with an image is wrong with it the next time, too. */
 const FAILURE_REMEMBERED_MS = 10 * 60_000;
 const MAX_FAILURES = 1000;
@@ -46,11 +49,17 @@ export interface DerivedImagesOptions {
   readonly listener: ServeListener;
 }
 
+/** Somebody who may read an image. */
+export interface DerivedCaller {
+  readonly authorization: string | undefined;
+  readonly claimants: Claimants;
+}
+
 /** Images made of images: from disk, or made once for all who wait. */
 export class DerivedImages {
   readonly #options: DerivedImagesOptions;
   readonly #running = new Map<string, Derivation>();
-  readonly #turns = new Semaphore(AT_ONCE);
+  readonly #turns = new Turns(LIMITS);
   readonly #failures = new Map<string, { readonly error: QuayctlError; readonly until: number }>();
   readonly #closing = new AbortController();
   readonly #cleaner: NodeJS.Timeout;
@@ -62,23 +71,19 @@ export class DerivedImages {
   }
 
   /**
-   * The image, or the work that makes it, which outlives the request that began it. Where blobs have to be read with a
-   * caller's credential it ends when nobody asks any more; what was read by then is not read again.
-   * @param authorization of a caller who may read the image
-   * @throws QuayctlError `limit` where too many wait; what it failed with lately
+   * The image, or the work that makes it, which outlives the request that began it, and ends when nobody waits for it any
+   * more; what was read by then is not read again.
+   * @param caller who may read the image
+   * @throws QuayctlError `limit` where too many wait, `disk-full`; what it failed with lately
    */
-  async image(
-    image: ImageName,
-    recipe: Recipe,
-    authorization: string | undefined,
-  ): Promise<DerivedFile | Derivation> {
+  async image(image: ImageName, recipe: Recipe, caller: DerivedCaller): Promise<DerivedFile | Derivation> {
     const key = DerivedStore.key([image.digest, recipe.kind, ...recipe.inputs]);
-    const known = this.#running.get(key)?.asked() ?? (await this.#options.store.find(key));
+    const known = this.#running.get(key) ?? (await this.#options.store.find(key));
     if (known !== undefined) return known;
     const failure = this.#failures.get(key);
     if (failure !== undefined && failure.until > Date.now()) throw failure.error;
     // Somebody may have begun while the disk was read.
-    return this.#running.get(key)?.asked() ?? this.#begin(key, image, recipe, authorization);
+    return this.#running.get(key) ?? this.#begin(key, image, recipe, caller);
   }
 
   /** Piece hashes of a derived image; made again should they be lost. */
@@ -109,13 +114,14 @@ export class DerivedImages {
     this.#closing.abort();
   }
 
-  #begin(key: string, image: ImageName, recipe: Recipe, authorization: string | undefined): Derivation {
-    if (this.#running.size >= MAX_WAITING) {
-      throw new QuayctlError('limit', `more than ${MAX_WAITING} derived images wait to be made`);
-    }
+  #begin(key: string, image: ImageName, recipe: Recipe, caller: DerivedCaller): Derivation {
+    const place = this.#turns.enter(caller.claimants);
     const ahead = [...this.#running.values()];
     const derivation = new Derivation(image.manifest, ahead, (each) =>
-      this.#run(key, each, image, recipe, authorization).finally(() => this.#running.delete(key)),
+      this.#run(key, each, image, recipe, caller.authorization, place.turn).finally(() => {
+        place.release();
+        this.#running.delete(key);
+      }),
     );
     this.#running.set(key, derivation);
     return derivation;
@@ -127,27 +133,27 @@ export class DerivedImages {
     image: ImageName,
     recipe: Recipe,
     authorization: string | undefined,
+    turn: (signal: AbortSignal) => Promise<void>,
   ): Promise<DerivedFile> {
     const { listener } = this.#options;
     const about = { what: recipe.kind, repository: image.repository, digest: image.digest };
     const lapsed = new AbortController();
     const interest = setInterval(() => {
-      // As the service itself it makes what was asked for; as somebody else only for somebody.
-      if (derivation.ridesOnCaller && derivation.idleMs > INTEREST_MS) lapsed.abort();
+      if (derivation.isAbandoned) lapsed.abort(abandoned(recipe.kind, image.digest));
     }, INTEREST_CHECK_MS).unref();
-    const make = async (): Promise<DerivedFile> => {
+    const signal = AbortSignal.any([this.#closing.signal, lapsed.signal]);
+    try {
+      await turn(signal);
       const startedAt = performance.now();
       listener({ kind: 'deriving', ...about });
-      const signal = AbortSignal.any([this.#closing.signal, lapsed.signal]);
       const file = await this.#make(key, derivation, image, recipe, authorization, signal);
       const seconds = (performance.now() - startedAt) / 1000;
       listener({ kind: 'derived', ...about, size: file.length, seconds });
       return file;
-    };
-    try {
-      return await this.#turns.run(make, this.#closing.signal);
-    } catch (error) {
-      throw this.#failed(key, image, error);
+    } catch (cause) {
+      const error = this.#failed(key, image, cause);
+      if (isOver(error)) await this.#options.store.discardWork(key);
+      throw error;
     } finally {
       clearInterval(interest);
     }
@@ -162,10 +168,12 @@ export class DerivedImages {
     signal: AbortSignal,
   ): Promise<DerivedFile> {
     const { store, hashes } = this.#options;
+    // What it is made of and what it becomes lie on the disk at the same time.
+    await store.ensureRoom(2 * derivation.blobBytes, new Set(this.#running.keys()));
     const workplace = await store.workplace(key);
-    const open = blobOpener(this.#options, authorization, signal, () => derivation.rideOnCaller());
+    const open = blobOpener(this.#options, authorization, signal);
     const onBytes = (bytes: number): void => derivation.advance(bytes);
-    const source = await fetchSource(image, workplace, open, onBytes, signal);
+    const source = await fetchSource(image, workplace, open, { check: recipe.check, onBytes }, signal);
     const draft = join(workplace, DRAFT);
     await rm(draft, { force: true });
     const deadline = AbortSignal.timeout(deadlineOf(image));
@@ -205,11 +213,19 @@ export class DerivedImages {
   }
 }
 
+/** Work whose result would be the same the next time, or for which there is no room: nobody takes it up again. */
+function isOver({ code }: QuayctlError): boolean {
+  return LASTING.has(code) || code === 'not-found' || code === 'disk-full';
+}
+
+function abandoned(what: string, digest: Digest): QuayctlError {
+  return new QuayctlError('interrupted', `nobody waits for the ${what} of ${digest} any more`);
+}
+
 /** Milliseconds; a real image takes a tenth of it, on a machine with other work. */
 function deadlineOf({ manifest: { layers } }: ImageName): number {
   const bytes = layers.reduce((sum, { size }) => sum + size, 0);
-  const allowed = LEAST_DEADLINE_MS + Math.ceil((bytes / LEAST_BYTES_PER_SECOND) * 1000);
-  return Math.min(LONGEST_TIMER_MS, allowed);
+  return Math.min(LONGEST_TIMER_MS, LEAST_DEADLINE_MS + Math.ceil((bytes / LEAST_BYTES_PER_SECOND) * 1000));
 }
 
 /** Of the image itself; an upstream that was away may be back at once. */

@@ -3,6 +3,8 @@ import { createReadStream } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { QuayctlError } from '../../base/errors.ts';
+import { formatBytes } from '../../base/units.ts';
 import { digestHex, parseDigest, type Digest } from '../../image/digest.ts';
 import { object, parseJsonObject, text } from '../../image/json.ts';
 import { writePrivateFile } from '../torrents/private-file.ts';
@@ -28,6 +30,9 @@ export interface CleaningLimits {
 const CLEANING: CleaningLimits = { maxAgeMs: 30 * 86_400_000 };
 /** As the local store of a client has it. */
 const SHARE_OF_DISK = 0.2;
+/** Stays free for what the service itself writes. */
+const RESERVE_OF_DISK = 0.05;
+const MAX_RESERVE = 1_000_000_000;
 /** Layers of work that was broken off and that nobody has taken up since. */
 const MAX_WORK_AGE_MS = 86_400_000;
 /** A signature and an image ID are some KiB. */
@@ -83,6 +88,33 @@ export class DerivedStore {
     return path;
   }
 
+  /** Removes what there is of work that nobody takes up again. */
+  async discardWork(key: string): Promise<void> {
+    await rm(join(this.#directory, 'work', key), { recursive: true, force: true });
+  }
+
+  /**
+   * Room for new work, so that a full disk is noticed before anything is fetched, and keeps its reserve for what the
+   * service needs itself: piece hashes, keys.
+   * @param bytes that the work will take
+   * @param busy keys that are worked on
+   * @throws QuayctlError `disk-full`
+   */
+  async ensureRoom(bytes: number, busy: ReadonlySet<string>): Promise<void> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    if (await this.#hasRoom(bytes)) return;
+    await this.clean(busy);
+    if (await this.#hasRoom(bytes)) return;
+    throw new QuayctlError('disk-full', `no room to make a derived image of ${formatBytes(bytes)}`, {
+      hint: 'the operator of the service gives --data a larger disk',
+    });
+  }
+
+  async #hasRoom(bytes: number): Promise<boolean> {
+    const disk = await this.#disk();
+    return disk.free - bytes >= Math.min(MAX_RESERVE, disk.bytes * RESERVE_OF_DISK);
+  }
+
   /** Takes a finished file in, and clears the workplace. */
   async keep(key: string, path: string, file: DerivedFile): Promise<void> {
     await mkdir(join(this.#directory, 'files'), { recursive: true, mode: 0o700 });
@@ -92,19 +124,26 @@ export class DerivedStore {
   }
 
   /**
-   * By age, then by size. What is being read goes on being read.
+   * By age, then by size, the least recently used first; work that was broken off counts, too. What is being read goes
+   * on being read.
    * @param busy keys that are worked on
    */
   async clean(busy: ReadonlySet<string>, limits: CleaningLimits = CLEANING): Promise<void> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    await this.#cleanWork(busy);
+    const { running, idle } = await this.#work(busy);
     const files = await listed(join(this.#directory, 'files'));
-    const most = limits.maxBytes ?? (await this.#diskBytes()) * SHARE_OF_DISK;
-    let bytes = 0;
-    for (const { path, usedAt, size } of files.toSorted((one, other) => other.usedAt - one.usedAt)) {
+    const most = limits.maxBytes ?? (await this.#disk()).bytes * SHARE_OF_DISK;
+    let bytes = running;
+    const candidates = [
+      ...files.map((file) => ({ ...file, maxAgeMs: limits.maxAgeMs })),
+      ...idle.map((work) => ({ ...work, maxAgeMs: MAX_WORK_AGE_MS })),
+    ];
+    for (const { path, usedAt, size, maxAgeMs } of candidates.toSorted(
+      (one, other) => other.usedAt - one.usedAt,
+    )) {
       // One alone is kept, however large: it was made because somebody waits for it.
       const isTooMuch = bytes > 0 && bytes + size > most;
-      if (isTooMuch || Date.now() - usedAt > limits.maxAgeMs) await rm(path, { force: true });
+      if (isTooMuch || Date.now() - usedAt > maxAgeMs) await rm(path, { recursive: true, force: true });
       else bytes += size;
     }
     for (const { path, name } of await listed(join(this.#directory, 'records'))) {
@@ -112,16 +151,22 @@ export class DerivedStore {
     }
   }
 
-  async #cleanWork(busy: ReadonlySet<string>): Promise<void> {
+  /** Bytes of work that is done now, and the workplaces of work that was broken off. */
+  async #work(busy: ReadonlySet<string>): Promise<{ running: number; idle: readonly Listed[] }> {
+    const idle: Listed[] = [];
+    let running = 0;
     for (const { path, name, usedAt } of await listed(join(this.#directory, 'work'))) {
-      if (busy.has(name) || Date.now() - usedAt < MAX_WORK_AGE_MS) continue;
-      await rm(path, { recursive: true, force: true });
+      const files = await listed(path);
+      const size = files.reduce((sum, file) => sum + file.size, 0);
+      if (busy.has(name)) running += size;
+      else idle.push({ path, name, usedAt: Math.max(usedAt, ...files.map((file) => file.usedAt)), size });
     }
+    return { running, idle };
   }
 
-  async #diskBytes(): Promise<number> {
-    const { blocks, bsize } = await statfs(this.#directory);
-    return blocks * bsize;
+  async #disk(): Promise<{ readonly bytes: number; readonly free: number }> {
+    const { blocks, bavail, bsize } = await statfs(this.#directory);
+    return { bytes: blocks * bsize, free: bavail * bsize };
   }
 
   #file(digest: Digest): string {

@@ -22,6 +22,11 @@ export interface Recipe {
   /** All that the bytes depend on besides the manifest: a version of the recipe, names. */
   readonly inputs: readonly string[];
   /**
+   * Looks at the config before the layers are fetched: an image that the recipe cannot be used for costs no more.
+   * @throws QuayctlError
+   */
+  readonly check?: (config: ImageConfig) => void;
+  /**
    * @param path of a file that is not there yet
    * @returns what is to be remembered beside it (an image ID, a signature)
    * @throws QuayctlError

@@ -8,7 +8,7 @@ import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import { parseImageConfig } from '../../image/config.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { digestFromHex, digestHex, shortDigest, type Digest } from '../../image/digest.ts';
-import { unrunnableReason, type ImageManifest } from '../../image/manifest.ts';
+import { unrunnableReason, type ImageConfig, type ImageManifest } from '../../image/manifest.ts';
 import type { LayerSource } from '../../layers/merge.ts';
 import { readUpstreamBlob } from '../upstream/upstream-blob.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -22,18 +22,20 @@ export interface ImageName {
   readonly manifest: ImageManifest;
 }
 
+/** Who is told while an image's blobs are fetched. */
+export interface SourceListener {
+  readonly check?: ((config: ImageConfig) => void) | undefined;
+  readonly onBytes: (bytes: number) => void;
+}
+
 /** Reads a blob as whoever may. @throws QuayctlError */
 export type OpenBlob = (repository: string, blob: Descriptor) => AsyncIterable<Uint8Array>;
 
-/**
- * As the service itself where that may read the blob, else with what the caller showed, which is kept nowhere.
- * @param onCaller told when it comes to that
- */
+/** As the service itself where that may read the blob, else with what the caller showed, which is kept nowhere. */
 export function blobOpener(
   { own, upstream }: { readonly own: Upstream; readonly upstream: Upstream },
   authorization: string | undefined,
   signal: AbortSignal,
-  onCaller: () => void,
 ): OpenBlob {
   return async function* (repository, { digest, size }) {
     const request = { repository, digest, size, start: 0, end: size };
@@ -44,9 +46,8 @@ export function blobOpener(
         yield chunk;
       }
     } catch (error) {
-      const isRefused = isQuayctlError(error, 'unauthorized', 'not-found');
+      const isRefused = isQuayctlError(error, 'unauthorized', 'not-found', 'verification');
       if (begun || authorization === undefined || !isRefused) throw error;
-      onCaller();
       yield* readUpstreamBlob(upstream, { ...request, authorization }, signal);
     }
   };
@@ -54,24 +55,28 @@ export function blobOpener(
 
 /**
  * The blobs of an image into a directory, each verified; what is there from an earlier time is not read again.
+ * @param check of the recipe, called with the config before any layer is fetched
  * @param onBytes told what arrives, and what the layers are read of afterwards
- * @throws QuayctlError `verification`, `unsupported` for what is no image, what `open` throws
+ * @throws QuayctlError `verification`, `unsupported` for what is no image, what `open` and `check` throw
  */
 export async function fetchSource(
   { repository, digest, manifest }: ImageName,
   directory: string,
   open: OpenBlob,
-  onBytes: (bytes: number) => void,
+  { check, onBytes }: SourceListener,
   signal: AbortSignal,
 ): Promise<SourceImage> {
   const reason = unrunnableReason(manifest);
   if (reason !== undefined) throw new QuayctlError('unsupported', `no container image: ${reason}`);
-  for (const blob of [manifest.config, ...manifest.layers]) {
+  const fetch = async (blob: Descriptor): Promise<void> => {
     if (await isThere(blob, directory)) onBytes(blob.size);
     else await fetchOne(blob, directory, open(repository, blob), onBytes, signal);
-  }
+  };
+  await fetch(manifest.config);
   const bytes = await readFile(join(directory, digestHex(manifest.config.digest)));
   const config = parseImageConfig(bytes, manifest);
+  check?.(config);
+  for (const layer of manifest.layers) await fetch(layer);
   const layers = manifest.layers.map((layer, at) =>
     layerSource(layer, config.diffIds[at] as Digest, directory, onBytes),
   );

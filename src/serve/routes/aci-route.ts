@@ -9,7 +9,8 @@ import { refuse, send, type RequestContext, type Route } from '../../http-server
 import { isRepository, isTag } from '../../http-server/path.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import { admitsNamespace, refuseUnknownPath } from './quay-api.ts';
-import { answerDerived, progressOf, type DerivedAnswerOptions } from './derived-answer.ts';
+import { claimantsOf } from '../claimants.ts';
+import { answerDerived, progressOf, waitForDerived, type DerivedAnswerOptions } from './derived-answer.ts';
 import { NOT_STORED, sendProgress, waitFor } from './waiting.ts';
 
 export interface AciRouteOptions extends DerivedAnswerOptions {
@@ -68,13 +69,15 @@ async function answer(
  * its time.
  */
 async function answerSignature(
-  { derived }: AciRouteOptions,
+  { derived, secret }: AciRouteOptions,
   exchange: RequestContext,
   image: ImageName,
   recipe: Recipe,
 ): Promise<void> {
-  const found = await derived.image(image, recipe, exchange.request.headers.authorization);
-  const file = 'done' in found ? await waitFor(found.done, exchange) : found;
+  const { authorization } = exchange.request.headers;
+  const caller = { authorization, claimants: claimantsOf(exchange, secret) };
+  const found = await derived.image(image, recipe, caller);
+  const file = 'done' in found ? await waitForDerived(found, exchange, waitFor) : found;
   if (file === undefined) {
     if ('done' in found) sendProgress(exchange, progressOf(found));
     return;
@@ -85,7 +88,6 @@ async function answerSignature(
 
 /** Parsed from the right: a repository may have any number of components, `aci` among them. */
 function questionOf(components: readonly string[]): AciQuestion | undefined {
-  if (components.some((each) => each.includes('/'))) return undefined;
   const parts = components.at(-1) === '' ? components.slice(0, -1) : components;
   const [server = '', ...rest] = parts.slice(2, -4);
   const [tag = '', kind, os = '', arch = ''] = parts.slice(-4);

@@ -1,4 +1,5 @@
 import type { InfoHash } from '../../metainfo/info-hash.ts';
+import { claimantsOf } from '../claimants.ts';
 import type { Derivation } from '../derived/derivation.ts';
 import type { DerivedImages } from '../derived/derived-images.ts';
 import type { DerivedFile } from '../derived/derived-store.ts';
@@ -43,9 +44,10 @@ export async function answerDerived(
 ): Promise<void> {
   const { authorization, accept = '' } = exchange.request.headers;
   const wantsTorrent = accept.includes(TORRENT_TYPE);
-  const found = await options.derived.image(image, recipe, authorization);
+  const caller = { authorization, claimants: claimantsOf(exchange, options.secret) };
+  const found = await options.derived.image(image, recipe, caller);
   const wait = wantsTorrent || exchange.query.has('wait') ? waitFor : isSilent ? waitSilently : waitPatiently;
-  const file = 'done' in found ? await wait(found.done, exchange) : found;
+  const file = 'done' in found ? await waitForDerived(found, exchange, wait) : found;
   if (file === undefined) return sendProgress(exchange, progressOf(found as Derivation));
   if (wantsTorrent) return answerTorrent(options, exchange, image, file);
   const headers = {
@@ -53,6 +55,20 @@ export async function answerDerived(
     'content-disposition': `attachment; filename="${fileName}"`,
   };
   await sendFile(exchange, options.derived.served(file), headers);
+}
+
+/** Waits as `wait` does; the work knows meanwhile that somebody waits for it. */
+export async function waitForDerived(
+  derivation: Derivation,
+  exchange: RequestContext,
+  wait: typeof waitFor,
+): Promise<DerivedFile | undefined> {
+  const leave = derivation.join();
+  try {
+    return await wait(derivation.done, exchange);
+  } finally {
+    leave(exchange.signal.aborted ? 'gone' : 'told');
+  }
 }
 
 export function progressOf(derivation: Derivation): { size: number; hashed: number; etaSeconds: number } {

@@ -2,6 +2,7 @@ import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import { digestOf, isDigest } from '../../image/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../../image/manifest.ts';
 import { passThrough, send, type RequestContext } from '../../http-server/request-context.ts';
+import type { Shares } from '../../http-server/shares.ts';
 import type { ManifestCache } from '../manifests/manifest-cache.ts';
 import { isDenied, type Permission } from '../permission.ts';
 import { discard, headerOf, type Upstream, type UpstreamRequest } from '../upstream/upstream.ts';
@@ -16,6 +17,8 @@ export interface ManifestAnswerOptions {
   readonly kept: ManifestCache;
   /** What callers may read; remembers who was given which manifest. */
   readonly permission: Permission;
+  /** Bytes of manifests in memory, until their readers have them; beyond the bound they are passed on and not kept. */
+  readonly manifestBytes: Shares;
 }
 
 type ManifestName = Extract<Resource, { readonly kind: 'manifest' }>;
@@ -25,7 +28,7 @@ type ManifestName = Extract<Resource, { readonly kind: 'manifest' }>;
  * within the grace of permissions.
  */
 export async function answerManifest(
-  { upstream, kept, permission }: ManifestAnswerOptions,
+  { upstream, kept, permission, manifestBytes }: ManifestAnswerOptions,
   exchange: RequestContext,
   request: UpstreamRequest & { readonly resource: ManifestName },
 ): Promise<void> {
@@ -56,6 +59,9 @@ export async function answerManifest(
   if (request.method === 'HEAD' || !isPlain || !(size <= MAX_MANIFEST_BYTES)) {
     return passThrough(exchange, answer);
   }
+  const place = manifestBytes.take(exchange.site, size);
+  if (place === undefined) return passThrough(exchange, answer);
+  exchange.response.once('close', place);
   const bytes = await bodyOf(answer, size);
   // What cannot be kept is served all the same.
   const mediaType = headerOf(answer, 'content-type') ?? '';

@@ -26,7 +26,6 @@ export function squashRoute(options: SquashRouteOptions): Route {
     const { components } = exchange;
     const selector = components.at(-1) ?? '';
     const repository = components.slice(2, -1).join('/');
-    if (components.some((each) => each.includes('/'))) return refuseUnknownPath(exchange);
     if (!isRepository(repository) || !(isDigest(selector) || isTag(selector))) {
       return refuseUnknownPath(exchange);
     }

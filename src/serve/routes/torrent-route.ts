@@ -2,6 +2,7 @@ import { isQuayctlError } from '../../base/errors.ts';
 import type { InfoHash } from '../../metainfo/info-hash.ts';
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
+import { claimantsOf } from '../claimants.ts';
 import type { Permission } from '../permission.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
@@ -50,12 +51,20 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
   if (verdict.size === 0) {
     return refuse(exchange, 404, 'BLOB_UNKNOWN', 'the blob is empty: it has no torrent', NOT_STORED);
   }
-  const found = await hashing.hashes(blob, verdict.size, authorization);
+  const found = await hashing.hashes(blob, verdict.size, {
+    authorization,
+    claimants: claimantsOf(exchange, secret),
+  });
   const hashes = 'done' in found ? await waitFor(found.done, exchange) : found;
   if (hashes === undefined) {
     const running = found as RunningPass;
     const { size, hashed } = running.pass;
     return sendProgress(exchange, { size, hashed, etaSeconds: running.etaSeconds() });
+  }
+  // What the caller was given is something else: a page of a gateway, which grants nothing.
+  if (hashes.length !== verdict.size) {
+    const message = `the registry gives this caller ${verdict.size} bytes, the blob has ${hashes.length}`;
+    return refuse(exchange, 403, 'DENIED', message, NOT_STORED);
   }
 
   const webSeeds = (await isReadable(options.own, blob, signal)) ? [options.webSeed(blob)] : [];

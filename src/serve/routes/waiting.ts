@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { QuayctlError } from '../../base/errors.ts';
 import { sendJson, type RequestContext } from '../../http-server/request-context.ts';
 
 /** The longest that an answer is held back, seconds (protocol.md). */
@@ -7,29 +8,37 @@ const MAX_WAIT_SECONDS = 60;
 const SHORTEST_WAIT_SECONDS = 0.25;
 /** Of a server, of ours too, that takes a silent connection for a dead one: well before that. */
 const SIGN_OF_LIFE_MS = 20_000;
-/** setTimeout counts in 31 bits. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** Making the largest images takes minutes; whoever waits longer is told to ask again. */
+const LONGEST_HOLD_MS = 3_600_000;
 
 export const NOT_STORED = { 'cache-control': 'private, no-store' };
 
-/** What somebody waits for, and undefined when the client's patience (`?wait=`), or the service's life, ends first. */
+/**
+ * What somebody waits for, and undefined when the client's patience (`?wait=`), or the service's life, ends first; at once
+ * where too many requests are held back already.
+ */
 export async function waitFor<T>(done: Promise<T>, exchange: RequestContext): Promise<T | undefined> {
   const asked = Number(exchange.query.get('wait') ?? 0);
-  const seconds = Math.min(
-    MAX_WAIT_SECONDS,
-    Math.max(SHORTEST_WAIT_SECONDS, Number.isFinite(asked) ? asked : 0),
-  );
-  return untilEnd(done, exchange, (signal) => delay(seconds * 1000, undefined, { signal }));
+  const place = exchange.held.take(exchange.site);
+  const wanted = place === undefined || !Number.isFinite(asked) ? 0 : asked;
+  const seconds = Math.min(MAX_WAIT_SECONDS, Math.max(SHORTEST_WAIT_SECONDS, wanted));
+  try {
+    return await untilEnd(done, exchange, (signal) => delay(seconds * 1000, undefined, { signal }));
+  } finally {
+    place?.();
+  }
 }
 
 /** For as long as it takes, and the client stays; he sees that something happens (102, RFC 2518). */
 export async function waitPatiently<T>(done: Promise<T>, exchange: RequestContext): Promise<T | undefined> {
-  return untilEnd(done, exchange, async (signal) => {
-    for (;;) {
-      await delay(SIGN_OF_LIFE_MS, undefined, { signal });
-      exchange.response.writeProcessing();
-    }
-  });
+  return holding(exchange, () =>
+    untilEnd(done, exchange, async (signal) => {
+      for (let heldMs = 0; heldMs < LONGEST_HOLD_MS; heldMs += SIGN_OF_LIFE_MS) {
+        await delay(SIGN_OF_LIFE_MS, undefined, { signal });
+        exchange.response.writeProcessing();
+      }
+    }),
+  );
 }
 
 /** As waitPatiently, without a sign: the connection is not taken for a dead one meanwhile. */
@@ -38,9 +47,22 @@ export async function waitSilently<T>(done: Promise<T>, exchange: RequestContext
   const { timeout = 0 } = socket;
   socket.setTimeout(0);
   try {
-    return await untilEnd(done, exchange, (signal) => delay(LONGEST_TIMER_MS, undefined, { signal }));
+    return await holding(exchange, () =>
+      untilEnd(done, exchange, (signal) => delay(LONGEST_HOLD_MS, undefined, { signal })),
+    );
   } finally {
     socket.setTimeout(timeout);
+  }
+}
+
+/** @throws QuayctlError `limit` where too many requests are held back */
+async function holding<T>({ held, site }: RequestContext, wait: () => Promise<T>): Promise<T> {
+  const place = held.take(site);
+  if (place === undefined) throw new QuayctlError('limit', 'too many requests of this site wait');
+  try {
+    return await wait();
+  } finally {
+    place();
   }
 }
 

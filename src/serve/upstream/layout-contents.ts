@@ -1,11 +1,13 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { QuayctlError } from '../../base/errors.ts';
+import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import { parseImageReference } from '../../image/reference.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { digestOf, type Digest } from '../../image/digest.ts';
 import {
   blobPath,
   checkLayoutFile,
+  CONTAINERD_NAME,
   INDEX_FILE,
   LAYOUT_FILE,
   parseLayoutIndex,
@@ -67,22 +69,22 @@ export class LayoutCatalogue {
     if (own !== undefined) repositories.set(own, new Map());
 
     const sizes = new Map<Digest, number>();
-    const note = (descriptor: Descriptor): void => {
+    const note = (descriptor: Descriptor, isNested: boolean): void => {
       const { digest, mediaType, size } = descriptor;
-      this.#name(repositories, descriptor, own);
+      this.#name(repositories, descriptor, own, isNested);
       if (!mediaTypes.has(digest)) mediaTypes.set(digest, mediaType);
       sizes.set(digest, size);
       if (mediaTypes.size > MAX_ENTRIES)
         throw new QuayctlError('limit', `more than ${MAX_ENTRIES} manifests`);
     };
-    for (const descriptor of manifests) note(descriptor);
+    for (const descriptor of manifests) note(descriptor, false);
     const read = (digest: Digest): Promise<ImageIndex | undefined> =>
       this.#index(digest, mediaTypes.get(digest) ?? '', sizes.get(digest) ?? 0);
     for await (const { parsed } of walkIndex(
       manifests.map(({ digest }) => digest),
       read,
     )) {
-      if (parsed?.kind === 'index') for (const descriptor of parsed.manifests) note(descriptor);
+      if (parsed?.kind === 'index') for (const descriptor of parsed.manifests) note(descriptor, true);
     }
     return { repositories, mediaTypes };
   }
@@ -91,8 +93,14 @@ export class LayoutCatalogue {
     repositories: Map<string, Map<string, Digest>>,
     descriptor: Descriptor,
     own: string | undefined,
+    mayDiffer = false,
   ): void {
     const refName = descriptor.annotations?.[REF_NAME];
+    const fullName = descriptor.annotations?.[CONTAINERD_NAME];
+    // `docker save` and `nerdctl save` write the tag alone into the ref name, of every image the same one.
+    const isBare = refName === undefined || !refName.includes(':');
+    const named = isBare && fullName !== undefined ? splitFullName(fullName) : undefined;
+    if (named !== undefined) this.#tag(repositories, named, descriptor);
     if (refName === undefined) return;
     const name = splitRefName(refName, own);
     if (name === undefined) {
@@ -101,10 +109,25 @@ export class LayoutCatalogue {
       );
       return;
     }
-    const tags = repositories.get(name.repository) ?? new Map<string, Digest>();
-    repositories.set(name.repository, tags);
-    // The outermost entry wins, as an index stands above its platforms.
-    if (!tags.has(name.tag)) tags.set(name.tag, descriptor.digest);
+    const served = this.#tag(repositories, name, descriptor);
+    if (served === descriptor.digest || named !== undefined || mayDiffer) return;
+    this.#warn(
+      `the layout has several images named ${JSON.stringify(refName.slice(0, 200))}: ${served} is served under it, ` +
+        `${descriptor.digest} by its digest alone`,
+    );
+  }
+
+  /** @returns what the name leads to: the outermost entry wins, as an index stands above its platforms */
+  #tag(
+    repositories: Map<string, Map<string, Digest>>,
+    { repository, tag }: ImageName,
+    { digest }: Descriptor,
+  ): Digest {
+    const tags = repositories.get(repository) ?? new Map<string, Digest>();
+    repositories.set(repository, tags);
+    const served = tags.get(tag) ?? digest;
+    tags.set(tag, served);
+    return served;
   }
 
   /** A nested index; undefined where it is none, missing or broken: the rest of the layout is still good. */
@@ -125,11 +148,24 @@ export class LayoutCatalogue {
   }
 }
 
+interface ImageName {
+  readonly repository: string;
+  readonly tag: string;
+}
+
+/** `docker.io/library/ubuntu:22.04`, as containerd, docker and nerdctl write it; the registry says nothing here. */
+function splitFullName(fullName: string): ImageName | undefined {
+  try {
+    const { repository, tag } = parseImageReference(fullName);
+    return tag === undefined ? undefined : { repository, tag };
+  } catch (error) {
+    if (isQuayctlError(error)) return undefined;
+    throw error;
+  }
+}
+
 /** `team/app:1.0`, or a bare tag, which belongs to the repository named like the directory. */
-function splitRefName(
-  refName: string,
-  own: string | undefined,
-): { readonly repository: string; readonly tag: string } | undefined {
+function splitRefName(refName: string, own: string | undefined): ImageName | undefined {
   const colon = refName.lastIndexOf(':');
   const repository = colon < 0 ? own : refName.slice(0, colon);
   const tag = refName.slice(colon + 1);
