@@ -6,12 +6,17 @@ import type { EnginePresence, LoadOptions } from './engine.ts';
 /** The layers that follow are not worth an archive of their own when they are smaller than this in total. Bytes. */
 const REST_BYTES = 4 * 1024 * 1024;
 
+/** An archive of its own costs the engine a tenth of a second, so small layers wait for each other. Bytes. */
+const LEAST_BYTES = 8 * 1024 * 1024;
+
 /** How one engine takes an image in growing pieces. */
 export interface GrowingForm {
   /** The file of one layer; undefined where the archive does not need it. */
   layer(at: number, signal: AbortSignal): ArchivePart | undefined | Promise<ArchivePart | undefined>;
   /** The files that make the first `count` layers an image; all layers make the wanted image itself. */
   documents(count: number): Iterable<ArchivePart>;
+  /** Those of the wanted image that may come first, so that the engine has stored them when the layers arrive. */
+  ahead?(): Iterable<ArchivePart>;
   /** Sends one archive. Resolves once the engine has unpacked it. */
   send(parts: AsyncIterable<ArchivePart>, signal: AbortSignal): Promise<unknown>;
   /** The engine has the first `count` layers. */
@@ -45,11 +50,10 @@ export async function loadGrowing(
   const fail = (error: unknown): void => stop.abort(error);
   // A layer that cannot come ends the archive that is being sent, whichever layer that one is at.
   arrivals.failed.catch(fail);
-  layers.slice(0, from).forEach(({ digest }) => options.onProgress?.({ layer: digest, done: true }));
 
-  let before = below;
-  let last = below;
-  below.catch(fail);
+  let before = below.then(() => report(0, from, true));
+  let last = before;
+  before.catch(fail);
   try {
     let at = from;
     do {
@@ -78,12 +82,14 @@ export async function loadGrowing(
       const idle = engineIsIdle.then(() => void (engine.isIdle = true));
       // Told by the wait below, or by the failure of the archive before this one.
       idle.catch(() => undefined);
+      if (bytesFrom(at) <= REST_BYTES) yield* form.ahead?.() ?? [];
       while (end < layers.length) {
         const part = await form.layer(end, signal);
         report(end, end + 1, false);
         if (part !== undefined) yield part;
         end++;
-        if (engine.isIdle && bytesFrom(end) > REST_BYTES) break;
+        const size = bytesFrom(at) - bytesFrom(end);
+        if (engine.isIdle && size >= LEAST_BYTES && bytesFrom(end) > REST_BYTES) break;
       }
       // The engine begins to unpack when the archive ends; by then the layers below must be there.
       await idle;

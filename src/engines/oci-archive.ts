@@ -64,7 +64,21 @@ export function ociPrefix(image: RunnableImage, count: number, label: string): O
  * takes the form that it prefers from one archive. The documents may follow the layers; then an archive that is cut
  * off between two files is no image.
  */
-export function* ociDocuments({ name, documents, config, layers }: OciImage): Generator<ArchivePart> {
+export function* ociDocuments(image: OciImage): Generator<ArchivePart> {
+  yield* ociEntry(image);
+  yield* ociBlobs(image);
+}
+
+/** Manifests and config, which alone are no image yet. */
+export function* ociBlobs({ documents, config }: OciImage): Generator<ArchivePart> {
+  for (const document of documents) {
+    yield { name: blobPath(document.descriptor.digest), bytes: document.bytes };
+  }
+  yield { name: blobPath(config.digest), bytes: config.bytes };
+}
+
+/** What makes an archive with these blobs an image. */
+export function* ociEntry({ name, documents, config, layers }: OciImage): Generator<ArchivePart> {
   const [target] = documents;
   if (target === undefined) return;
   const annotations = name === undefined ? {} : { annotations: { [CONTAINERD_NAME]: name } };
@@ -75,7 +89,4 @@ export function* ociDocuments({ name, documents, config, layers }: OciImage): Ge
   yield { name: INDEX_FILE, bytes: layoutIndex([{ mediaType, digest, size, ...annotations }]) };
   const legacy = [{ Config: blobPath(config.digest), RepoTags, Layers }];
   yield { name: 'manifest.json', bytes: Buffer.from(JSON.stringify(legacy)) };
-  for (const document of documents)
-    yield { name: blobPath(document.descriptor.digest), bytes: document.bytes };
-  yield { name: blobPath(config.digest), bytes: config.bytes };
 }

@@ -14,6 +14,8 @@ export interface Receipt {
   /** Of the platform's manifest. */
   readonly digest: Digest;
   readonly index?: Digest;
+  /** Who said what the bytes must hash to, where it was not the registry's manifest: a squashed image. */
+  readonly vouchedBy?: 'service';
   /** `none` for a pull into the store alone. */
   readonly engine: string;
   readonly layers: readonly LayerReceipt[];
@@ -38,6 +40,7 @@ export function makeReceipt(of: {
   readonly image: string;
   readonly digest: Digest;
   readonly index?: Digest | undefined;
+  readonly vouchedBy?: 'service' | undefined;
   readonly engine: string;
   readonly layers: readonly Descriptor[];
   readonly outcomes: ReadonlyMap<Digest, BlobOutcome>;
@@ -61,6 +64,7 @@ export function makeReceipt(of: {
     image: of.image,
     digest: of.digest,
     ...(of.index === undefined ? {} : { index: of.index }),
+    ...(of.vouchedBy === undefined ? {} : { vouchedBy: of.vouchedBy }),
     engine: of.engine,
     layers,
     total: {

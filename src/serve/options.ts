@@ -38,6 +38,8 @@ export interface TorrentServiceOptions {
   readonly permissionGraceMs?: number | undefined;
   /** Address ranges of proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies?: readonly string[] | undefined;
+  /** Address ranges of peers whose `ip=` the embedded tracker believes, besides loopback. */
+  readonly announceFrom?: readonly string[] | undefined;
   /** Of announces to the embedded tracker, for each client. */
   readonly announceLimit?: ClientLimit | undefined;
   /** Where the operator reads metrics; absent: nowhere. A default place that is taken is done without. */

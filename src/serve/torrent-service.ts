@@ -1,6 +1,6 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { isLoopback } from '../base/ip-address.ts';
-import { clientAddresses } from '../http-server/client-address.ts';
+import { isLoopback, isLoopbackAddress } from '../base/ip-address.ts';
+import { addressRanges, clientAddresses } from '../http-server/client-address.ts';
 import { listen } from '../http-server/server.ts';
 import { router } from '../http-server/router.ts';
 import type { Route } from '../http-server/request-context.ts';
@@ -83,6 +83,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const given = { publicUrl: publicUrl(options), announce: announceUrl(options) };
   const { clientOf, isProxy } = clientAddresses(options.trustedProxies ?? []);
   const ttlSeconds = tokenTtlSeconds(options);
+  const isAnnounceFrom = addressRanges('--announce-from', options.announceFrom ?? []);
+  const isBelieved = (source: string): boolean => isLoopbackAddress(source) || isAnnounceFrom(source);
   let tracker: Tracker | undefined;
   let security: SecurityService | undefined;
   const sources = { tracker: () => tracker?.counts, hashing: () => hashing.running };
@@ -146,7 +148,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       ['readyz', ready],
     ];
     if (given.announce === undefined) {
-      tracker = new Tracker({ tokens, listener, limit: options.announceLimit });
+      tracker = new Tracker({ tokens, listener, limit: options.announceLimit, isBelieved });
       routes.push(['announce', tracker.announceRoute], ['scrape', tracker.scrapeRoute]);
     }
     const discovered = [...upstream.hosts, ...aliases, new URL(base).host];

@@ -9,7 +9,7 @@ import { Comebacks, survivingRestarts } from '../docker-api/wait-for-daemon.ts';
 import type { BlobFeed, LoadOptions } from '../engine.ts';
 import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts';
 import { layerFile } from '../layer-file.ts';
-import { ociDocuments, ociImage, ociPrefix } from '../oci-archive.ts';
+import { ociBlobs, ociDocuments, ociEntry, ociImage, ociPrefix } from '../oci-archive.ts';
 import { countUnpacked, missingLayer } from './containerd-presence.ts';
 import type { TemporaryImages } from './temporary-images.ts';
 
@@ -65,6 +65,8 @@ function loadFrom(
   const { layers } = image.manifest;
   const arrivals = new Arrivals(layers, from, feed);
   const sent = new Set<Digest>();
+  const whole = ociImage(image, name, true);
+  let isAhead = false;
   /** The images on the way, by how many layers they have. */
   const prefixes = new Map<number, Digest>();
   const form: GrowingForm = {
@@ -75,21 +77,19 @@ function loadFrom(
       sent.add(layer.digest);
       return layerFile(blobPath(layer.digest), layer, feed, true, signal);
     },
+    ahead: () => {
+      isAhead = true;
+      return ociBlobs(whole);
+    },
     documents: (count) => {
-      if (count === layers.length) return ociDocuments(ociImage(image, name, true));
+      if (count === layers.length) return isAhead ? ociEntry(whole) : ociDocuments(whole);
       const prefix = ociPrefix(image, count, temporary.label);
       prefixes.set(count, prefix.digest);
       temporary.add(prefix.digest);
       return ociDocuments(prefix);
     },
     send: (parts, signal) => client.load(parts, signal),
-    taken: (count) => {
-      for (const [smaller, digest] of prefixes) {
-        if (smaller >= count) continue;
-        prefixes.delete(smaller);
-        temporary.drop(digest);
-      }
-    },
+    taken: (count) => temporary.dropSmaller(prefixes, count),
   };
   return loadGrowing(layers, from, form, arrivals, options);
 }

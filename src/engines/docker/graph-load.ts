@@ -1,5 +1,6 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
+import type { Digest } from '../../image/digest.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
 import { taggedName } from '../../image/reference.ts';
 import { Arrivals } from '../arrivals.ts';
@@ -76,6 +77,8 @@ async function loadFrom(from: number, imports: boolean, load: GraphLoad): Promis
   const { layers } = image.manifest;
   const names = options.names.map(taggedName);
   const arrivals = new Arrivals(layers, from, feed);
+  /** The images on the way, by how many layers they have. */
+  const prefixes = new Map<number, Digest>();
   const form: GrowingForm = {
     layer: (at, signal) => {
       const layer = layers[at];
@@ -85,9 +88,11 @@ async function loadFrom(from: number, imports: boolean, load: GraphLoad): Promis
       if (count === layers.length) return archiveHead(wholeImage(image, names));
       const prefix = prefixImage(image, count, temporary.label);
       temporary.add(prefix.id);
+      prefixes.set(count, prefix.id);
       return archiveHead(prefix);
     },
     send: (parts, signal) => client.load(parts, signal),
+    taken: (count) => temporary.dropSmaller(prefixes, count),
   };
   const [base] = layers;
   if (!imports || from > 0 || base === undefined || base.size < IMPORT_BYTES) {

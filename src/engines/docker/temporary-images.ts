@@ -39,10 +39,17 @@ export class TemporaryImages {
     this.#ids.add(id);
   }
 
-  /** Removes one that is not needed any more, without waiting for the end. */
-  drop(id: string): void {
-    this.#ids.delete(id);
-    this.#dropping.push(this.#client.remove(id, AbortSignal.timeout(CLEANUP_MS)).catch(() => undefined));
+  /**
+   * Removes images on the way that a larger one makes superfluous, without waiting for it.
+   * @param images by how many layers they have; those with fewer than `count` go
+   */
+  dropSmaller(images: Map<number, Digest>, count: number): void {
+    for (const [smaller, id] of images) {
+      if (smaller >= count) continue;
+      images.delete(smaller);
+      this.#ids.delete(id);
+      this.#dropping.push(this.#client.remove(id, AbortSignal.timeout(CLEANUP_MS)).catch(() => undefined));
+    }
   }
 
   /**

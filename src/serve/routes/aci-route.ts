@@ -10,7 +10,7 @@ import { isRepository, isTag } from '../../http-server/path.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import { admitsNamespace, refuseUnknownPath } from './quay-api.ts';
 import { claimantsOf } from '../claimants.ts';
-import { answerDerived, progressOf, waitForDerived, type DerivedAnswerOptions } from './derived-answer.ts';
+import { answerDerived, progressOf, waitForJob, type DerivedAnswerOptions } from './derived-answer.ts';
 import { NOT_STORED, sendProgress, waitFor, waitSilently } from './waiting.ts';
 
 export interface AciRouteOptions extends DerivedAnswerOptions {
@@ -81,7 +81,7 @@ async function answerSignature(
   const caller = { authorization, claimants: claimantsOf(exchange, secret) };
   const found = await derived.image(image, recipe, caller);
   const wait = exchange.query.has('wait') ? waitFor : waitSilently;
-  const file = 'done' in found ? await waitForDerived(found, exchange, wait) : found;
+  const file = 'done' in found ? await waitForJob(found, exchange, wait) : found;
   if (file === undefined) {
     if ('done' in found) sendProgress(exchange, progressOf(found));
     return;
