@@ -15,6 +15,8 @@ export interface Receipt {
   /** Of the platform's manifest. */
   readonly digest: Digest;
   readonly index?: Digest;
+  /** Who said what the bytes must hash to, where it was not the registry's manifest: a squashed image. */
+  readonly vouchedBy?: 'service';
   /** `none` for a pull into the store alone. */
   readonly engine: string;
   readonly layers: readonly LayerReceipt[];
@@ -41,6 +43,7 @@ export function makeReceipt(of: {
   readonly image: string;
   readonly digest: Digest;
   readonly index?: Digest | undefined;
+  readonly vouchedBy?: 'service' | undefined;
   readonly engine: string;
   readonly layers: readonly Descriptor[];
   readonly outcomes: ReadonlyMap<Digest, BlobOutcome>;
@@ -65,6 +68,7 @@ export function makeReceipt(of: {
     image: of.image,
     digest: of.digest,
     ...(of.index === undefined ? {} : { index: of.index }),
+    ...(of.vouchedBy === undefined ? {} : { vouchedBy: of.vouchedBy }),
     engine: of.engine,
     layers,
     p2p: of.p2p,

@@ -6,8 +6,8 @@ import type { Patience } from './resuming.ts';
 /** One repository of one registry (OCI distribution-spec), with the credentials that this run has for it. */
 export interface Repository {
   /**
-   * A manifest or index by tag or digest; the digest is checked (against the one asked for, else against
-   * Docker-Content-Digest where the registry sends it).
+   * A manifest or index by tag or digest; its bytes are checked against the digest that was asked for. For what a tag
+   * means the registry is believed.
    * @throws QuayctlError `unauthorized`, `not-found`, `unreachable`, `verification`, `limit`, `rate-limited`
    */
   manifest(selector: string | Digest, signal: AbortSignal): Promise<ManifestDocument>;
