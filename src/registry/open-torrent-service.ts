@@ -50,6 +50,10 @@ class HttpTorrentService implements TorrentService {
     this.blob = options.service === undefined ? undefined : serviceBlobs(this.#asker, options);
   }
 
+  get isGiven(): boolean {
+    return this.#options.service !== undefined;
+  }
+
   torrent({ digest }: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
     const { name } = this.#options;
     const what = `the torrent of ${shortDigest(digest)}`;

@@ -1,7 +1,7 @@
 import type { ServeListener } from '../events.ts';
 import type { TorrentServiceOptions } from '../options.ts';
 import { LayoutUpstream } from '../upstream/layout-upstream.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
 import { BlobCache } from './blob-cache.ts';
 
 /** The cache of a service. A layout is on this machine already; a disk that cannot be used costs the cache alone. */

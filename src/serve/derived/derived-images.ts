@@ -12,7 +12,7 @@ import type { ServeListener } from '../events.ts';
 import { Jobs, type Job } from '../jobs.ts';
 import type { ServedFile } from '../../http-server/send-file.ts';
 import type { HashStore, PieceHashes } from '../torrents/hash-store.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
 import { DerivedStore, type DerivedFile } from './derived-store.ts';
 import type { Recipe } from './recipe.ts';
 import { blobOpener, fetchSource, type ImageName } from './source-blobs.ts';
@@ -46,6 +46,8 @@ const CLEAN_EVERY_MS = 3_600_000;
 const HASHED_AT_ONCE = 1024 * 1024;
 /** The name of a file that a recipe is writing. */
 const DRAFT = 'draft';
+/** What is asked for by its digest has always been the same. */
+const UNCHANGING = new Date(0);
 
 export interface DerivedImagesOptions {
   readonly upstream: Upstream;
@@ -121,15 +123,15 @@ export class DerivedImages {
   }
 
   /** To be given out. */
-  served({ digest, length }: Pick<DerivedFile, 'digest' | 'length'>): ServedFile {
+  served({ digest, length, modified }: Omit<DerivedFile, 'notes'>): ServedFile {
     const read = (start: number, end: number): Readable => this.#options.store.read(digest, start, end);
-    return { length, etag: digest, read };
+    return { length, etag: digest, modified, read };
   }
 
   /** By its own digest. */
   async find(digest: Digest): Promise<ServedFile | undefined> {
     const length = await this.#options.store.lengthOf(digest);
-    return length === undefined ? undefined : this.served({ digest, length });
+    return length === undefined ? undefined : this.served({ digest, length, modified: UNCHANGING });
   }
 
   /** Stops all work; what has been read and made stays. */
@@ -174,7 +176,7 @@ export class DerivedImages {
     const { size } = await stat(draft);
     const hashed = await hashStream(createReadStream(draft, { signal, highWaterMark: HASHED_AT_ONCE }), size);
     await hashes.save(hashed);
-    const file = { digest: hashed.digest, length: hashed.length, notes };
+    const file = { digest: hashed.digest, length: hashed.length, modified: new Date(), notes };
     await store.keep(key, draft, file);
     void this.#clean();
     return file;

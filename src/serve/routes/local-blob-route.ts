@@ -5,7 +5,7 @@ import type { RequestContext, Route } from '../../http-server/request-context.ts
 import { sendFile } from '../../http-server/send-file.ts';
 import type { BlobCache } from '../cache/blob-cache.ts';
 import type { LocalBlob } from '../cache/blob-pass.ts';
-import type { Permission } from '../permission.ts';
+import type { Permission } from '../../upstream/permission.ts';
 import type { Hashing } from '../torrents/hashing.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 
@@ -102,6 +102,8 @@ function served(blob: LocalBlob, digest: string): Parameters<typeof sendFile>[1]
   return {
     length: blob.length,
     etag: digest,
+    // What a digest names has never been anything else.
+    modified: new Date(0),
     read: (start, end) =>
       Readable.from(blob.read(start, end), { objectMode: false, highWaterMark: READ_AHEAD_BYTES }),
   };

@@ -4,7 +4,7 @@ import { refuse, type RequestContext, type Route } from '../../http-server/reque
 import { blobName } from '../../http-server/path.ts';
 import type { BlobCache } from '../cache/blob-cache.ts';
 import { claimantsOf } from '../claimants.ts';
-import type { Permission } from '../permission.ts';
+import type { Permission } from '../../upstream/permission.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { PieceHashes } from '../torrents/hash-store.ts';
