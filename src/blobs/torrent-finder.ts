@@ -26,7 +26,8 @@ const BEING_HASHED: Obstacle = {
 };
 const BEING_READ: Obstacle = {
   state: 'hashing',
-  reason: 'the torrent service is reading this image from the registry for the first time, and passes on what it reads',
+  reason:
+    'the torrent service is reading this image from the registry for the first time, and passes on what it reads',
 };
 
 /** What is known of a blob's torrent when its download is to begin. */

@@ -143,9 +143,19 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const ownLocal = { cache, hashing, permission: ownPermission };
     const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission, manifestBytes };
     const routes: [string, Route][] = [
-      ['v2', localBlobRoute({ cache, hashing, permission }, names, inTurns(registryRoute({ upstream, names, manifests })))],
+      [
+        'v2',
+        localBlobRoute(
+          { cache, hashing, permission },
+          names,
+          inTurns(registryRoute({ upstream, names, manifests })),
+        ),
+      ],
       ['c1', c1],
-      ['ws', inTurns(webSeedRoute({ own, permission: ownPermission, secret, store, local: ownLocal, derived }))],
+      [
+        'ws',
+        inTurns(webSeedRoute({ own, permission: ownPermission, secret, store, local: ownLocal, derived })),
+      ],
       ['.well-known', keySetRoute(tokens)],
       [ACI_KEY_PATH, aciKeyRoute(signer)],
       ['healthz', healthRoute],

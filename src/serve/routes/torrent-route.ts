@@ -63,7 +63,10 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
   const hashes = 'done' in found ? await waitForJob(found, exchange, waitFor) : found;
   if (hashes === undefined) {
     const follow = hashing.canBeFollowed(verdict.size);
-    return sendProgress(exchange, { ...progressOf(found as Job<PieceHashes>), ...(follow ? { follow } : {}) });
+    return sendProgress(exchange, {
+      ...progressOf(found as Job<PieceHashes>),
+      ...(follow ? { follow } : {}),
+    });
   }
   // What the caller was given is something else: a page of a gateway, which grants nothing.
   if (hashes.length !== verdict.size) {
