@@ -145,8 +145,9 @@ test('what was not used for longest makes room', async (t) => {
   registry.release();
   const service = await startService(t, { upstream: registry.url, cacheBytes: 2 * 4 * CHUNK });
   const [first, second, third] = blobs as [Buffer, Buffer, Buffer];
-  const hash = async (blob: Buffer): Promise<void> =>
-    void assert.equal((await service.torrent('team/app', digestOf(blob))).status, 200);
+  const hash = async (blob: Buffer): Promise<void> => {
+    assert.equal((await service.torrent('team/app', digestOf(blob))).status, 200);
+  };
   await hash(first);
   await hash(second);
   await (await fetch(blobUrl(service, first))).bytes();

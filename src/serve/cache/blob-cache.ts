@@ -131,7 +131,7 @@ export class BlobCache {
 
   /** Files that a crash left half written are removed; another process that still writes them keeps its open file. */
   async #load(): Promise<void> {
-    await rm(this.#reading, { recursive: true, force: true });
+    await rm(this.#reading, { recursive: true, force: true }).catch(ignore);
     const found: { readonly digest: Digest; readonly size: number; readonly usedAt: number }[] = [];
     for (const name of await readdir(this.#directory).catch(() => [])) {
       if (!/^[0-9a-f]{64}$/.test(name)) continue;
