@@ -77,14 +77,15 @@ async function sampleDemo(home: string): Promise<void> {
   const [direct, ...pipes] = doors as [HttpFaultProxy, ...HttpFaultProxy[]];
 
   screen.say(
-    `\n${NODES} nodes pull it at the same moment. Registry and nodes are joined by a thin pipe that this demo\n` +
-      `makes: ${PIPE_BYTES_PER_SECOND / 1e6} MB/s for all nodes together. Between the nodes there is no limit.\n`,
+    `\n${NODES} nodes pull it at the same moment. Registry and nodes are joined by a thin\n` +
+      `pipe that this demo makes: ${PIPE_BYTES_PER_SECOND / 1e6} MB/s for all nodes together. Between the nodes\n` +
+      'there is no limit.\n',
   );
   const nodes = pipes.map((pipe, at) => startNode(home, `node ${at + 1}`, `${pipe.host}/${NAME}`, [], true));
   const receipts = await follow(nodes, image.bytes, (at) => pipes[at]?.traffic.toClient ?? 0);
   const through = pipes.reduce((sum, pipe) => sum + pipe.traffic.toClient, 0);
 
-  screen.say('\nThe same without quayctl: each node downloads every layer through the same pipe.');
+  screen.say('\nThe same without quayctl: each node downloads every layer through the pipe.');
   const seconds = await downloadDirectly(direct, image);
   await showReceipts(nodes, receipts);
   const slowest = Math.max(...receipts.map(({ total }) => total.seconds));
@@ -198,7 +199,7 @@ async function downloadDirectly(door: HttpFaultProxy, image: SampleImage): Promi
 
 async function showReceipts(nodes: readonly DemoNode[], receipts: readonly Receipt[]): Promise<void> {
   screen.say(
-    "\nThe receipts. Digests: blobs in the node's store that the demo itself has hashed once more.\n",
+    "\nThe receipts. Digests: blobs in the node's store that the demo itself has\nhashed once more.\n",
   );
   const verified = await Promise.all(nodes.map(({ store }) => verifyBlobs(store)));
   const rows = receipts.map(({ total }, at) => [
@@ -244,9 +245,9 @@ async function deliver(
   if ((await pull.exited).code !== 0) throw new Error(`writing the OCI layout: ${pull.stderr()}`);
   const blobs = await verifyBlobs(output);
   screen.say(
-    `\nNo Docker answers here, so ${nodes[0]?.name} wrote an OCI image layout instead; its ${blobs} blobs`,
+    `\nNo Docker answers here, so ${nodes[0]?.name} wrote an OCI image layout instead;\n` +
+      `its ${blobs} blobs have the digests that they are named by.`,
   );
-  screen.say('have the digests that they are named by.');
 }
 
 /** Hashes every blob of an OCI layout; gives their number. @throws when one is not what its name says */
