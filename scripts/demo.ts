@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -68,11 +70,15 @@ async function sampleDemo(home: string): Promise<void> {
   screen.say(`  ${image.layers.length} layers, ${megabytes(image.bytes).trim()} compressed`);
 
   screen.say('\nStarting the torrent service in front of it: quayctl serve --upstream oci:DIR');
-  const service = await startService(home, [`--upstream`, `oci:${image.directory}`]);
+  const port = await freePort();
   const link = new Link(PIPE_BYTES_PER_SECOND);
   const doors = await Promise.all(
-    Array.from({ length: NODES + 1 }, () => startHttpFaultProxy(scope, service)),
+    Array.from({ length: NODES + 1 }, () => startHttpFaultProxy(scope, `http://127.0.0.1:${port}`)),
   );
+  // Nodes know the registry by the door of their pipe, so the service must know these names, too.
+  const aliases = doors.flatMap(({ host }) => ['--alias', host]);
+  const layout = ['--upstream', `oci:${image.directory}`, ...aliases];
+  await startService(home, layout, { port });
   for (const door of doors) door.link = link;
   const [direct, ...pipes] = doors as [HttpFaultProxy, ...HttpFaultProxy[]];
 
@@ -106,7 +112,7 @@ async function ownImageDemo(home: string, name: string): Promise<void> {
   const loopback = /^(?:localhost|127\.|\[::1\])/.test(registry);
   const upstream = hub ? 'https://registry-1.docker.io' : `${loopback ? 'http' : 'https'}://${registry}`;
   screen.say(`Starting the torrent service in front of ${registry}: quayctl serve --upstream ${upstream}`);
-  const service = await startService(home, ['--upstream', upstream, '--alias', registry], false);
+  const service = await startService(home, ['--upstream', upstream, '--alias', registry], { ownHome: false });
   screen.say(`\n${NODES} nodes pull ${name} at the same moment.\n`);
   const flags = ['--torrent-service', service];
   const nodes = Array.from({ length: NODES }, (_, at) =>
@@ -122,8 +128,23 @@ async function ownImageDemo(home: string, name: string): Promise<void> {
   await deliver(home, name, nodes, undefined, flags);
 }
 
-async function startService(home: string, args: readonly string[], ownHome = true): Promise<string> {
-  const service = quayctl(join(home, 'service'), ['serve', '--listen', '127.0.0.1:0', ...args], ownHome);
+/** A port that nobody listens on at this moment. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function startService(
+  home: string,
+  args: readonly string[],
+  { port = 0, ownHome = true }: { readonly port?: number; readonly ownHome?: boolean },
+): Promise<string> {
+  const command = ['serve', '--listen', `127.0.0.1:${port}`, ...args];
+  const service = quayctl(join(home, 'service'), command, ownHome);
   children.add(service);
   const [url] = await service.waitFor(/^http:\S+$/m);
   screen.say(`  listening on ${url}`);
