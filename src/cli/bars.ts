@@ -28,8 +28,8 @@ const FORMATS = [
     format: '{name} [{bar}] {percentage}% {down}/s {peers} peers {registry}% registry',
   },
   { columns: 48, text: 40, format: '{name} [{bar}] {percentage}% {down}/s' },
-  { columns: 0, text: 19, format: '[{bar}] {percentage}% {down}/s' },
 ];
+const NARROWEST = { text: 19, format: '[{bar}] {percentage}% {down}/s' };
 const MIN_BAR = 4;
 const MAX_BAR = 24;
 
@@ -47,7 +47,7 @@ export async function openBars(stream: NodeJS.WriteStream): Promise<Bars> {
   const last = new Map<Digest, BlobProgress>();
   const open = (): MultiBar => {
     const { columns } = stream;
-    const { format, text } = FORMATS.find((each) => columns >= each.columns) ?? FORMATS[0]!;
+    const { format, text } = FORMATS.find((each) => columns >= each.columns) ?? NARROWEST;
     const barsize = Math.min(MAX_BAR, Math.max(MIN_BAR, columns - text));
     // A line above the bars erases them, so all are drawn anew, changed or not.
     const opened = new cliProgress.MultiBar(
