@@ -21,7 +21,7 @@ const AIMED_PIECES = 2048;
 const SMALLEST_FOREIGN_PIECE = 2 ** 14;
 
 /**
- * The piece length that protocol.md of the project lays down, so that every replica makes the same info hash:
+ * The piece length of docs/protocol.md, "The metainfo", by which every replica makes the same info hash:
  * min(2^24, max(2^19, next power of two of ceil(length / 2048))), bytes.
  */
 export function pieceLengthFor(length: number): number {

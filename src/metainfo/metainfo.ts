@@ -70,7 +70,7 @@ const TRACKER_PROTOCOLS = new Set(['http:', 'https:', 'udp:', 'ws:', 'wss:']);
 const WEB_SEED_PROTOCOLS = new Set(['http:', 'https:']);
 
 /**
- * The info dictionary of protocol.md, exactly {length, name, piece length, pieces, private: 1}.
+ * The info dictionary (docs/protocol.md, "The metainfo"), exactly {length, name, piece length, pieces, private: 1}.
  * @param content `name` 64 hex digits by HMAC, `length` bytes, `pieces` as PieceHasher gives them
  */
 export function buildInfo(content: { name: string; length: number; pieces: Uint8Array }): Uint8Array {

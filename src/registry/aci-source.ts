@@ -22,7 +22,7 @@ const MAX_SIGNATURE_BYTES = 256 * 1024;
 /** For one that is not there yet; an ACI of some GB is made by then. */
 const SIGNATURE_MS = 10 * 60_000;
 const SIGNATURE_RETRY_MS = 1000;
-/** protocol.md of the project: the longest that an answer may be held back. */
+/** The longest time for which a service holds its answer back (docs/protocol.md, "The torrent of a blob"). */
 const LONGEST_WAIT_SECONDS = 60;
 
 /** One ACI at the place where it is served. */

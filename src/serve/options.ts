@@ -11,7 +11,7 @@ import type { ClientLimit } from '../http-server/client-limiter.ts';
 import type { ServerBounds } from '../http-server/server.ts';
 import type { OwnCredential } from './upstream/service-credential-upstream.ts';
 
-/** `quayctl serve`, its flags parsed (cli.md). */
+/** `quayctl serve`, its flags parsed. */
 export interface TorrentServiceOptions {
   /** `https://HOST[:PORT]`, `http://...` (loopback, or with `insecure`), `HOST[:PORT]`, or `oci:DIR`. */
   readonly upstream: string;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { QuayctlError } from '../../base/errors.ts';
 import { sendJson, type RequestContext } from '../../http-server/request-context.ts';
 
-/** The longest that an answer is held back, seconds (protocol.md). */
+/** The longest time for which an answer is held back, seconds (docs/protocol.md, "The torrent of a blob"). */
 const MAX_WAIT_SECONDS = 60;
 /** A small blob is hashed before its 202 could be read. */
 const SHORTEST_WAIT_SECONDS = 0.25;

@@ -17,7 +17,7 @@ export interface SigningKey {
 const RSA_BITS = 2048;
 /** Rotated daily and kept for a month. */
 const MAX_KEYS = 64;
-/** A new key stands in the key set so long before it signs: Chihaya fetches the set on an interval (protocol.md). */
+/** A new key is in the key set for this long before it signs, since trackers fetch the set on an interval. */
 const NOTICE_SECONDS = 3600;
 /** rotate-key does not know how long the running services' tokens live: nobody's live longer than this. */
 const KEEP_SECONDS = 30 * 86_400;
