@@ -12,7 +12,7 @@ import type { ServeListener } from '../events.ts';
 import { Jobs, type Job } from '../jobs.ts';
 import type { ServedFile } from '../../http-server/send-file.ts';
 import type { HashStore, PieceHashes } from '../torrents/hash-store.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
 import { DerivedStore, type DerivedFile } from './derived-store.ts';
 import type { Recipe } from './recipe.ts';
 import { blobOpener, fetchSource, type ImageName } from './source-blobs.ts';

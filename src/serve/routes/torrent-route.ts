@@ -3,7 +3,7 @@ import type { InfoHash } from '../../metainfo/info-hash.ts';
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
 import { claimantsOf } from '../claimants.ts';
-import type { Permission } from '../permission.ts';
+import type { Permission } from '../../upstream/permission.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { PieceHashes } from '../torrents/hash-store.ts';

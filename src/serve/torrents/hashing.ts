@@ -6,7 +6,7 @@ import { PieceHasher } from '../../metainfo/piece-hasher.ts';
 import type { ServeListener } from '../events.ts';
 import { Jobs, type Job } from '../jobs.ts';
 import { readUpstreamBlob } from '../upstream/upstream-blob.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
 import type { HashStore, PieceHashes } from './hash-store.ts';
 
 /**
