@@ -69,8 +69,9 @@ export interface NotifyOptions {
   readonly everyMs: number;
 }
 
+/** The life of announce tokens and web seed URLs, unless `--token-ttl` says otherwise. */
 const DEFAULT_TOKEN_TTL_SECONDS = 3600;
-/** As long as rotate-key keeps old keys. */
+/** The longest life that `--token-ttl` takes: as long as `rotate-key` keeps old keys. */
 const MAX_TOKEN_TTL_SECONDS = 30 * 86_400;
 const SECRET_FILE = 'secret.json';
 

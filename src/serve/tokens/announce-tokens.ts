@@ -9,7 +9,7 @@ import { subjectOf } from './subject.ts';
 const ALGORITHM = 'RS256';
 /** Replicas' clocks differ a little. Seconds. */
 const CLOCK_TOLERANCE_SECONDS = 5;
-/** For this long after its token has expired, a node that leaves may still say so. Seconds. */
+/** For this long after a token has expired, a node that leaves may still say so with it. */
 const STOPPED_GRACE_SECONDS = 3600;
 /** Ours have some 700 characters. */
 const MAX_TOKEN = 4096;

@@ -21,7 +21,7 @@ export interface ClaimTimeouts {
   readonly doubted: number;
 }
 
-/** What one peer may hold back from the others at a time: more than a fair node has open. */
+/** Claims of one peer that are believed at a time: more than an honest node has open. */
 const MAX_CLAIMS = 16;
 /** What one peer may pass on at a time: a swarm of thousands has fewer open. */
 const MAX_RELAYED = 64;
