@@ -135,7 +135,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const aliases = options.aliases ?? [];
     const names = upstreamNames({ hosts: upstream.hosts, aliases, ownUrls: [url, base] });
     const torrents = { permission, secret, tokens, webSeed, names };
-    const signer = new AciSigner(secretFile(options));
+    const onKey = (fingerprint: string): void => listener({ kind: 'aci-key', fingerprint });
+    const signer = new AciSigner(secretFile(options), onKey);
     security = openSecurity({ ...options, listener, own: ownPermission, webSeed }, keptImages);
     const c1 = c1Route({
       torrent: torrentRoute({ ...torrents, own: ownPermission, hashing }),
