@@ -180,7 +180,7 @@ function number(expression: string, name: string): number {
 
 function shown(value: number, name: string, meaning: string): string {
   if (/(?:_MS|Ms)$/.test(name)) return duration(value / 1000);
-  if (/_SECONDS$/.test(name)) return duration(value);
+  if (name.endsWith('_SECONDS')) return duration(value);
   if (/(?:SHARE|_OF_DISK)/.test(name)) return `${value * 100} %`;
   const isBytes = /bytes/i.test(name) || /\bbytes(?:\.|:| per second|$)/i.test(meaning.split('. ')[0] ?? '');
   return isBytes ? bytes(value) : value.toLocaleString('en');
