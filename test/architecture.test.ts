@@ -11,9 +11,10 @@ const FLOORS = [
   ['http-server', 'credentials', 'store', 'layers', 'security'],
   ['image-output'],
   ['registry', 'swarm', 'engines'],
-  ['blobs'],
+  ['blobs', 'upstream'],
   ['pull'],
   ['serve'],
+  ['mirror'],
   ['cli'],
 ];
 

@@ -12,7 +12,7 @@ import {
 import { defaultSecretFile } from '../serve/options.ts';
 import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
 import { rotateKey } from '../serve/tokens/secret-file.ts';
-import type { OwnCredential } from '../serve/upstream/service-credential-upstream.ts';
+import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
 import { serviceCredential } from './credentials.ts';
 import { named } from './flags.ts';
 import { notifyOptions, openClair } from './open-clair.ts';

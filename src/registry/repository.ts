@@ -56,6 +56,8 @@ export type TorrentAnswer =
 
 /** Where torrents are asked for: the registry itself, or `--torrent-service`. */
 export interface TorrentService {
+  /** The user named it; absent or false: the registry itself is asked on the off-chance. */
+  readonly isGiven?: boolean;
   /**
    * @param waitSeconds sent as `?wait=`, at most 60
    * @throws QuayctlError `unauthorized` (401, 403), `unreachable`, `protocol`

@@ -10,7 +10,7 @@ import type { AdminOptions } from './admin/admin-listener.ts';
 import type { ServeListener } from './events.ts';
 import type { ClientLimit } from '../http-server/client-limiter.ts';
 import type { ServerBounds } from '../http-server/server.ts';
-import type { OwnCredential } from './upstream/service-credential-upstream.ts';
+import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
 
 /** `quayctl serve`, its flags parsed (cli.md). */
 export interface TorrentServiceOptions {

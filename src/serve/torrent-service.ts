@@ -17,7 +17,7 @@ import { upstreamNames } from './upstream-hosts.ts';
 import type { ServeListener } from './events.ts';
 import { ManifestCache } from './manifests/manifest-cache.ts';
 import { Metrics } from './metrics.ts';
-import { Permission } from './permission.ts';
+import { Permission } from '../upstream/permission.ts';
 import { AciSigner } from './aci/signer.ts';
 import { ACI_KEY_PATH, aciKeyRoute } from './routes/aci-key-route.ts';
 import { aciRoute } from './routes/aci-route.ts';
@@ -45,7 +45,7 @@ import { Tracker } from './tracker/tracker.ts';
 import { turnsAtUpstream } from './upstream/turns-at-upstream.ts';
 import { openUpstream } from './upstream/open-upstream.ts';
 import { LayoutUpstream } from './upstream/layout-upstream.ts';
-import { discard, type Upstream } from './upstream/upstream.ts';
+import { discard, type Upstream } from '../upstream/upstream.ts';
 import type { BlobName } from '../http-server/path.ts';
 
 export type { TorrentServiceOptions } from './options.ts';

@@ -2,9 +2,9 @@ import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import type { Platform } from '../../image/platform.ts';
 import { chooseManifest } from '../../image/walk-index.ts';
-import { HANDED_ON, refused, type Permission, type Refusal } from '../permission.ts';
+import { HANDED_ON, refused, type Permission, type Refusal } from '../../upstream/permission.ts';
 import { readManifest } from '../upstream/manifests.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
 import type { ImageName } from './source-blobs.ts';
 
 /** Who names no platform gets this one, wherever the service runs: replicas make the same. */

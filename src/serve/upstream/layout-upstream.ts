@@ -7,7 +7,7 @@ import { MAX_MANIFEST_BYTES, parseManifest } from '../../image/manifest.ts';
 import { contentRange, wantedRange } from '../../http-server/range.ts';
 import { LayoutFiles } from './layout-files.ts';
 import { LayoutCatalogue } from './layout-contents.ts';
-import type { Upstream, UpstreamRequest } from './upstream.ts';
+import type { Upstream, UpstreamRequest } from '../../upstream/upstream.ts';
 import type { AnswerHeaders, UpstreamAnswer } from '../../http-server/request-context.ts';
 import type { BlobName } from '../../http-server/path.ts';
 
