@@ -1,5 +1,5 @@
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
-import { isDenied } from '../permission.ts';
+import { isDenied } from '../../upstream/permission.ts';
 import { NOT_STORED } from './waiting.ts';
 
 /** Wrong passwords are counted for so long. */
