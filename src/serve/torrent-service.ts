@@ -132,7 +132,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const names = upstreamNames({ hosts: upstream.hosts, aliases, ownUrls: [url, base] });
     const { peers } = options;
     const torrents = { permission, secret, tokens, webSeed, names, peers };
-    const signer = new AciSigner(secretFile(options));
+    const onKey = (fingerprint: string): void => listener({ kind: 'aci-key', fingerprint });
+    const signer = new AciSigner(secretFile(options), onKey);
     security = openSecurity({ ...options, listener, own: ownPermission, webSeed }, keptImages);
     const c1 = c1Route({
       torrent: torrentRoute({ ...torrents, own: ownPermission, hashing }),

@@ -42,13 +42,13 @@ const tokenOf = ({ trackers }: ReturnType<typeof decodeTorrent>): string =>
   new URL(trackers[0]?.announceUrl ?? '').searchParams.get('jwt') ?? '';
 
 test('the key that a node names stands in the announce tokens of all its torrents, and in nobody else’s', async (t) => {
-  const { service, digest } = await served(t);
+  const { service, digest } = await served(t, { aliases: ['quay.example'] });
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const thumbprint = await calculateJwkThumbprint(await exportJWK(publicKey));
   const paths = [
     `/c1/torrent/team/app/blobs/${digest}?ns=${service.host}&wait=30`,
     '/c1/squash/team/app/1.0?wait=30',
-    `/c1/aci/${service.host}/team/app/1.0/aci/linux/amd64/?wait=30`,
+    `/c1/aci/quay.example/team/app/1.0/aci/linux/amd64/?wait=30`,
   ];
   for (const path of paths) {
     const bound = await torrentOf(service, path, thumbprint);

@@ -255,6 +255,6 @@ function isTokenRefusal(error: unknown): boolean {
 
 function freshTokenRefused(cause: unknown): TrackerFailure {
   const reason =
-    "refuses a token that was made just now: its clock and the torrent service's differ, or it does not have the service's keys";
+    "refuses a token that was made just now: its clock and the torrent service's differ, it does not have the service's keys, or its issuer or audience is not the service's (--public-url and --announce, to the letter)";
   return new TrackerFailure(reason, { refusesToken: true, cause });
 }
