@@ -23,6 +23,7 @@ import { ACI_KEY_PATH, aciKeyRoute } from './routes/aci-key-route.ts';
 import { aciRoute } from './routes/aci-route.ts';
 import { aciDiscoveryRoute, isAciDiscovery } from './routes/aci-discovery-route.ts';
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
+import { limitPasswordGuesses } from './routes/password-guesses.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
 import { c1Route } from './routes/quay-api.ts';
@@ -102,6 +103,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const { upstream, own, basic } = openUpstream({ ...options, listener });
   const closing = new AbortController();
   const inTurns = turnsAtUpstream();
+  const limitGuesses = limitPasswordGuesses();
   const manifestBytes = new Shares(MANIFEST_BYTES);
   await checkUpstream(options, upstream);
   const { secret, keys } = await loadSecrets(secretFile(options));
@@ -134,7 +136,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const webSeed = (blob: BlobName): string => webSeedUrl(seeds, blob, Date.now());
     const aliases = options.aliases ?? [];
     const names = upstreamNames({ hosts: upstream.hosts, aliases, ownUrls: [url, base] });
-    const torrents = { permission, secret, tokens, webSeed, names };
+    const { peers } = options;
+    const torrents = { permission, secret, tokens, webSeed, names, peers };
     const onKey = (fingerprint: string): void => listener({ kind: 'aci-key', fingerprint });
     const signer = new AciSigner(secretFile(options), onKey);
     security = openSecurity({ ...options, listener, own: ownPermission, webSeed }, keptImages);
@@ -146,8 +149,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     });
     const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission, manifestBytes };
     const routes: [string, Route][] = [
-      ['v2', inTurns(registryRoute({ upstream, names, manifests }))],
-      ['c1', c1],
+      ['v2', inTurns(limitGuesses(registryRoute({ upstream, names, manifests })))],
+      ['c1', limitGuesses(c1)],
       ['ws', inTurns(webSeedRoute({ own, permission: ownPermission, secret, store, derived }))],
       ['.well-known', keySetRoute(tokens)],
       [ACI_KEY_PATH, aciKeyRoute(signer)],
@@ -155,7 +158,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       ['readyz', ready],
     ];
     if (given.announce === undefined) {
-      tracker = new Tracker({ tokens, listener, limit: options.announceLimit, isBelieved });
+      tracker = new Tracker({ tokens, listener, limit: options.announceLimit, isBelieved, peers });
       routes.push(['announce', tracker.announceRoute], ['scrape', tracker.scrapeRoute]);
     }
     const discovered = [...upstream.hosts, ...aliases, new URL(base).host];
