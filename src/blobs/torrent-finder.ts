@@ -11,8 +11,9 @@ import type { BlobListener } from './blob-events.ts';
 import type { BlobSource } from './blob-source.ts';
 import { obstacleText, type Obstacle } from './peer-use.ts';
 
-/** Hashing is waited for while it is estimated to take less than this, or less than this share of the download. */
+/** The download waits for piece hashes that the service expects to have within this time, ... */
 const MAX_HASH_WAIT_SECONDS = 2;
+/** ... or within this part of the time that the download itself would take. Otherwise it begins at the registry. */
 const MAX_HASH_WAIT_SHARE = 0.1;
 /** An answer that was asked for ahead of time is used for so long; then the announce token in it is too old. */
 const EARLY_MS = 60_000;

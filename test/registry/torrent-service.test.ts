@@ -71,7 +71,7 @@ test('the registry itself is asked, with ns and wait', async (t) => {
   assert.equal(asked(registry)[0]?.url, `/c1/torrent/team/app/blobs/${BLOB.digest}?ns=${host}&wait=60`);
 });
 
-test('a blob is read at the service, below its path and with ns; what it refuses or does not have is an error', async (t) => {
+test('a blob is read at the service, below its path and with ns; what it does not have is an error', async (t) => {
   const answers: Record<string, Handler> = {
     registry: (request, response) => {
       const isRange = request.headers.range !== undefined;
@@ -80,7 +80,6 @@ test('a blob is read at the service, below its path and with ns; what it refuses
     },
     absent: answering(404, {}),
     moved: answering(307, { location: 'http://127.0.0.1:1/' }),
-    refused: answering(401, { 'www-authenticate': 'Basic realm="x"' }),
   };
   const server = await startServer(t, (request, response) => {
     const ns = new URL(request.url ?? '', 'http://x').searchParams.get('ns')?.split('.')[0] ?? '';
@@ -88,7 +87,8 @@ test('a blob is read at the service, below its path and with ns; what it refuses
   });
   const read = async (ns: string, start: number): Promise<string> => {
     const { service } = open(t, `${ns}.test`, `${server.url}/torrents/`);
-    const chunks = await Array.fromAsync(service.blob?.(BLOB, start, 4, t.signal) ?? []);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of service.blob?.(BLOB, start, 4, t.signal) ?? []) chunks.push(chunk);
     return Buffer.concat(chunks).toString();
   };
   assert.equal(await read('registry', 0), 'blob');
@@ -96,7 +96,6 @@ test('a blob is read at the service, below its path and with ns; what it refuses
   assert.equal(server.requests[0]?.url, `/torrents/v2/team/app/blobs/${BLOB.digest}?ns=registry.test`);
   assert.match((await failure(read('absent', 0))).message, /answers 404/);
   assert.match((await failure(read('moved', 0))).message, /answers 307/);
-  assert.equal((await failure(read('refused', 0))).code, 'unauthorized');
   const { service } = open(t, server.host, undefined);
   assert.equal(service.blob, undefined, 'the registry is the service');
 });
