@@ -96,6 +96,7 @@ export class Seeds {
         metainfo,
         storage: { size: reader.size, read: reader.read.bind(reader) },
         signal,
+        group: torrents,
         renewTrackers: (abort) => torrents.renewTrackers(blob, metainfo, abort),
         ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
       });

@@ -237,6 +237,7 @@ export class Transfer {
       signal: this.#signal,
       onVerified: (start, end) => partial.markVerified(start, end),
       waitForPeersMs: rules.waitForPeersMs,
+      group: torrents,
       renewTrackers: (abort) => torrents.renewTrackers(blob, metainfo, abort),
       ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
       ...(withRegistry

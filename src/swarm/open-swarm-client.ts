@@ -4,9 +4,11 @@ import { createRateLimiter } from '../base/rate-limiter.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
 import { Semaphore } from '../base/semaphore.ts';
 import { TokenBucket } from '../base/token-bucket.ts';
+import { DialLimits } from './peers/dial-limits.ts';
+import { RelatedPeers } from './peers/related-peers.ts';
 import { PeerListener, type PeerListenerOptions } from './peers/peer-listener.ts';
 import { PieceCache } from './pieces/piece-cache.ts';
-import { verifyStored } from './pieces/resume.ts';
+import { verifyStored } from './pieces/piece-writer.ts';
 import type { EncryptionMode, JoinOptions, Swarm, SwarmClient, SwarmClientOptions } from './swarm-client.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import { TorrentSwarm } from './torrent-swarm.ts';
@@ -111,6 +113,8 @@ class OwnSwarmClient implements SwarmClient {
       http,
       tryDial: () => dials.tryTake(),
       dialWaitMs: Math.max(1, 1000 / perSecond),
+      dialLimits: new DialLimits(),
+      relatedPeers: new RelatedPeers(),
       onWarning,
       onDebug,
     };

@@ -50,6 +50,11 @@ export interface JoinOptions {
    * were found there at the start included.
    */
   readonly onVerified?: (start: number, end: number) => void;
+  /**
+   * Torrents of the same repository are given the same object. While no tracker answers, peers of the others are dialled
+   * for this one, too; nobody else is told its info hash.
+   */
+  readonly group?: object;
   /** Without a registry: how long a piece that nobody has is waited for, milliseconds. */
   readonly waitForPeersMs?: number;
   readonly signal: AbortSignal;

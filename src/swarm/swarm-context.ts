@@ -1,6 +1,8 @@
 import type { Http } from '../http/http.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import type { Semaphore } from '../base/semaphore.ts';
+import type { DialLimits } from './peers/dial-limits.ts';
+import type { RelatedPeers } from './peers/related-peers.ts';
 import type { PieceCache } from './pieces/piece-cache.ts';
 
 /** What the torrents of one client share. */
@@ -19,6 +21,8 @@ export interface SwarmContext {
   /** Takes one of the connection attempts that are left for this moment. */
   readonly tryDial: () => boolean;
   readonly dialWaitMs: number;
+  readonly dialLimits: DialLimits;
+  readonly relatedPeers: RelatedPeers;
   readonly onWarning: (message: string) => void;
   readonly onDebug: (message: string) => void;
 }

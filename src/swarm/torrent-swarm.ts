@@ -1,91 +1,74 @@
 import { QuayctlError } from '../base/errors.ts';
+import { Rate } from '../base/rate.ts';
 import { pieceSpan } from '../metainfo/geometry.ts';
 import type { InfoHash } from '../metainfo/metainfo.ts';
 import { TrackerAddress } from '../metainfo/tracker-address.ts';
-import { Announcer } from './tracker/announcer.ts';
-import { Availability } from './peers/availability.ts';
 import { useClaims } from './claims/claims-extension.ts';
+import { FetchCoordinator } from './claims/fetch-coordinator.ts';
 import { TorrentPeers } from './exchange/torrent-peers.ts';
+import type { Peer } from './peers/peer.ts';
+import { TorrentState } from './peers/torrent-state.ts';
 import { dropPieceBuffers } from './pieces/piece-buffers.ts';
 import { PieceWriter } from './pieces/piece-writer.ts';
 import { Reachability } from './registry/reachability.ts';
-import type { PeerWire } from './wire/peer-wire.ts';
-import { Pieces } from './pieces/pieces.ts';
 import { RegistrySeed } from './registry/registry-seed.ts';
-import { FetchCoordinator } from './claims/fetch-coordinator.ts';
 import type { JoinOptions, Swarm, SwarmStats } from './swarm-client.ts';
 import type { SwarmContext } from './swarm-context.ts';
-import { Rate } from '../base/rate.ts';
-import { TransferStats } from './pieces/transfer-stats.ts';
-import { TrackerTokens } from './tracker/tracker-tokens.ts';
+import { Announcer, type Company } from './tracker/announcer.ts';
 import { isSupportedTracker } from './tracker/tracker.ts';
+import { TrackerTokens } from './tracker/tracker-tokens.ts';
+import type { PeerWire } from './wire/peer-wire.ts';
 
 const TICK_MS = 500;
-/** A node without peers opens the registry no later than this after its first announce. */
+/** A node without peers opens the registry no later than this after its first announce. Milliseconds. */
 const WAIT_FOR_TRACKER_MS = 500;
 
-/** One torrent: the wiring between peers, the registry, the trackers and the choices. */
+/**
+ * One torrent. Its parts share a TorrentState and tell each other of what happens by its events; here they are put
+ * together, and here stands who listens to what.
+ */
 export class TorrentSwarm implements Swarm {
   readonly infoHash: InfoHash;
   readonly done: Promise<void>;
   readonly #done = Promise.withResolvers<void>();
   readonly #options: JoinOptions;
   readonly #context: SwarmContext;
-  readonly #tally = new TransferStats();
-  readonly #downloadRate = new Rate(() => this.#tally.receivedFromPeers);
-  readonly #uploadRate = new Rate(() => this.#tally.uploaded);
-  readonly #pieces: Pieces;
-  readonly #availability: Availability;
-  readonly #keeper: PieceWriter;
-  readonly #exchange: TorrentPeers;
+  readonly #state: TorrentState;
+  readonly #writer: PieceWriter;
+  readonly #peers: TorrentPeers;
   readonly #registry: RegistrySeed | undefined;
-  readonly #shares: FetchCoordinator<PeerWire>;
+  readonly #coordinator: FetchCoordinator<Peer>;
   readonly #announcer: Announcer;
-  readonly #lastPath: Reachability;
+  readonly #reachability: Reachability;
+  readonly #downloadRate: Rate;
+  readonly #uploadRate: Rate;
   readonly #onLeft: () => void;
   readonly #timers: NodeJS.Timeout[] = [];
+  /** Bytes that had come from peers at the last tick. */
   #ticked = 0;
   #complete = false;
   #leaving: Promise<void> | undefined;
 
   /** @param stored pieces that are in the storage and have verified */
   constructor(options: JoinOptions, stored: readonly number[], context: SwarmContext, onLeft: () => void) {
-    const { metainfo, storage } = options;
-    const { geometry, infoHash } = metainfo;
+    const { metainfo, storage, waitForPeersMs } = options;
     this.#options = options;
     this.#context = context;
     this.#onLeft = onLeft;
-    this.infoHash = infoHash;
+    this.infoHash = metainfo.infoHash;
     this.done = this.#done.promise;
     this.done.catch(() => {}); // a seeding node does not look
-    this.#pieces = new Pieces(geometry, stored);
-    for (const index of stored) {
-      const { start, end } = pieceSpan(geometry, index);
-      this.#tally.fromStorage += end - start;
-      options.onVerified?.(start, end);
-    }
-    this.#availability = new Availability(geometry.pieceCount);
-    this.#keeper = new PieceWriter({
-      metainfo,
-      storage,
-      cache: context.cache,
-      onWritten: (index) => {
-        const { start, end } = pieceSpan(geometry, index);
-        options.onVerified?.(start, end);
-        this.#exchange.wake();
-      },
-      onIdle: () => this.#finishIfComplete(),
-      onError: (error) => this.#fail(error),
-    });
-    this.#exchange = this.#makeExchange();
+    const state = (this.#state = new TorrentState(metainfo, stored));
+    this.#downloadRate = new Rate(() => state.stats.receivedFromPeers);
+    this.#uploadRate = new Rate(() => state.stats.uploaded);
+    for (const index of stored) this.#tellVerified(index);
+    this.#writer = new PieceWriter(metainfo, storage, context.cache);
+    this.#peers = new TorrentPeers(state, this.#writer, options, context);
     this.#registry = this.#makeRegistry();
-    this.#shares = this.#makeShares();
+    this.#coordinator = this.#makeCoordinator();
     this.#announcer = this.#makeAnnouncer();
-    this.#lastPath = new Reachability(options, {
-      has: (index) => this.#pieces.has(index),
-      held: (index) => this.#availability.of(index) > 0,
-      registry: this.#registry,
-    });
+    this.#reachability = new Reachability(state, this.#registry, waitForPeersMs);
+    this.#listen();
   }
 
   begin(): void {
@@ -95,26 +78,23 @@ export class TorrentSwarm implements Swarm {
     if (this.#complete) return;
     signal.addEventListener('abort', this.#onAbort, { once: true });
     if (signal.aborted) return this.#onAbort();
-    this.#lastPath.moved();
+    this.#reachability.restart();
     this.#timers.push(
       setInterval(() => this.#tick(), TICK_MS),
-      setTimeout(() => this.#shares.early(), this.#shares.earlyMs),
-      setTimeout(() => this.#shares.settle(), WAIT_FOR_TRACKER_MS),
+      setTimeout(() => this.#coordinator.early(), this.#coordinator.earlyMs),
+      setTimeout(() => this.#coordinator.settle(), WAIT_FOR_TRACKER_MS),
     );
-    void this.#announcer.firstAnswer.then((company) => {
-      if (company === 'none') this.#shares.settle();
-      else this.#shares.expect(company === 'seeders');
-    });
+    void this.#announcer.firstAnswer.then((company) => this.#meet(company));
   }
 
   /** A connection whose handshake is here. @param address at which it was dialled */
   accept(wire: PeerWire, address?: string): void {
-    if (this.#leaving === undefined) this.#exchange.accept(wire, address);
+    if (this.#leaving === undefined) this.#peers.accept(wire, address);
     else wire.destroy();
   }
 
   stats(): SwarmStats {
-    const { fromPeers, fromRegistry, fromStorage, wasted, uploaded } = this.#tally;
+    const { fromPeers, fromRegistry, fromStorage, wasted, uploaded } = this.#state.stats;
     const isOver = this.#leaving !== undefined;
     return {
       fromPeers,
@@ -122,8 +102,8 @@ export class TorrentSwarm implements Swarm {
       fromStorage,
       wasted,
       uploaded,
-      peers: this.#exchange.size,
-      downloadRate: isOver ? 0 : this.#downloadRate.perSecond + this.#shares.registrySpeed,
+      peers: this.#state.peers.size,
+      downloadRate: isOver ? 0 : this.#downloadRate.perSecond + this.#coordinator.registrySpeed,
       uploadRate: isOver ? 0 : this.#uploadRate.perSecond,
     };
   }
@@ -134,11 +114,11 @@ export class TorrentSwarm implements Swarm {
     const from = Math.max(0, Math.floor(start / pieceLength));
     const to = Math.min(pieceCount, Math.ceil(end / pieceLength));
     const missing = Array.from({ length: Math.max(0, to - from) }, (_, at) => from + at).filter(
-      (index) => !this.#pieces.has(index),
+      (index) => !this.#state.has(index),
     );
     if (missing.length === 0) return;
-    this.#exchange.want(missing);
-    this.#shares.want(missing);
+    this.#peers.want(missing);
+    this.#coordinator.want(missing);
   }
 
   leave(): Promise<void> {
@@ -149,11 +129,38 @@ export class TorrentSwarm implements Swarm {
   async #leave(): Promise<void> {
     // Without effect when it is done, or has failed.
     this.#done.reject(new QuayctlError('interrupted', 'the swarm was left'));
-    this.#quiet();
-    this.#exchange.close();
-    this.#keeper.close();
+    this.#stopFetching();
+    this.#peers.close();
+    this.#writer.close();
     await this.#announcer.stop();
     this.#onLeft();
+  }
+
+  #listen(): void {
+    const state = this.#state;
+    // Extensions first: the extended handshake names them.
+    state.on('peerJoining', (peer) => this.#coordinator.joined(peer));
+    state.on('peerJoining', (peer) => this.#peers.greet(peer));
+    state.on('peerLeft', (peer, isGone) => this.#coordinator.left(peer, isGone));
+    state.on('peerHas', (peer, index) => this.#coordinator.hasPiece(peer, index));
+    state.on('choosing', () => this.#coordinator.decide());
+    state.on('registryClosed', (pieces) => this.#coordinator.closed(pieces));
+    state.on('registryLost', (reason) => {
+      const why = reason instanceof QuayctlError ? reason.message : 'it failed';
+      this.#context.onWarning(`the registry is no longer asked: ${why}`);
+      this.#announcer.hurry();
+    });
+    state.on('pieceStored', (index) => {
+      this.#tellVerified(index);
+      this.#finishIfComplete();
+    });
+    this.#writer.on('written', (index) => state.emit('pieceStored', index));
+    this.#writer.on('failed', (error) => this.#fail(error));
+  }
+
+  #tellVerified(index: number): void {
+    const { start, end } = pieceSpan(this.#options.metainfo.geometry, index);
+    this.#options.onVerified?.(start, end);
   }
 
   readonly #onAbort = (): void => {
@@ -169,82 +176,50 @@ export class TorrentSwarm implements Swarm {
   }
 
   /** Nothing more is to be fetched. */
-  #quiet(): void {
+  #stopFetching(): void {
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#exchange.quiet();
+    this.#peers.stopAsking();
     this.#registry?.close();
     this.#options.signal.removeEventListener('abort', this.#onAbort);
   }
 
   #finishIfComplete(): void {
-    if (this.#complete || !this.#pieces.isComplete || !this.#keeper.isIdle) return;
+    const { pieces, stats } = this.#state;
+    if (this.#complete || !pieces.isComplete || this.#writer.unwritten > 0) return;
     this.#complete = true;
     dropPieceBuffers();
-    this.#quiet();
-    this.#exchange.completed();
-    if (this.#tally.fromStorage < this.#options.metainfo.geometry.length) this.#announcer.completed();
+    this.#stopFetching();
+    this.#state.emit('completed');
+    if (stats.fromStorage < this.#options.metainfo.geometry.length) this.#announcer.completed();
     this.#done.resolve();
   }
 
-  #makeExchange(): TorrentPeers {
-    return new TorrentPeers({
-      ...this.#options,
-      context: this.#context,
-      pieces: this.#pieces,
-      availability: this.#availability,
-      keeper: this.#keeper,
-      tally: this.#tally,
-      onJoined: (wire) => this.#shares.joined(wire),
-      onLeft: (wire, gone) => this.#shares.left(wire, gone),
-      onHave: (wire, index) => this.#shares.hasPiece(wire, index),
-      onVerified: (index) => {
-        this.#registry?.release([index]);
-        this.#lastPath.moved();
-      },
-      onRound: () => this.#shares.decide(),
-      isTaken: (index) => this.#registry?.open.has(index) === true,
-    });
+  /** The trackers have said who else is there. */
+  #meet(company: Company): void {
+    // Without a tracker the peers of the layers before are the likeliest to be here, too.
+    const isRelated = company === 'unknown' && this.#peers.dialRelated() > 0;
+    if (company === 'none' || (company === 'unknown' && !isRelated)) this.#coordinator.settle();
+    else this.#coordinator.expect(company === 'seeders');
   }
 
-  #makeShares(): FetchCoordinator<PeerWire> {
+  #makeCoordinator(): FetchCoordinator<Peer> {
     const { geometry } = this.#options.metainfo;
-    return new FetchCoordinator({
+    return new FetchCoordinator(this.#state, {
       selfId: this.#context.peerId,
       infoHash: this.infoHash,
       geometry,
-      availability: this.#availability,
-      has: (index) => this.#pieces.has(index),
-      peerIdOf: (wire) => this.#exchange.peerOf(wire)?.peerId ?? '',
-      countOf: (wire) => this.#exchange.peerOf(wire)?.count ?? 0,
-      link: (wire, handlers) => useClaims(wire, geometry.pieceCount, handlers),
+      connect: ({ wire }, handlers) => useClaims(wire, geometry.pieceCount, handlers),
       registry: this.#registry,
-      swarmSize: () => this.#announcer.leechers,
     });
   }
 
   #makeRegistry(): RegistrySeed | undefined {
-    const { registry, metainfo } = this.#options;
+    const { registry } = this.#options;
     if (registry === undefined) return undefined;
-    return new RegistrySeed({
-      source: registry,
-      geometry: metainfo.geometry,
-      limiter: this.#context.downloadLimiter,
-      onPiece: (index, bytes) => this.#exchange.fromRegistry(index, bytes),
-      ready: (signal) => this.#keeper.ready(signal),
-      onWasted: (bytes) => (this.#tally.wasted += bytes),
-      onClosed: (indexes) => {
-        this.#shares.closed(indexes);
-        if (this.#registry?.lost !== undefined) this.#registryLost(this.#registry.lost);
-        this.#exchange.update();
-      },
+    return new RegistrySeed(this.#state, registry, this.#context.downloadLimiter, {
+      take: (index, bytes) => this.#peers.fromRegistry(index, bytes),
+      ready: (signal) => this.#writer.ready(signal),
     });
-  }
-
-  #registryLost(why: unknown): void {
-    const reason = why instanceof QuayctlError ? why.message : 'it failed';
-    this.#context.onWarning(`the registry is no longer asked: ${reason}`);
-    this.#lastPath.moved();
-    this.#announcer.hurry();
   }
 
   #makeAnnouncer(): Announcer {
@@ -252,24 +227,16 @@ export class TorrentSwarm implements Swarm {
     const { peerId, port, gate, http, announceIp, onWarning } = this.#context;
     // A `--tracker` override is shown no token, so there is none to renew.
     const renew = trackers === undefined ? renewTrackers : undefined;
+    const addresses = trackers?.map((url) => new TrackerAddress(url)) ?? metainfo.trackers;
     return new Announcer({
-      tokens: new TrackerTokens(
-        (trackers?.map((url) => new TrackerAddress(url)) ?? metainfo.trackers).filter(isSupportedTracker),
-        renew,
-      ),
+      tokens: new TrackerTokens(addresses.filter(isSupportedTracker), renew),
       identity: {
         infoHash: this.infoHash,
         peerId,
         port,
         ...(announceIp === undefined ? {} : { ip: announceIp }),
       },
-      counts: () => ({
-        uploaded: this.#tally.uploaded,
-        downloaded: this.#tally.fromPeers + this.#tally.fromRegistry,
-        left: metainfo.geometry.length - this.#tally.bytes,
-      }),
-      connected: () => this.#exchange.size,
-      onPeer: (address) => this.#exchange.dial(address),
+      state: this.#state,
       onWarning,
       gate,
       http,
@@ -278,10 +245,11 @@ export class TorrentSwarm implements Swarm {
 
   #tick(): void {
     const now = performance.now();
-    this.#exchange.tick(now);
-    this.#shares.tick(this.#tally.receivedFromPeers - this.#ticked, TICK_MS / 1000);
-    this.#ticked = this.#tally.receivedFromPeers;
-    const { missing, error } = this.#lastPath.look(now);
+    const { receivedFromPeers } = this.#state.stats;
+    this.#peers.tick(now);
+    this.#coordinator.tick(receivedFromPeers - this.#ticked, TICK_MS / 1000);
+    this.#ticked = receivedFromPeers;
+    const { missing, error } = this.#reachability.look(now);
     if (missing > 0) this.#announcer.hurry();
     if (error !== undefined) this.#fail(error);
   }

@@ -5,7 +5,7 @@ import { delay } from '../../src/base/retry.ts';
 import { QuayctlError } from '../../src/base/errors.ts';
 import { PIECE_HASH_LENGTH, pieceSpan } from '../../src/metainfo/geometry.ts';
 import type { JoinOptions, Swarm, SwarmClient, SwarmStats } from '../../src/swarm/swarm-client.ts';
-import { verifyStored } from '../../src/swarm/pieces/resume.ts';
+import { verifyStored } from '../../src/swarm/pieces/piece-writer.ts';
 
 /** What the peers of a MemorySwarmClient are like. */
 export interface MemoryPeers {

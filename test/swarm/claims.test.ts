@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { decodeClaims, encodeClaims } from '../../src/swarm/claims/claim-messages.ts';
-import { ClaimBook, type ClaimTimeouts } from '../../src/swarm/claims/claims.ts';
+import { ClaimBook, type ClaimTimeouts } from '../../src/swarm/claims/claim-book.ts';
 
 const [PEER, FRIEND, STRANGER, LIAR] = [1, 2, 3, 4];
 const PATIENCE: ClaimTimeouts = { overtaken: 100, abandoned: 400, doubted: 100 };

@@ -1,5 +1,5 @@
 import type { ClaimMessage } from '../../src/swarm/claims/claim-messages.ts';
-import { ClaimBook, type ClaimTimeouts } from '../../src/swarm/claims/claims.ts';
+import { ClaimBook, type ClaimTimeouts } from '../../src/swarm/claims/claim-book.ts';
 import { isFetcher } from '../../src/swarm/claims/fetchers.ts';
 import { peerTag, rendezvousOrder } from '../../src/swarm/claims/rendezvous.ts';
 import { decideShares } from '../../src/swarm/claims/fetch-policy.ts';
@@ -85,10 +85,10 @@ export class ConnectedSwarm {
       order: node.order,
       has: (index) => node.has.has(index),
       open: node.open,
-      hasty: () => false,
+      speculative: () => false,
       held: (index) => others.some(({ has }) => has.has(index)),
       claimers: (index) => node.book.claimers(index),
-      resting: () => false,
+      backingOff: () => false,
       peers: others.length,
       expecting: 'none',
       settled: true,

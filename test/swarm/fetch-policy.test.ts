@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { goesBefore, rendezvousOrder } from '../../src/swarm/claims/rendezvous.ts';
-import type { Claim } from '../../src/swarm/claims/claims.ts';
-import { decideShares, type OpenPiece, type FetchView } from '../../src/swarm/claims/fetch-policy.ts';
+import type { Claim } from '../../src/swarm/claims/claim-book.ts';
+import { decideShares, type FetchView } from '../../src/swarm/claims/fetch-policy.ts';
+import type { OpenPiece } from '../../src/swarm/pieces/pieces.ts';
 
 const MIB = 2 ** 20;
 const SELF = 1000;
@@ -18,10 +19,10 @@ function view(changes: Partial<FetchView> = {}): FetchView {
     order: rendezvousOrder(64, SELF),
     has: () => false,
     open: new Map(),
-    hasty: () => false,
+    speculative: () => false,
     held: () => false,
     claimers: () => [],
-    resting: () => false,
+    backingOff: () => false,
     peers: 1,
     expecting: 'none',
     settled: true,
@@ -72,17 +73,17 @@ test('a node that expects peers opens a few pieces, and none where seeds are exp
 
 test('a node that is none of those that fetch opens nothing, and lets go of what it began in haste', () => {
   assert.deepEqual(decideShares(view({ fetcher: false })), { open: [], release: [] });
-  const table: [requested: boolean, received: number, hasty: boolean, released: boolean][] = [
+  const table: [requested: boolean, received: number, speculative: boolean, released: boolean][] = [
     [false, 0, false, true],
     [true, 0, false, false],
     [true, 0, true, true],
     [true, MIB / 4, true, false],
   ];
-  for (const [requested, received, hasty, released] of table) {
+  for (const [requested, received, speculative, released] of table) {
     const { release } = decideShares(
-      view({ fetcher: false, open: open([3], requested, received), hasty: () => hasty }),
+      view({ fetcher: false, open: open([3], requested, received), speculative: () => speculative }),
     );
-    assert.deepEqual(release, released ? [3] : [], `${requested} ${received} ${hasty}`);
+    assert.deepEqual(release, released ? [3] : [], `${requested} ${received} ${speculative}`);
   }
 });
 

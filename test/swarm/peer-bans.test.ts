@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import test from 'node:test';
 import { PeerBans } from '../../src/swarm/peers/peer-bans.ts';
-import { Availability } from '../../src/swarm/peers/availability.ts';
+import { TorrentState } from '../../src/swarm/peers/torrent-state.ts';
+import { sample } from './kit.ts';
 import { Connections } from '../../src/swarm/peers/connections.ts';
 import type { PeerWire } from '../../src/swarm/wire/peer-wire.ts';
 
@@ -45,27 +46,18 @@ class FakeWire extends EventEmitter {
   }
 }
 
-function open(): { connections: Connections; join: (wire: FakeWire, address?: string) => boolean } {
-  const nothing = (): void => {};
-  const connections = new Connections({
-    selfId: SELF,
-    pieceCount: 8,
-    encryptedOnly: false,
-    availability: new Availability(8),
-    events: {
-      onJoined: nothing,
-      onLeft: nothing,
-      onHave: nothing,
-      onChanged: nothing,
-      onRefused: nothing,
-      onStalled: nothing,
-    },
-  });
+function open(): {
+  state: TorrentState;
+  connections: Connections;
+  join: (wire: FakeWire, address?: string) => boolean;
+} {
+  const state = new TorrentState(sample(8 * 2 ** 19, []).metainfo, []);
+  const connections = new Connections(state, { selfId: SELF, encryptedOnly: false });
   const join = (wire: FakeWire, address?: string): boolean => {
     connections.accept(wire as unknown as PeerWire, address);
     return !wire.destroyed;
   };
-  return { connections, join };
+  return { state, connections, join };
 }
 
 const id = (n: number): string => n.toString(16).padStart(40, '0');
@@ -113,20 +105,20 @@ test('an old connection is not ended by whoever comes with the same id; one of t
 });
 
 test('a connection that has ended is not taken for a peer', () => {
-  const { connections, join } = open();
+  const { state, join } = open();
   const wire = new FakeWire(id(1));
   wire.destroy();
   join(wire);
-  assert.equal(connections.size, 0);
+  assert.equal(state.peers.size, 0);
 });
 
 test('those who come leave room for those who are dialled, and three liars close their host to others', () => {
-  const { connections, join } = open();
+  const { state, join } = open();
   let came = 0;
   for (let n = 1; n <= 300; n++) if (join(new FakeWire(id(n)))) came++;
   assert.equal(came, 120);
   assert.ok(join(new FakeWire(id(1000), false), '192.0.2.9:1'));
-  for (const { wire } of [...connections.peers].slice(0, 3)) wire.reportViolation('a lie');
+  for (const { wire } of [...state.peers.values()].slice(0, 3)) wire.reportViolation('a lie');
   assert.equal(join(new FakeWire(id(2000))), false);
   assert.ok(join(new FakeWire(id(2001), true, '192.0.2.8')));
   assert.ok(join(new FakeWire(id(2002), false), `${HOST}:5`), 'a tracker named it');

@@ -2,11 +2,19 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
 import { pieceGeometry } from '../../src/metainfo/geometry.ts';
+import type { Metainfo } from '../../src/metainfo/metainfo.ts';
+import { TorrentState } from '../../src/swarm/peers/torrent-state.ts';
+import type { RangeSource } from '../../src/swarm/swarm-client.ts';
 import { RegistrySeed } from '../../src/swarm/registry/registry-seed.ts';
 import type { Scope } from '../helpers/processes.ts';
+import { sample } from './kit.ts';
 
 const PIECE = 2 ** 14;
 const PIECES = 6;
+
+function metainfo(): Metainfo {
+  return { ...sample(PIECES * PIECE, []).metainfo, geometry: pieceGeometry(PIECES * PIECE, PIECE) };
+}
 
 /** A registry that gives a piece of each range at every `step`. */
 function openSeed(
@@ -21,27 +29,24 @@ function openSeed(
 } {
   const asked: string[] = [];
   const pieces: number[] = [];
-  let wasted = 0;
   let tick = Promise.withResolvers<void>();
-  const seed = new RegistrySeed({
-    async *source(start, end, signal) {
-      asked.push(`${start / PIECE}-${end / PIECE - 1}`);
-      for (let at = start; at < end; at += PIECE) {
-        await tick.promise;
-        signal.throwIfAborted();
-        yield Buffer.alloc(PIECE);
-      }
-    },
-    geometry: pieceGeometry(PIECES * PIECE, PIECE),
-    limiter: createRateLimiter(0),
-    onPiece: (index) => {
+  const state = new TorrentState(metainfo(), []);
+  state.on('registryClosed', () => assert.fail('nothing fails'));
+  const source: RangeSource = async function* (start, end, signal) {
+    asked.push(`${start / PIECE}-${end / PIECE - 1}`);
+    for (let at = start; at < end; at += PIECE) {
+      await tick.promise;
+      signal.throwIfAborted();
+      yield Buffer.alloc(PIECE);
+    }
+  };
+  const seed = new RegistrySeed(state, source, createRateLimiter(0), {
+    take: (index) => {
       pieces.push(index);
       onPiece(index);
       return true;
     },
     ready: () => Promise.resolve(),
-    onWasted: (bytes) => (wasted += bytes),
-    onClosed: () => assert.fail('nothing fails'),
   });
   scope.after(() => seed.close());
   const step = async (): Promise<void> => {
@@ -50,7 +55,7 @@ function openSeed(
     now.resolve();
     await new Promise((resolve) => setImmediate(resolve));
   };
-  return { seed, asked, pieces, wasted: () => wasted, step };
+  return { seed, asked, pieces, wasted: () => state.stats.wasted, step };
 }
 
 test('what is let go and opened anew while its range is on its way is asked for once', async (t) => {

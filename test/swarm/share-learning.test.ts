@@ -48,16 +48,16 @@ test('a node that is left far behind does not fetch, and nobody counts on it', (
   assert.ok(isFetcher(standing({ self: { tag: 9, count: 100 }, others: [...ahead, ...behind] })));
 });
 
-test('patience follows the times of pieces, and what they vary', () => {
+test('how long a claim may take follows the times of pieces, and what they vary', () => {
   const times = new PieceTimes();
-  assert.equal(times.patience, 15_000);
+  assert.equal(times.lateMs, 15_000);
   assert.equal(times.pace, undefined);
   for (let piece = 0; piece < 100; piece++) times.observe(1000);
   assert.equal(Math.round(times.mean ?? 0), 1000);
   assert.equal(times.pace, times.mean);
-  assert.equal(times.patience, 1500, 'not less');
+  assert.equal(times.lateMs, 1500, 'not less');
   for (let piece = 0; piece < 100; piece++) times.observe(piece % 2 === 0 ? 500 : 8000);
-  assert.ok(times.patience > 10_000);
+  assert.ok(times.lateMs > 10_000);
 });
 
 test('the registry helps where peers are slow and it makes the whole clearly faster, after a watch and a try', () => {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import test from 'node:test';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
+import { DialLimits } from '../../src/swarm/peers/dial-limits.ts';
 import { Dialer, type DialerOptions } from '../../src/swarm/peers/dialer.ts';
 import { PeerListener } from '../../src/swarm/peers/peer-listener.ts';
 import { addressGroup } from '../../src/base/address-group.ts';
@@ -136,6 +137,7 @@ function dialler(scope: Scope, options: Partial<DialerOptions>): Dialer {
     limiter,
     refuses: () => false,
     tryDial: () => true,
+    dialLimits: new DialLimits(),
     dialWaitMs: 1,
     onWire: (wire) => wire.destroy(),
     ...options,
@@ -196,13 +198,72 @@ test('eighty are dialled at a time; stopped, all of them end, also those that ha
       }),
     ),
   );
-  const made = dialler(t, {});
+  const dialLimits = new DialLimits();
+  dialLimits.answered('127.0.0.1');
+  const made = dialler(t, { dialLimits });
   for (const address of addresses) made.add(address);
   while (open.size < 80) await new Promise((resolve) => setTimeout(resolve, 20));
   await new Promise((resolve) => setTimeout(resolve, 200));
   assert.equal(open.size, 80);
   made.stop();
   await Promise.all([...open].map((socket) => once(socket, 'close')));
+});
+
+test('a third party that a tracker names at fifty ports is dialled a few times, and told the info hash at most once', async (t) => {
+  let came = 0;
+  let plain = 0;
+  const addresses = await Promise.all(
+    Array.from({ length: 50 }, () =>
+      listen(t, (socket) => {
+        came++;
+        socket.once('data', (bytes) => {
+          if (bytes.subarray(1, 20).toString('latin1') === 'BitTorrent protocol') plain++;
+          socket.destroy();
+        });
+      }),
+    ),
+  );
+  const made = dialler(t, { encryption: 1 });
+  for (const address of addresses) made.add(address);
+  // Longer than the first retries.
+  await new Promise((resolve) => setTimeout(resolve, 2500));
+  assert.ok(came >= 3 && came <= 6, `${came} connections`);
+  assert.ok(plain <= 1, `${plain} in plaintext`);
+});
+
+test('a site is left alone longer each time that nobody there answers, until somebody does', () => {
+  const limits = new DialLimits();
+  const host = '192.0.2.1';
+  const fails = (now: number): number => {
+    let attempts = 0;
+    for (; limits.mayBegin(host, now) && attempts < 100; attempts++) {
+      limits.begin(host);
+      limits.ended(host, false, now);
+    }
+    return attempts;
+  };
+  assert.deepEqual([0, 14_999, 15_000, 44_999, 45_000].map(fails), [3, 0, 3, 0, 3]);
+  for (let at = 0; at < 3; at++) limits.begin('[2001:db8:1:2::1]');
+  assert.equal(limits.mayBegin('[2001:db8:1:2::2]', 0), false, 'a site is a /64');
+  assert.equal(limits.mayBegin('[2001:db8:1:3::2]', 0), true);
+  limits.answered(host);
+  assert.equal(fails(45_001), 100);
+});
+
+test('a peer that is known from a related torrent is never told the info hash in plaintext', async (t) => {
+  const first = Promise.withResolvers<void>();
+  let plain = 0;
+  const address = await listen(t, (socket) => {
+    socket.once('data', (bytes) => {
+      if (bytes.subarray(1, 20).toString('latin1') === 'BitTorrent protocol') plain++;
+      socket.destroy();
+      first.resolve();
+    });
+  });
+  dialler(t, { encryption: 1 }).addRelated(address);
+  await first.promise;
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  assert.equal(plain, 0);
 });
 
 test('what is no address of a peer is not dialled', (t) => {

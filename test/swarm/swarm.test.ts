@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { createServer, type AddressInfo } from 'node:net';
 import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { QuayctlError } from '../../src/base/errors.ts';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
 import type { RangeSource, Swarm, SwarmStats } from '../../src/swarm/swarm-client.ts';
-import { countedSource, emptyStorage, fullStorage, node, sample, startTracker } from './kit.ts';
+import { countedSource, emptyStorage, fullStorage, node, sample, startTracker, type Sample } from './kit.ts';
 import { lying, startLiar, silent } from '../helpers/liar.ts';
 
 const MIB = 2 ** 20;
@@ -89,6 +90,32 @@ test('four nodes ask the registry for each byte about once', async (t) => {
   const ratio = counted.given / content.length;
   t.diagnostic(`from the registry: ${ratio.toFixed(3)} times the blob`);
   assert.ok(ratio < 1.35, `${ratio}`);
+});
+
+test('layers that are begun after the tracker has died find the peers of the layers before', async (t) => {
+  const { url, server } = await startTracker(t);
+  const [before, after, foreign] = [sample(2 ** 21, [url]), sample(2 ** 23, [url]), sample(2 ** 21, [url])];
+  const nodes = [node(t), node(t), node(t)].map((client) => ({ client, group: {} }));
+  const fetchAll = async (layer: Sample, grouped = true): Promise<number> => {
+    const registry = countedSource(layer.content, async (_bytes, signal) => sleep(5, undefined, { signal }));
+    await Promise.all(
+      nodes.map(async ({ client, group }) => {
+        const storage = emptyStorage(layer.content.length);
+        const { metainfo } = layer;
+        const joined = { metainfo, storage, registry: registry.source, signal: never };
+        const swarm = await client.join(grouped ? { ...joined, group } : joined);
+        await swarm.done;
+        assert.ok(storage.bytes.equals(layer.content));
+      }),
+    );
+    return registry.given / layer.content.length;
+  };
+  await fetchAll(before);
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  const [related, unrelated] = [await fetchAll(after), await fetchAll(foreign, false)];
+  t.diagnostic(`without a tracker, from the registry: ${related.toFixed(3)} times the blob`);
+  assert.ok(related <= 1.1, `${related} times the blob`);
+  assert.ok(unrelated > 2, 'peers of other images are not asked');
 });
 
 test('what is in the storage is verified, not believed, and not fetched again', async (t) => {

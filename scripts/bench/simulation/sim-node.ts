@@ -1,7 +1,7 @@
 import type { Random } from '../../../test/helpers/fuzz.ts';
 import type { ClaimMessage } from '../../../src/swarm/claims/claim-messages.ts';
 import type { ClaimsHandlers, ClaimsLink } from '../../../src/swarm/claims/claims-extension.ts';
-import { FetchCoordinator } from '../../../src/swarm/claims/fetch-coordinator.ts';
+import { FetchCoordinator, type SwarmView } from '../../../src/swarm/claims/fetch-coordinator.ts';
 import type { Gateway } from './gateway.ts';
 import { PieceSet } from './piece-set.ts';
 import { SimDownloads } from './sim-downloads.ts';
@@ -58,6 +58,9 @@ export interface NodeOptions {
 /** A node's view of one of its peers. */
 export interface Remote {
   readonly node: SimNode;
+  readonly peerId: string;
+  /** Pieces that it is known to have. */
+  readonly count: number;
   /** Chunks that it owes. */
   asked: number;
   /** How long it takes for one, a running mean. */
@@ -114,20 +117,30 @@ export class SimNode {
     });
     this.#uplink = new Uplink(clock, up);
     this.#downloads = new SimDownloads(this, clock);
-    this.shares = new FetchCoordinator<Remote>({
+    this.shares = new FetchCoordinator<Remote>(this.#view(), {
       selfId: id,
       infoHash: 'simulated',
       geometry: { pieceCount, pieceLength: world.pieceBytes(0), length: pieceCount * world.pieceBytes(0) },
-      availability: { wires: this.#wires, of: (index) => this.available[index] ?? 0 },
-      has: (index) => this.has.has(index),
-      peerIdOf: ({ node }) => node.id,
-      countOf: ({ node }) => node.announced.count,
-      link: (remote, handlers) => this.#link(remote, handlers),
+      connect: (remote, handlers) => this.#link(remote, handlers),
       registry: this.registry,
-      swarmSize: () => this.#incomplete,
       now: () => clock.now,
       ...(world.fetchers === undefined ? {} : { fetchers: world.fetchers }),
     });
+  }
+
+  /** What the real node's TorrentState tells. */
+  #view(): SwarmView {
+    const [node, wires] = [this, this.#wires];
+    return {
+      has: (index) => this.has.has(index),
+      holders: (index) => this.available[index] ?? 0,
+      get activePeers() {
+        return wires.size;
+      },
+      get swarmSize() {
+        return node.#incomplete;
+      },
+    };
   }
 
   start(): void {
@@ -253,6 +266,10 @@ export class SimNode {
   #connected(other: SimNode): Remote {
     const remote: Remote = {
       node: other,
+      peerId: other.id,
+      get count() {
+        return other.announced.count;
+      },
       asked: 0,
       chunkMs: 0,
       handlers: undefined,
@@ -280,7 +297,7 @@ export class SimNode {
       if (other.announced.has(index)) this.available[index] = (this.available[index] ?? 0) - 1;
     }
     this.#downloads.lost(remote);
-    this.shares.left(remote, other.id);
+    this.shares.left(remote, true);
     this.#round();
   }
 

@@ -1,4 +1,4 @@
-import type { OpenPiece } from '../../../src/swarm/claims/fetch-policy.ts';
+import type { OpenPiece } from '../../../src/swarm/pieces/pieces.ts';
 import type { RegistryPieces } from '../../../src/swarm/claims/fetch-coordinator.ts';
 import type { Flow, Gateway } from './gateway.ts';
 import type { VirtualClock } from './virtual-clock.ts';
@@ -73,7 +73,7 @@ export class SimRegistry implements RegistryPieces {
     return rate;
   }
 
-  isResting(): boolean {
+  isBackingOff(): boolean {
     return false;
   }
 

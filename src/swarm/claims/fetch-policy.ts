@@ -1,13 +1,6 @@
-import type { Claim } from './claims.ts';
+import type { OpenPiece } from '../pieces/pieces.ts';
+import type { Claim } from './claim-book.ts';
 import { goesBefore } from './rendezvous.ts';
-
-/** A piece that this node has opened at its registry peer. */
-export interface OpenPiece {
-  /** Its bytes have been asked for; before that it can be let go at no cost. */
-  readonly requested: boolean;
-  /** Bytes of it that have come; undefined: not known, so what is requested is never broken off. */
-  readonly received?: number;
-}
 
 /** All that the choice depends on. Times in milliseconds, rates in bytes per second. */
 export interface FetchView {
@@ -23,13 +16,13 @@ export interface FetchView {
   readonly has: (index: number) => boolean;
   readonly open: ReadonlyMap<number, OpenPiece>;
   /** It was opened when this node had no peers, so perhaps by too many. */
-  readonly hasty: (index: number) => boolean;
+  readonly speculative: (index: number) => boolean;
   /** Some connected peer has it and is not stalled. */
   readonly held: (index: number) => boolean;
   /** Who says that it is fetching it. */
   readonly claimers: (index: number) => readonly Claim[];
   /** The registry failed at it a moment ago. */
-  readonly resting: (index: number) => boolean;
+  readonly backingOff: (index: number) => boolean;
   /** Connected peers that are not stalled. */
   readonly peers: number;
   /** Peers that the tracker named and that have not had the time to answer. */
@@ -68,7 +61,7 @@ const FIRST_ALONE_BYTES = 8 * 1024 * 1024;
 const MAX_ALONE_BYTES = 256 * 1024 * 1024;
 /** Memory does not grow with it, claims do. */
 const OPEN_BYTES = 32 * 1024 * 1024;
-/** A piece that another brings too is broken off before this part of it is here; or a hasty one. */
+/** A piece that another brings too is broken off before this part of it is here; or a speculative one. */
 const WORTH_ENDING = 1 / 2;
 const HARDLY_BEGUN = 1 / 8;
 
@@ -81,10 +74,10 @@ export function decideShares(view: FetchView): ShareDecision {
   if (!view.settled) return { open: decideEarly(view), release: [] };
   if (view.peers === 0 && view.expecting === 'none') return { open: decideAlone(view), release: [] };
   const release = toRelease(view);
-  const places = openLimit(view) - (view.open.size - release.length);
-  if (places <= 0 || (view.peers === 0 && view.expecting === 'seeders')) return { open: [], release };
-  const ours = view.fetcher ? unheld(view, places) : wantedUnheld(view).slice(0, places);
-  return { open: [...ours, ...fromSlowPeers(view, places - ours.length)], release };
+  const slots = openLimit(view) - (view.open.size - release.length);
+  if (slots <= 0 || (view.peers === 0 && view.expecting === 'seeders')) return { open: [], release };
+  const ours = view.fetcher ? unheld(view, slots) : wantedUnheld(view).slice(0, slots);
+  return { open: [...ours, ...fromSlowPeers(view, slots - ours.length)], release };
 }
 
 /** One piece at this node's best place: nodes that begin in the same moment hardly meet there. */
@@ -115,7 +108,7 @@ function decideAlone(view: FetchView): number[] {
 }
 
 function isCandidate(view: FetchView, index: number): boolean {
-  return index < view.pieceCount && !view.has(index) && !view.open.has(index) && !view.resting(index);
+  return index < view.pieceCount && !view.has(index) && !view.open.has(index) && !view.backingOff(index);
 }
 
 /** About a second of the registry's work at the pace that it has now, other nodes included. */
@@ -133,8 +126,8 @@ function toRelease(view: FetchView): number[] {
   // Bytes of requested pieces are on their way, so those stay even above the limit.
   const started = kept.filter((index) => view.open.get(index)?.requested === true);
   const waiting = kept.filter((index) => view.open.get(index)?.requested !== true);
-  const places = Math.max(0, openLimit(view) - started.length);
-  return [...release, ...waiting.slice(places)];
+  const slots = Math.max(0, openLimit(view) - started.length);
+  return [...release, ...waiting.slice(slots)];
 }
 
 /** Better left to others, who have it or bring it, or who are those that fetch. */
@@ -145,24 +138,24 @@ function isOthers(view: FetchView, index: number, { requested, received = Infini
   if (received > most && requested) return false;
   if (view.held(index)) return true;
   if (!view.fetcher && view.wanted?.includes(index) !== true)
-    return !requested || (view.hasty(index) && received < view.pieceLength * HARDLY_BEGUN);
+    return !requested || (view.speculative(index) && received < view.pieceLength * HARDLY_BEGUN);
   return view
     .claimers(index)
     .some(({ tag, fetching }) => (fetching && !requested) || goesBefore(index, tag, view.selfTag));
 }
 
 /** ClaimPeers of what this node already fetches go first: fewer requests; then its own order. */
-function unheld(view: FetchView, places: number): number[] {
+function unheld(view: FetchView, slots: number): number[] {
   const chosen = new Set<number>();
   const free = (index: number): boolean =>
     isCandidate(view, index) && !chosen.has(index) && !view.held(index) && view.claimers(index).length === 0;
   const run = (from: number): void => {
-    for (let next = from; chosen.size < places && free(next); next++) chosen.add(next);
+    for (let next = from; chosen.size < slots && free(next); next++) chosen.add(next);
   };
-  for (const index of wantedUnheld(view)) if (chosen.size < places) chosen.add(index);
+  for (const index of wantedUnheld(view)) if (chosen.size < slots) chosen.add(index);
   for (const index of view.open.keys()) run(index + 1);
   for (const index of view.order) {
-    if (chosen.size >= places) break;
+    if (chosen.size >= slots) break;
     run(index);
   }
   return [...chosen];
@@ -176,9 +169,9 @@ function wantedUnheld(view: FetchView): number[] {
 }
 
 /** What peers have and are too slow for: one piece to learn what the registry does, more when it is faster. */
-function fromSlowPeers(view: FetchView, places: number): number[] {
-  if (!view.slowPeers || places <= 0) return [];
-  const most = view.knowsRegistry ? places : Math.min(places, view.open.size === 0 ? 1 : 0);
+function fromSlowPeers(view: FetchView, slots: number): number[] {
+  if (!view.slowPeers || slots <= 0) return [];
+  const most = view.knowsRegistry ? slots : Math.min(slots, view.open.size === 0 ? 1 : 0);
   const chosen: number[] = [];
   for (const index of view.order) {
     if (chosen.length >= most) break;

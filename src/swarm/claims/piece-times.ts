@@ -28,8 +28,8 @@ export class PieceTimes {
     return this.#count < TELLING_COUNT ? undefined : this.#mean;
   }
 
-  /** A claim that takes longer is late. */
-  get patience(): number {
+  /** A claim that takes longer than this is late, milliseconds. */
+  get lateMs(): number {
     if (this.#mean === undefined) return UNKNOWN_MS;
     return Math.min(Math.max(this.#mean + DEVIATIONS * this.#deviation, SHORTEST_MS), LONGEST_MS);
   }

@@ -1,115 +1,146 @@
 import { pieceSpan } from '../../metainfo/geometry.ts';
-import type { Metainfo } from '../../metainfo/metainfo.ts';
-import { PieceContributors } from './piece-contributors.ts';
+import { shortName } from '../../metainfo/metainfo.ts';
 import type { Peer } from '../peers/peer.ts';
-import type { PieceWriter } from '../pieces/piece-writer.ts';
-import type { Filling } from '../wire/message-reader.ts';
+import type { TorrentState } from '../peers/torrent-state.ts';
 import { givePieceBuffer } from '../pieces/piece-buffers.ts';
 import type { BlockRange } from '../pieces/piece-progress.ts';
+import type { PieceWriter } from '../pieces/piece-writer.ts';
+import type { Filling } from '../wire/message-reader.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
-import type { Pieces } from '../pieces/pieces.ts';
-import type { TransferStats } from '../pieces/transfer-stats.ts';
 
 const NOWHERE: Filling = { target: undefined };
 
-export interface DownloadOptions {
-  readonly metainfo: Metainfo;
-  readonly pieces: Pieces;
-  readonly keeper: PieceWriter;
-  readonly tally: TransferStats;
-  readonly peers: () => Iterable<Peer>;
-  /** It is here, and can be given to others. */
-  readonly onVerified: (index: number) => void;
-  /** It did not verify, and this peer gave all of it. */
-  readonly onLiar: (wire: PeerWire) => void;
-  readonly onFailed: (index: number) => void;
-}
-
-/** The way of a block into its piece, and of a whole piece through its hash. */
+/** The way of a block into its piece, and of a whole piece, from peers or from the registry, through its hash. */
 export class Download {
-  readonly #options: DownloadOptions;
-  readonly #blame = new PieceContributors();
+  readonly #state: TorrentState;
+  readonly #writer: PieceWriter;
+  readonly #onDebug: (message: string) => void;
+  readonly #contributors = new PieceContributors();
 
-  constructor(options: DownloadOptions) {
-    this.#options = options;
+  constructor(state: TorrentState, writer: PieceWriter, onDebug: (message: string) => void) {
+    this.#state = state;
+    this.#writer = writer;
+    this.#onDebug = onDebug;
+    state.on('requestsLost', (requests) => {
+      for (const { index, offset, length } of requests) state.pieces.giveUp(index, { offset, length });
+    });
+    const disown = ({ wire }: Peer): void => this.#contributors.disown(wire);
+    state.on('peerLeft', disown);
+    state.on('peerStalled', disown);
   }
 
-  /** Somebody else is giving all of it, after it failed. */
+  /** Another peer is giving all of the piece, after it failed. */
   isForAnother(index: number, { wire }: Peer): boolean {
-    return this.#blame.isForAnother(index, wire);
+    return this.#contributors.isForAnother(index, wire);
   }
 
-  /** It is gone, or stalls. */
-  disown({ wire }: Peer): void {
-    this.#blame.disown(wire);
-  }
-
-  /** A block begins to arrive: where it goes. What nobody asked for goes nowhere. */
-  place({ transfer }: Peer, index: number, offset: number, length: number): Filling {
+  /** A block begins to arrive. @returns where it goes; what was not asked for goes nowhere */
+  begin({ transfer }: Peer, index: number, offset: number, length: number): Filling {
     if (!transfer.has(index, offset, length)) return NOWHERE;
-    return this.#options.pieces.place(index, { offset, length });
+    return this.#state.pieces.place(index, { offset, length });
   }
 
-  /** Its last byte is here. @returns false: nobody asked for it */
-  filled({ wire, transfer }: Peer, index: number, range: BlockRange, filling: Filling): boolean {
-    const { pieces, tally } = this.#options;
-    const wasAsked = transfer.settle(index, range.offset, range.length);
+  /** The last byte of a block is here. @returns false: it was not asked for */
+  finish({ wire, transfer }: Peer, index: number, range: BlockRange, filling: Filling): boolean {
+    const { pieces, stats } = this.#state;
+    const wasAsked = transfer.settle(index, range.offset, range.length) !== undefined;
     const added = wasAsked ? pieces.filled(index, range, filling) : 0;
-    tally.wasted += range.length - added;
+    stats.wasted += range.length - added;
     if (!wasAsked) return false;
-    tally.receivedFromPeers += range.length;
-    if (added > 0) this.#blame.gave(index, wire);
+    stats.receivedFromPeers += range.length;
+    if (added > 0) this.#contributors.gave(index, wire);
     const bytes = pieces.take(index);
-    if (bytes !== undefined) this.#finish(index, bytes);
+    if (bytes !== undefined) this.#checkPiece(index, bytes);
     return true;
   }
 
-  /** Requests that will not be answered: others may be asked. */
-  refused(asked: Iterable<BlockRange & { readonly index: number }>): void {
-    for (const { index, offset, length } of asked) this.#options.pieces.giveUp(index, { offset, length });
-  }
-
-  /** A whole piece from the registry. @returns false when it does not verify */
+  /** A whole piece from the registry, whose bytes belong to the download now. @returns false: it does not verify */
   fromRegistry(index: number, bytes: Uint8Array): boolean {
-    const { pieces, keeper, tally } = this.#options;
-    if (pieces.has(index)) {
-      tally.wasted += bytes.length;
-      givePieceBuffer(bytes);
+    const { pieces, stats } = this.#state;
+    const isWanted = !pieces.has(index);
+    if (isWanted && this.#writer.verifies(index, bytes)) {
+      // What peers have brought of it meanwhile is of no use.
+      stats.wasted += pieces.drop(index);
+      this.#verified(index, bytes, 'registry');
       return true;
     }
-    if (!keeper.verifies(index, bytes)) {
-      tally.wasted += bytes.length;
-      givePieceBuffer(bytes);
-      this.#options.onFailed(index);
-      return false;
-    }
-    // What peers have brought of it meanwhile is of no use.
-    tally.wasted += pieces.drop(index);
-    this.#verified(index, bytes, 'registry');
-    return true;
+    stats.wasted += bytes.length;
+    givePieceBuffer(bytes);
+    if (isWanted) this.#failed(index);
+    return !isWanted;
   }
 
-  #finish(index: number, bytes: Uint8Array): void {
-    const { keeper, tally, onFailed, onLiar } = this.#options;
-    if (keeper.verifies(index, bytes)) return this.#verified(index, bytes, 'peers');
-    tally.wasted += bytes.length;
+  #checkPiece(index: number, bytes: Uint8Array): void {
+    if (this.#writer.verifies(index, bytes)) return this.#verified(index, bytes, 'peers');
+    this.#state.stats.wasted += bytes.length;
     givePieceBuffer(bytes);
-    const liar = this.#blame.failed(index);
-    if (liar !== undefined) onLiar(liar);
-    onFailed(index);
+    this.#contributors.failed(index)?.reportViolation('a piece that does not verify');
+    this.#failed(index);
   }
 
   #verified(index: number, bytes: Uint8Array, source: 'peers' | 'registry'): void {
-    const { pieces, keeper, tally, peers, metainfo, onVerified } = this.#options;
+    const { pieces, stats, peers, metainfo } = this.#state;
     const { start, end } = pieceSpan(metainfo.geometry, index);
     pieces.add(index);
-    this.#blame.clear(index);
-    tally.verified(end - start, source);
-    keeper.keep(index, bytes);
-    for (const { wire, transfer } of peers()) {
-      transfer.cancel((asked) => asked.index === index);
+    this.#contributors.clear(index);
+    stats.verified(end - start, source);
+    this.#writer.write(index, bytes);
+    for (const { wire, transfer } of peers.values()) {
+      transfer.cancel((request) => request.index === index);
       if (!wire.peerPieces.get(index)) wire.have(index);
     }
-    onVerified(index);
+    this.#state.emit('pieceVerified', index);
+  }
+
+  #failed(index: number): void {
+    this.#onDebug(`piece ${index} of ${shortName(this.#state.metainfo)} did not verify`);
+    this.#state.emit('pieceFailed', index);
+  }
+}
+
+/**
+ * Which peers gave blocks of which piece. When a piece does not verify and one peer gave all of it, that peer sent wrong
+ * bytes; when there were several, the piece is taken from one peer alone the next time.
+ */
+class PieceContributors {
+  readonly #givers = new Map<number, Set<PeerWire>>();
+  /** Pieces that failed with several givers -> the peer that may give them now. */
+  readonly #exclusive = new Map<number, PeerWire | undefined>();
+
+  gave(index: number, wire: PeerWire): void {
+    let givers = this.#givers.get(index);
+    if (givers === undefined) this.#givers.set(index, (givers = new Set()));
+    givers.add(wire);
+  }
+
+  /** It has verified, or is not wanted of peers any more. */
+  clear(index: number): void {
+    this.#givers.delete(index);
+    this.#exclusive.delete(index);
+  }
+
+  /** It did not verify. @returns the peer that sent wrong bytes, where it is known */
+  failed(index: number): PeerWire | undefined {
+    const [first, ...others] = this.#givers.get(index) ?? [];
+    this.#givers.delete(index);
+    if (others.length === 0) {
+      this.#exclusive.delete(index);
+      return first;
+    }
+    this.#exclusive.set(index, undefined);
+    return undefined;
+  }
+
+  /** Somebody else is giving all of it. */
+  isForAnother(index: number, wire: PeerWire): boolean {
+    if (!this.#exclusive.has(index)) return false;
+    const owner = this.#exclusive.get(index);
+    if (owner === undefined) this.#exclusive.set(index, wire);
+    return owner !== undefined && owner !== wire;
+  }
+
+  /** It is gone, or brings nothing: others may. */
+  disown(wire: PeerWire): void {
+    for (const [index, owner] of this.#exclusive) if (owner === wire) this.#exclusive.set(index, undefined);
   }
 }

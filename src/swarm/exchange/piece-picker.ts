@@ -1,6 +1,5 @@
-import type { Availability } from '../peers/availability.ts';
 import type { Peer } from '../peers/peer.ts';
-import type { Pieces } from '../pieces/pieces.ts';
+import type { TorrentState } from '../peers/torrent-state.ts';
 
 /** Pieces are ordered anew at most this often: doing so after every block took 60 % of the CPU. Milliseconds. */
 const COALESCE_MS = 25;
@@ -20,23 +19,18 @@ const ORDER_RADIX = 2 ** 21;
 /** How many pieces before its turn a piece may be asked for: nodes differ, and a blob still comes about in its order. */
 const SPREAD_PIECES = 128;
 
-export interface PickerOptions {
-  readonly pieceCount: number;
-  readonly pieceLength: number;
-  readonly pieces: Pieces;
-  readonly availability: Availability;
-  readonly peers: () => Iterable<Peer>;
-  /** The registry brings it, or it is not for this peer. */
-  readonly leaves: (index: number, peer: Peer) => boolean;
+/** What keeps pieces from being asked for. */
+export interface PickerLimits {
   /** Bytes that have verified, and that the disk has not taken yet. */
-  readonly unwritten: () => number;
-  /** Before pieces are ordered anew: time for decisions about the registry. */
-  readonly onRound: () => void;
+  readonly unwritten: number;
+  /** The piece is not to be asked of this peer: another source brings it. */
+  isForAnother(index: number, peer: Peer): boolean;
 }
 
 /** Chooses which blocks are asked of which peer: wanted pieces first, then begun ones, then the rarest (BEP 3). */
 export class PiecePicker {
-  readonly #options: PickerOptions;
+  readonly #state: TorrentState;
+  readonly #limits: PickerLimits;
   /** About the index of each piece, another number at each node. */
   readonly #turns: readonly number[];
   readonly #maxMemory: number;
@@ -51,10 +45,12 @@ export class PiecePicker {
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(options: PickerOptions) {
-    this.#options = options;
-    this.#maxMemory = Math.max(MAX_MEMORY_BYTES, MIN_PIECES_IN_MEMORY * options.pieceLength);
-    this.#turns = Array.from({ length: options.pieceCount }, (_, index) =>
+  constructor(state: TorrentState, limits: PickerLimits) {
+    this.#state = state;
+    this.#limits = limits;
+    const { pieceLength, pieceCount } = state.metainfo.geometry;
+    this.#maxMemory = Math.max(MAX_MEMORY_BYTES, MIN_PIECES_IN_MEMORY * pieceLength);
+    this.#turns = Array.from({ length: pieceCount }, (_, index) =>
       Math.floor(index + Math.random() * SPREAD_PIECES),
     );
   }
@@ -98,19 +94,19 @@ export class PiecePicker {
 
   /** The peer has just got this piece, and may be idle. */
   pickPiece(peer: Peer, index: number): void {
-    if (this.#mayAsk(peer) && (this.#options.pieces.begun.has(index) || this.#mayBegin()))
+    if (this.#mayAsk(peer) && (this.#state.pieces.begun.has(index) || this.#mayBegin()))
       this.#request(peer, index, peer.transfer.room);
   }
 
   /** Pieces in the order in which they are to be asked for, as many as may be begun. */
   *#candidates(): Generator<number> {
-    const { pieces } = this.#options;
+    const { pieces } = this.#state;
     const { begun } = pieces;
     // No more than may be begun anyhow: wanted pieces must not take the memory that the bound is there for.
     let wanted = 0;
     for (const index of this.#wanted) {
       if (pieces.has(index)) this.#wanted.delete(index);
-      else if (this.#options.availability.of(index) > 0 && wanted++ < MAX_WANTED_AT_ONCE) yield index;
+      else if (this.#state.holders(index) > 0 && wanted++ < MAX_WANTED_AT_ONCE) yield index;
     }
     yield* begun.keys();
     const isPast = (index: number): boolean => pieces.has(index) || begun.has(index);
@@ -122,8 +118,8 @@ export class PiecePicker {
   }
 
   #mayBegin(): boolean {
-    const { pieces, pieceLength, unwritten } = this.#options;
-    const memory = (pieces.begun.size + 1) * pieceLength + unwritten();
+    const { pieces, metainfo } = this.#state;
+    const memory = (pieces.begun.size + 1) * metainfo.geometry.pieceLength + this.#limits.unwritten;
     this.#isWaiting = memory > this.#maxMemory;
     return !this.#isWaiting;
   }
@@ -134,8 +130,9 @@ export class PiecePicker {
 
   /** @returns the room that is left */
   #request(peer: Peer, index: number, room: number): number {
-    const { pieces, leaves } = this.#options;
-    if (!peer.wire.peerPieces.get(index) || !pieces.hasFree(index) || leaves(index, peer)) return room;
+    const { pieces } = this.#state;
+    if (!peer.wire.peerPieces.get(index) || !pieces.hasFree(index)) return room;
+    if (this.#limits.isForAnother(index, peer)) return room;
     const longest = peer.transfer.longestRequest;
     let left = room;
     while (left > 0) {
@@ -149,14 +146,14 @@ export class PiecePicker {
 
   /** Nobody waits for one slow peer while others have the same. */
   #requestOverdue(peer: Peer): void {
-    const { pieces, peers, leaves } = this.#options;
+    const { pieces, peers } = this.#state;
     const before = performance.now() - OVERDUE_MS;
-    for (const { transfer } of peers()) {
+    for (const { transfer } of peers.values()) {
       if (transfer === peer.transfer) continue;
       for (const asked of transfer.requests) {
         if (asked.at > before) break;
         const { index, offset, length } = asked;
-        if (!peer.wire.peerPieces.get(index) || leaves(index, peer)) continue;
+        if (!peer.wire.peerPieces.get(index) || this.#limits.isForAnother(index, peer)) continue;
         if (length > peer.wire.longestBlock) continue;
         if (peer.transfer.room <= 0) return;
         if (!peer.transfer.hasAt(index, offset) && pieces.askAgain(index, asked))
@@ -166,7 +163,7 @@ export class PiecePicker {
   }
 
   #round(): void {
-    this.#options.onRound();
+    this.#state.emit('choosing');
     this.#order = this.#sorted();
     this.#next = 0;
     this.#pickForAll();
@@ -174,15 +171,15 @@ export class PiecePicker {
 
   /** In another order each time, so that no peer always comes first. */
   #pickForAll(): void {
-    for (const peer of shuffled([...this.#options.peers()])) this.pick(peer);
+    for (const peer of shuffled([...this.#state.peers.values()])) this.pick(peer);
   }
 
   #sorted(): readonly number[] {
-    const { pieces, availability, pieceCount } = this.#options;
+    const { pieces, pieceCount } = this.#state;
     const keys: number[] = [];
     for (let index = 0; index < pieceCount; index++) {
       if (pieces.has(index) || pieces.begun.has(index)) continue;
-      const count = availability.of(index);
+      const count = this.#state.holders(index);
       if (count > 0) keys.push((count * ORDER_RADIX + (this.#turns[index] ?? 0)) * INDEX_RADIX + index);
     }
     return Array.from(Float64Array.from(keys).sort(), (key) => key % INDEX_RADIX);

@@ -1,8 +1,7 @@
 import { PeerBans } from './peer-bans.ts';
-import type { Availability } from './availability.ts';
 import { countOf, hostOf, isBitfieldOf, makePeer, type Peer } from './peer.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
-import type { BlockRequest } from './transfer.ts';
+import type { TorrentState } from './torrent-state.ts';
 
 /** A peer that owes us something and brings nothing for so long is not counted on. Milliseconds. */
 const STALL_MS = 4000;
@@ -20,70 +19,43 @@ const MAX_INCOMING = 120;
 /** Two that dial each other do so within this time. Milliseconds. */
 const SIMULTANEOUS_MS = 10_000;
 
-export interface ConnectionEvents {
-  /** A peer that is welcome: its handshake is here, ours goes out after this, where it has not. */
-  readonly onJoined: (peer: Peer) => void;
-  /** `gone`: the peer, when it was its only connection; `asked`: what it owed. */
-  readonly onLeft: (peer: Peer, gone: string | undefined) => void;
-  readonly onHave: (peer: Peer, index: number) => void;
-  /** It has other pieces than before, or unchoked us: there may be something to ask for. */
-  readonly onChanged: (peer: Peer) => void;
-  /** Requests that will not be answered. */
-  readonly onRefused: (peer: Peer, requests: readonly BlockRequest[]) => void;
-  readonly onStalled: (peer: Peer) => void;
-}
-
 export interface ConnectionOptions {
   readonly selfId: string;
-  readonly pieceCount: number;
   /** No peer whose payload is readable on the way. */
   readonly encryptedOnly: boolean;
-  readonly availability: Availability;
-  readonly events: ConnectionEvents;
 }
 
-/** The peers of one torrent: one connection with each, none with ourselves, none with liars. */
+/** The peers of one torrent: one connection with each, none with this node itself, none with banned ones. */
 export class Connections {
+  readonly #state: TorrentState;
   readonly #options: ConnectionOptions;
-  readonly #peers = new Map<PeerWire, Peer>();
-  readonly #book = new PeerBans();
+  readonly #bans = new PeerBans();
 
-  constructor(options: ConnectionOptions) {
+  constructor(state: TorrentState, options: ConnectionOptions) {
+    this.#state = state;
     this.#options = options;
   }
 
-  get size(): number {
-    return this.#peers.size;
-  }
-
-  get peers(): Iterable<Peer> {
-    return this.#peers.values();
-  }
-
-  peerOf(wire: PeerWire): Peer | undefined {
-    return this.#peers.get(wire);
-  }
-
-  /** Not to be dialled: ourselves, a liar, or somebody we are connected with. */
+  /** Not to be dialled: this node itself, a banned peer, or one that is connected. */
   refuses(address: string): boolean {
-    if (this.#book.isBannedAddress(address)) return true;
-    const peerId = this.#book.peerAt(address);
+    if (this.#bans.isBannedAddress(address)) return true;
+    const peerId = this.#bans.peerAt(address);
     if (peerId === undefined) return this.#isReachedAt(address);
-    return peerId === this.#options.selfId || this.#book.isBanned(peerId) || this.#find(peerId) !== undefined;
+    return peerId === this.#options.selfId || this.#bans.isBanned(peerId) || this.#find(peerId) !== undefined;
   }
 
   /** Its handshake is here. @param address at which it was dialled */
   accept(wire: PeerWire, address?: string): void {
-    const { encryptedOnly, availability, events } = this.#options;
+    const { encryptedOnly } = this.#options;
     const { peerId } = wire;
     if (wire.destroyed || peerId === null || (encryptedOnly && !wire.isEncrypted)) return void wire.destroy();
-    if (address !== undefined) this.#book.answered(address, peerId);
+    if (address !== undefined) this.#bans.answered(address, peerId);
     if (!this.#isWelcome(wire, peerId) || !this.#endDuplicate(wire, peerId)) return void wire.destroy();
     const peer = makePeer(wire, peerId, address);
-    this.#peers.set(wire, peer);
-    availability.add(wire);
+    this.#state.peers.set(wire, peer);
+    this.#state.availability.add(wire);
     this.#listen(peer);
-    events.onJoined(peer);
+    this.#state.emit('peerJoining', peer);
   }
 
   /** It brought something. */
@@ -103,7 +75,7 @@ export class Connections {
 
   /** Looks for peers that owe something and bring nothing, and gives rested ones another chance. */
   tick(now: number): void {
-    for (const peer of this.#peers.values()) {
+    for (const peer of this.#state.peers.values()) {
       const { wire, transfer } = peer;
       if (peer.stalledUntil !== undefined) {
         if (now >= peer.stalledUntil) this.#revive(peer);
@@ -116,25 +88,25 @@ export class Connections {
   }
 
   close(): void {
-    for (const wire of [...this.#peers.keys()]) wire.destroy();
+    for (const wire of [...this.#state.peers.keys()]) wire.destroy();
   }
 
   #find(peerId: string): Peer | undefined {
-    for (const peer of this.#peers.values()) if (peer.peerId === peerId) return peer;
+    for (const peer of this.#state.peers.values()) if (peer.peerId === peerId) return peer;
     return undefined;
   }
 
   #isWelcome(newcomer: PeerWire, peerId: string): boolean {
-    if (peerId === this.#options.selfId || this.#book.isBanned(peerId)) return false;
-    if (this.size >= MAX_CONNECTIONS) return false;
+    if (peerId === this.#options.selfId || this.#bans.isBanned(peerId)) return false;
+    if (this.#state.peers.size >= MAX_CONNECTIONS) return false;
     if (!newcomer.incoming) return true;
     let came = 0;
-    for (const { wire } of this.#peers.values()) if (wire.incoming) came++;
-    return came < MAX_INCOMING && !this.#book.isBannedHost(hostOf(newcomer));
+    for (const { wire } of this.#state.peers.values()) if (wire.incoming) came++;
+    return came < MAX_INCOMING && !this.#bans.isBannedHost(hostOf(newcomer));
   }
 
   #isReachedAt(address: string): boolean {
-    for (const peer of this.#peers.values()) if (peer.address === address) return true;
+    for (const peer of this.#state.peers.values()) if (peer.address === address) return true;
     return false;
   }
 
@@ -154,7 +126,7 @@ export class Connections {
   }
 
   #listen(peer: Peer): void {
-    const { availability, events, pieceCount } = this.#options;
+    const { availability, pieceCount } = this.#state;
     const { wire, transfer } = peer;
     let told = 0;
     const tells = (): void => {
@@ -162,7 +134,7 @@ export class Connections {
         return wire.reportViolation('one bitfield after the other');
       availability.changed();
       peer.count = countOf(wire, pieceCount);
-      events.onChanged(peer);
+      this.#state.emit('peerChanged', peer);
     };
     wire.on('have-all', tells);
     wire.on('have-none', tells);
@@ -175,50 +147,48 @@ export class Connections {
       // BEP 10: where it is reached. An incoming connection comes from another port.
       const port = wire.peerExtendedHandshake['p'];
       if (wire.incoming && typeof port === 'number') peer.address = `${peer.host}:${port}`;
-      events.onChanged(peer);
+      this.#state.emit('peerChanged', peer);
     });
     wire.on('have', (index: number) => {
       if (index < 0 || index >= pieceCount) return wire.reportViolation('a piece that does not exist');
       peer.count++;
       availability.have(wire, index);
-      events.onHave(peer, index);
+      this.#state.emit('peerHas', peer, index);
     });
     wire.on('unchoke', () => {
       if (++peer.unchokes <= MAX_UNCHOKES) peer.progressAt = performance.now();
       if (peer.stalledUntil !== undefined && peer.stalledByChoke) this.#revive(peer);
-      events.onChanged(peer);
+      this.#state.emit('peerChanged', peer);
     });
     // BEP 6: with the fast extension each request is refused by name.
     wire.on('choke', () => {
-      if (!wire.hasFast) events.onRefused(peer, transfer.cancel());
+      if (!wire.hasFast) this.#state.emit('requestsLost', transfer.cancel());
     });
     wire.once('close', () => this.#left(peer));
   }
 
   #stall(peer: Peer, now: number): void {
-    const { availability, events } = this.#options;
     peer.stalledUntil = now + STALL_REST_MS * 2 ** peer.stalls;
     peer.stalls++;
     peer.stalledByChoke = peer.wire.peerChoking;
     peer.refusals = 0;
-    availability.remove(peer.wire);
-    events.onRefused(peer, peer.transfer.cancel());
-    events.onStalled(peer);
+    this.#state.availability.remove(peer.wire);
+    this.#state.emit('requestsLost', peer.transfer.cancel());
+    this.#state.emit('peerStalled', peer);
   }
 
   #revive(peer: Peer): void {
     peer.stalledUntil = undefined;
     peer.progressAt = performance.now();
-    this.#options.availability.add(peer.wire);
-    this.#options.events.onChanged(peer);
+    this.#state.availability.add(peer.wire);
+    this.#state.emit('peerChanged', peer);
   }
 
   #left(peer: Peer): void {
-    const { availability, events } = this.#options;
-    if (peer.wire.offence !== undefined) this.#book.ban(peer.peerId, peer);
-    this.#peers.delete(peer.wire);
-    availability.remove(peer.wire);
-    events.onRefused(peer, [...peer.transfer.requests]);
-    events.onLeft(peer, this.#find(peer.peerId) === undefined ? peer.peerId : undefined);
+    if (peer.wire.offence !== undefined) this.#bans.ban(peer.peerId, peer);
+    this.#state.peers.delete(peer.wire);
+    this.#state.availability.remove(peer.wire);
+    this.#state.emit('requestsLost', [...peer.transfer.requests]);
+    this.#state.emit('peerLeft', peer, this.#find(peer.peerId) === undefined);
   }
 }

@@ -2,25 +2,35 @@ import { isIP } from 'node:net';
 import type { RateLimiter } from '../../base/rate-limiter.ts';
 import type { InfoHash } from '../../metainfo/metainfo.ts';
 import { PeerWire } from '../wire/peer-wire.ts';
+import type { DialLimits } from './dial-limits.ts';
 
 const CONNECT_TIMEOUT_MS = 5000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Outgoing connections of one torrent. */
 const MAX_OUTGOING = 80;
-/** What is remembered of addresses: more than a tracker names. */
+/** Addresses that are remembered of one torrent: more than a tracker names. */
 const MAX_ADDRESSES = 1000;
-/** After the first, the second, the third failure; then it waits to be named by a tracker again. Milliseconds. */
+/** Ports that are remembered of one host: more nodes than that are seldom behind one address. */
+const MAX_PORTS_PER_HOST = 200;
+/** After the first, second and third failure; then an address waits to be named by a tracker again. Milliseconds. */
 const RETRY_MS = [1000, 5000, 15_000];
+/** When all that is left are hosts that have to wait, they are looked at again after this. Milliseconds. */
+const LOOK_AGAIN_MS = 1000;
 
 /** `encryption` of DialerOptions. */
 const RC4_ONLY = 2;
 
-interface Place {
+/** One address that was named. */
+interface Target {
+  readonly host: string;
+  readonly port: number;
   failures: number;
   /** Being dialled, or connected. */
   busy: boolean;
-  /** Its next dialling is in plaintext: it did not understand the encrypted handshake. */
+  /** The next attempt is in plaintext: the peer did not understand the encrypted handshake. */
   plaintext: boolean;
+  /** Named by a tracker of this torrent, not known from another torrent: it may be told the info hash in plaintext. */
+  named: boolean;
 }
 
 export interface DialerOptions {
@@ -29,7 +39,8 @@ export interface DialerOptions {
   /** 0: none, 1: encrypted first, 2: encrypted only. */
   readonly encryption: number;
   readonly limiter: RateLimiter;
-  /** Not worth a connection: ourselves, a liar, somebody who is connected. */
+  readonly dialLimits: DialLimits;
+  /** Not worth a connection: this node itself, a banned peer, one that is connected. */
   readonly refuses: (address: string) => boolean;
   /** Connection attempts per second are limited over all torrents. */
   readonly tryDial: () => boolean;
@@ -38,55 +49,79 @@ export interface DialerOptions {
   readonly onWire: (wire: PeerWire, address: string) => void;
 }
 
-/** Connects to the peers that the trackers of one torrent name. */
+/** Connects to the peers of one torrent, by addresses that trackers named. */
 export class Dialer {
   readonly #options: DialerOptions;
-  readonly #places = new Map<string, Place>();
-  #queue: string[] = [];
+  readonly #targets = new Map<string, Target>();
+  readonly #portsOf = new Map<string, number>();
+  /** Addresses to be dialled, oldest first. */
+  readonly #queue = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
   #outgoing = 0;
-  /** Whose handshake is not here yet. */
+  /** Wires without a handshake yet. */
   readonly #pending = new Set<PeerWire>();
   #waiting = false;
+  #looksAgain = false;
   #stopped = false;
 
   constructor(options: DialerOptions) {
     this.#options = options;
   }
 
-  /** @param address `host:port` */
+  /** @param address `host:port`, as a tracker of this torrent names it */
   add(address: string): void {
-    const known = this.#places.get(address);
-    if (known?.busy === true || this.#queue.includes(address)) return;
-    if (known === undefined) {
-      if (this.#places.size >= MAX_ADDRESSES) return;
-      this.#places.set(address, { failures: 0, busy: false, plaintext: false });
-    }
-    this.#queue.push(address);
-    this.#drain();
+    this.#add(address, true);
+  }
+
+  /** @param address of a peer of a related torrent, which need not know this one */
+  addRelated(address: string): void {
+    this.#add(address, false);
   }
 
   stop(): void {
     this.#stopped = true;
-    this.#queue = [];
+    this.#queue.clear();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
     for (const wire of this.#pending) wire.destroy();
   }
 
+  #add(address: string, named: boolean): void {
+    const target = this.#targets.get(address) ?? this.#remember(address);
+    if (this.#stopped || target === undefined) return;
+    target.named ||= named;
+    if (target.busy) return;
+    this.#queue.add(address);
+    this.#drain();
+  }
+
+  #remember(address: string): Target | undefined {
+    const end = parseEnd(address);
+    if (end === undefined || this.#targets.size >= MAX_ADDRESSES) return undefined;
+    const ports = this.#portsOf.get(end.host) ?? 0;
+    if (ports >= MAX_PORTS_PER_HOST) return undefined;
+    this.#portsOf.set(end.host, ports + 1);
+    const target = { ...end, failures: 0, busy: false, plaintext: false, named: false };
+    this.#targets.set(address, target);
+    return target;
+  }
+
   #drain(): void {
-    const { refuses, tryDial, dialWaitMs } = this.#options;
-    while (!this.#stopped && !this.#waiting && this.#outgoing < MAX_OUTGOING) {
-      const [address] = this.#queue;
-      if (address === undefined) return;
-      if (refuses(address)) {
-        this.#queue.shift();
+    const { refuses, tryDial, dialWaitMs, dialLimits } = this.#options;
+    if (this.#stopped || this.#waiting) return;
+    for (const address of this.#queue) {
+      const target = this.#targets.get(address);
+      if (this.#outgoing >= MAX_OUTGOING) return;
+      if (target === undefined || refuses(address)) {
+        this.#queue.delete(address);
         continue;
       }
+      if (!dialLimits.mayBegin(target.host, performance.now())) continue;
       if (!tryDial()) return this.#waitForTurn(dialWaitMs);
-      this.#queue.shift();
-      this.#dial(address);
+      this.#queue.delete(address);
+      this.#dial(address, target);
     }
+    if (this.#queue.size > 0) this.#lookAgain();
   }
 
   #waitForTurn(ms: number): void {
@@ -97,18 +132,27 @@ export class Dialer {
     });
   }
 
-  #dial(address: string): void {
-    const place = this.#places.get(address);
-    const end = endOf(address);
-    if (place === undefined || end === undefined) return;
-    const { infoHash, peerId, encryption, limiter, onWire } = this.#options;
-    const isPlain = place.plaintext || encryption === 0;
-    place.plaintext = false;
-    place.busy = true;
+  /** What is queued has to wait for its host. */
+  #lookAgain(): void {
+    if (this.#looksAgain) return;
+    this.#looksAgain = true;
+    this.#later(LOOK_AGAIN_MS, () => {
+      this.#looksAgain = false;
+      this.#drain();
+    });
+  }
+
+  #dial(address: string, target: Target): void {
+    const { infoHash, peerId, encryption, limiter, dialLimits, onWire } = this.#options;
+    const { host, port } = target;
+    const isPlain = target.plaintext || encryption === 0;
+    target.plaintext = false;
+    target.busy = true;
     this.#outgoing++;
-    const wire = PeerWire.dial(end, isPlain ? 0 : encryption, limiter);
+    dialLimits.begin(host);
+    const wire = PeerWire.dial({ host, port }, isPlain ? 0 : encryption, limiter);
     const shake = (): void => {
-      // Asked for an encrypted payload, it chose another: it is not told what is wanted either.
+      // Asked for an encrypted payload, the peer chose another: it is not told the info hash either.
       if (encryption === RC4_ONLY && !wire.isEncrypted) wire.destroy();
       else wire.handshake(infoHash, peerId, { fast: true });
     };
@@ -124,8 +168,14 @@ export class Dialer {
     });
     wire.once('crypto-handshake', shake);
     let shaken = false;
+    let counted = true;
+    const ended = (answered: boolean): void => {
+      if (counted) dialLimits.ended(host, answered, performance.now());
+      counted = false;
+    };
     wire.once('handshake', (theirs: string) => {
       shaken = true;
+      ended(true);
       this.#pending.delete(wire);
       clearTimeout(timer);
       if (theirs === infoHash && !this.#stopped) onWire(wire, address);
@@ -135,18 +185,23 @@ export class Dialer {
       clearTimeout(timer);
       this.#pending.delete(wire);
       this.#outgoing--;
-      place.busy = false;
-      place.plaintext = connected && !shaken && !isPlain && encryption === 1;
-      this.#again(address, place);
+      target.busy = false;
+      const mayBePlain = connected && !shaken && !isPlain && encryption === 1 && target.named;
+      target.plaintext = mayBePlain && !dialLimits.hasFailed(host);
+      ended(false);
+      this.#again(address, target);
     });
   }
 
-  /** A plaintext attempt follows at once; others later, unless somebody at that address is not wanted any more. */
-  #again(address: string, place: Place): void {
+  /** A plaintext attempt follows at once; others later, unless the address is not wanted any more by then. */
+  #again(address: string, target: Target): void {
     if (this.#stopped) return;
-    const delay = place.plaintext ? 0 : RETRY_MS[place.failures++];
-    if (delay === undefined) place.failures = 0;
-    else this.#later(delay, () => (this.#options.refuses(address) ? undefined : this.add(address)));
+    const delay = target.plaintext ? 0 : RETRY_MS[target.failures++];
+    if (delay === undefined) target.failures = 0;
+    else
+      this.#later(delay, () => {
+        if (!this.#options.refuses(address)) this.#add(address, target.named);
+      });
     this.#drain();
   }
 
@@ -159,8 +214,8 @@ export class Dialer {
   }
 }
 
-/** `1.2.3.4:5`, `[::1]:5`; undefined for what is no address of a peer. */
-function endOf(address: string): { host: string; port: number } | undefined {
+/** `1.2.3.4:5`, `[::1]:5`; undefined for what is not the address of a peer. */
+function parseEnd(address: string): { host: string; port: number } | undefined {
   const match = /^\[?(.+?)\]?:(\d{1,5})$/.exec(address);
   const [, host = '', digits = ''] = match ?? [];
   const port = Number(digits);

@@ -1,6 +1,9 @@
 import { plainAddress } from '../../base/ip-address.ts';
+import type { InfoHash } from '../../metainfo/metainfo.ts';
+import type { Pieces } from '../pieces/pieces.ts';
+import { MAX_BLOCK } from '../wire/message-reader.ts';
+import { LONGEST_BLOCK, type PeerWire } from '../wire/peer-wire.ts';
 import type { PeerAddress } from './peer-bans.ts';
-import type { PeerWire } from '../wire/peer-wire.ts';
 import { Transfer } from './transfer.ts';
 
 /** A connected peer. */
@@ -60,4 +63,31 @@ export function isBitfieldOf({ peerPieces: { buffer } }: PeerWire, pieceCount: n
   const spare = buffer.length * 8 - pieceCount;
   if (spare < 0 || spare > 7) return false;
   return ((buffer.at(-1) ?? 0) & ((1 << spare) - 1)) === 0;
+}
+
+/** Requests of one peer that may wait here, as the extended handshake says (libtorrent's `reqq`). */
+const MAX_WAITING_REQUESTS = 2000;
+
+/**
+ * What a node says first on a connection: its handshake, where it did not dial, what it supports (BEP 10), what it has,
+ * and that it may be asked. Peers are never choked: a slow reader is limited by its own socket's back-pressure.
+ */
+export function sendOpening(
+  wire: PeerWire,
+  self: { readonly infoHash: InfoHash; readonly peerId: string; readonly port: number },
+  pieces: Pieces,
+): void {
+  // `p`: where this node is reached, so that nobody dials a peer that is connected already.
+  wire.extendedHandshake = {
+    p: self.port,
+    reqq: MAX_WAITING_REQUESTS,
+    [LONGEST_BLOCK]: MAX_BLOCK,
+    v: 'quayctl',
+  };
+  if (wire.incoming) wire.handshake(self.infoHash, self.peerId, { fast: true });
+  if (wire.hasFast && pieces.isComplete) wire.haveAll();
+  else if (wire.hasFast && pieces.count === 0) wire.haveNone();
+  else if (pieces.count > 0) wire.bitfield(pieces.bitfield());
+  wire.setKeepAlive(true);
+  wire.unchoke();
 }

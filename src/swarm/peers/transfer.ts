@@ -77,12 +77,13 @@ export class Transfer {
     this.#wire.sendRequest(index, offset, length);
   }
 
-  /** It came, or it will not come. @returns false: it was not asked for */
-  settle(index: number, offset: number, length: number): boolean {
-    if (!this.has(index, offset, length)) return false;
+  /** A block came, or will not come. @returns the request; undefined: it was not asked for */
+  settle(index: number, offset: number, length: number): BlockRequest | undefined {
+    const request = this.#requests.get(keyOf(index, offset));
+    if (request?.length !== length) return undefined;
     this.#requests.delete(keyOf(index, offset));
     this.#bytesAsked -= length;
-    return true;
+    return request;
   }
 
   /** Takes back what was asked. @returns what that was */

@@ -4,11 +4,21 @@ import { PieceProgress, type BlockRange } from './piece-progress.ts';
 
 const NOWHERE: Filling = { target: undefined };
 
-/** Which pieces are here, which are being put together, and from what. */
+/** A piece that this node fetches from the registry. */
+export interface OpenPiece {
+  /** Its bytes have been asked for; before that it can be released at no cost. */
+  readonly requested: boolean;
+  /** Bytes of it that have come; undefined: not known, so what is requested is never broken off. */
+  readonly received?: number;
+}
+
+/** Which pieces are here and which are on their way: from peers, block by block, or from the registry. */
 export class Pieces {
   readonly #geometry: PieceGeometry;
   readonly #has: Uint8Array;
   readonly #progress = new Map<number, PieceProgress>();
+  /** Pieces that are fetched from the registry; RegistrySeed adds and removes them. */
+  readonly fromRegistry = new Map<number, { requested: boolean; received: number }>();
   #count = 0;
 
   constructor(geometry: PieceGeometry, stored: readonly number[]) {
@@ -26,7 +36,7 @@ export class Pieces {
     return this.#count === this.#geometry.pieceCount;
   }
 
-  /** So many are begun. */
+  /** Pieces of which blocks have been asked of peers. */
   get begun(): ReadonlyMap<number, PieceProgress> {
     return this.#progress;
   }

@@ -2,18 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { RateLimiter } from '../../base/rate-limiter.ts';
 import { pieceSpan, type PieceGeometry } from '../../metainfo/geometry.ts';
-import { givePieceBuffer, takePieceBuffer } from '../pieces/piece-buffers.ts';
+import { givePieceBuffer } from '../pieces/piece-buffers.ts';
+import type { OpenPiece } from '../pieces/pieces.ts';
+import type { TorrentState } from '../peers/torrent-state.ts';
+import { PieceAssembly } from './piece-assembly.ts';
 import { RegistryBackoff } from './registry-backoff.ts';
-import type { OpenPiece } from '../claims/fetch-policy.ts';
 import type { RangeSource } from '../swarm-client.ts';
 
 /** Wrong bytes may be a broken transfer once; then the torrent and the registry mean different content. */
 const MAX_BAD_PIECES = 2;
-
-interface Open extends OpenPiece {
-  requested: boolean;
-  received: number;
-}
 
 /** One range request: its piece that is arriving (after the end: none), and its last. */
 interface Run {
@@ -21,43 +18,49 @@ interface Run {
   readonly last: number;
 }
 
-export interface RegistrySeedOptions {
-  readonly source: RangeSource;
-  readonly geometry: PieceGeometry;
-  readonly limiter: RateLimiter;
-  /** A whole piece, whose bytes belong to whoever is told. @returns false when they do not verify */
-  readonly onPiece: (index: number, bytes: Uint8Array) => boolean;
+/** Takes what the registry brings. */
+export interface RegistryPieceSink {
+  /** A whole piece, whose bytes belong to the sink from now on. @returns false when they do not verify */
+  take(index: number, bytes: Uint8Array): boolean;
   /** Resolves when more can be taken: the network may be faster than the disk. */
-  readonly ready: (signal: AbortSignal) => Promise<void>;
-  /** Received and of no use. */
-  readonly onWasted: (bytes: number) => void;
-  /** Pieces were let go because of a failure; they are resting, or the registry has been given up. */
-  readonly onClosed: (indexes: readonly number[]) => void;
+  ready(signal: AbortSignal): Promise<void>;
 }
 
 /**
- * The registry as a peer: pieces are opened by the FetchPolicy and come in runs of neighbours, one range request
- * for each run.
+ * The registry as a peer: pieces are opened by the FetchPolicy and come in runs of neighbours, one range request for
+ * each run. Tells of `registryClosed` and `registryLost`.
  */
 export class RegistrySeed {
-  readonly #options: RegistrySeedOptions;
-  readonly #open = new Map<number, Open>();
+  readonly #state: TorrentState;
+  readonly #geometry: PieceGeometry;
+  readonly #source: RangeSource;
+  readonly #limiter: RateLimiter;
+  readonly #sink: RegistryPieceSink;
   /** Ranges on their way. */
   readonly #runs = new Set<Run>();
-  readonly #restingUntil = new Map<number, number>();
+  /** Pieces at which the registry failed -> until when they are not asked for, milliseconds. */
+  readonly #backoffUntil = new Map<number, number>();
   readonly #end = new AbortController();
-  readonly #patience = new RegistryBackoff();
+  readonly #backoff = new RegistryBackoff();
   #badPieces = 0;
   #lost: unknown;
   #received = 0;
-  #pieceMs: number | undefined;
 
-  constructor(options: RegistrySeedOptions) {
-    this.#options = options;
+  constructor(state: TorrentState, source: RangeSource, limiter: RateLimiter, sink: RegistryPieceSink) {
+    this.#state = state;
+    this.#geometry = state.metainfo.geometry;
+    this.#source = source;
+    this.#limiter = limiter;
+    this.#sink = sink;
+    state.on('pieceVerified', (index) => this.release([index]));
   }
 
   get open(): ReadonlyMap<number, OpenPiece> {
     return this.#open;
+  }
+
+  get #open(): Map<number, { requested: boolean; received: number }> {
+    return this.#state.pieces.fromRegistry;
   }
 
   /** Bytes received, wasted ones included. */
@@ -65,18 +68,13 @@ export class RegistrySeed {
     return this.#received;
   }
 
-  /** A running mean, milliseconds from the request (or the former piece of its run) to the last byte. */
-  get pieceMs(): number | undefined {
-    return this.#pieceMs;
-  }
-
   /** Why it has been given up; undefined while it has not. */
   get lost(): unknown {
     return this.#lost;
   }
 
-  isResting(index: number): boolean {
-    const until = this.#restingUntil.get(index);
+  isBackingOff(index: number): boolean {
+    const until = this.#backoffUntil.get(index);
     return until !== undefined && until > performance.now();
   }
 
@@ -107,7 +105,7 @@ export class RegistrySeed {
   }
 
   #bad(index: number): void {
-    this.#rest(index);
+    this.#backOff(index);
     if (++this.#badPieces < MAX_BAD_PIECES) return;
     // `protocol`, not `verification`: which of the two is wrong is decided by the digest, when all is there.
     this.#giveUp(new QuayctlError('protocol', 'the registry sends other bytes than the torrent describes'));
@@ -133,7 +131,7 @@ export class RegistrySeed {
   }
 
   async #run(pieces: readonly number[]): Promise<void> {
-    const { geometry, source } = this.#options;
+    const geometry = this.#geometry;
     const [first, last] = [pieces[0] ?? 0, pieces.at(-1) ?? 0];
     const run: Run = { next: first, last };
     this.#runs.add(run);
@@ -141,33 +139,29 @@ export class RegistrySeed {
     const { end } = pieceSpan(geometry, last);
     const stop = new AbortController();
     const signal = AbortSignal.any([this.#end.signal, stop.signal]);
-    const assembly = new Assembly(geometry, first);
+    const assembly = new PieceAssembly(geometry, first);
     this.#mark(first);
-    let startedAt = performance.now();
-    let heardAt = startedAt;
-    const silence = this.#patience.silenceMs;
+    let heardAt = performance.now();
+    const silence = this.#backoff.silenceMs;
     const watch = setInterval(() => {
       if (performance.now() - heardAt > silence)
         stop.abort(new QuayctlError('unreachable', 'the registry does not answer'));
     }, silence / 4);
     try {
-      for await (const chunk of source(start, end, signal)) {
+      for await (const chunk of this.#source(start, end, signal)) {
         // What waits for its turn, or for the disk, is no silence.
         heardAt = Infinity;
-        await this.#options.limiter.take(chunk.length, signal);
+        await this.#limiter.take(chunk.length, signal);
         heardAt = performance.now();
         this.#received += chunk.length;
-        this.#patience.heard();
+        this.#backoff.heard();
         for (const { index, bytes } of assembly.add(chunk)) {
-          this.#patience.pieceCame();
-          const now = performance.now();
-          this.#learn(now - startedAt);
+          this.#backoff.pieceCame();
           run.next = index + 1;
           this.#handOver(index, bytes);
           heardAt = Infinity;
-          await this.#options.ready(signal);
+          await this.#sink.ready(signal);
           heardAt = performance.now();
-          startedAt = performance.now();
           if (index < last) this.#mark(index + 1);
         }
         // Read to its end, so that its connection can be used again.
@@ -191,7 +185,7 @@ export class RegistrySeed {
       this.#runs.delete(run);
       // Also where the run ended early: the rest of the range is not wanted.
       stop.abort();
-      this.#options.onWasted(assembly.drop());
+      this.#state.stats.wasted += assembly.drop();
     }
   }
 
@@ -202,78 +196,29 @@ export class RegistrySeed {
 
   #handOver(index: number, bytes: Uint8Array): void {
     if (!this.#open.delete(index)) {
-      this.#options.onWasted(bytes.length);
+      this.#state.stats.wasted += bytes.length;
       givePieceBuffer(bytes);
-    } else if (!this.#options.onPiece(index, bytes)) this.#bad(index);
-  }
-
-  #learn(ms: number): void {
-    this.#pieceMs = this.#pieceMs === undefined ? ms : this.#pieceMs * 0.7 + ms * 0.3;
+    } else if (!this.#sink.take(index, bytes)) this.#bad(index);
   }
 
   #failed(run: readonly number[], error: unknown, heardAt: number): void {
-    const isHopeless = this.#patience.failed(Math.min(heardAt, performance.now()));
+    const isHopeless = this.#backoff.failed(Math.min(heardAt, performance.now()));
     const closed = run.filter((index) => this.#open.delete(index));
-    for (const index of closed) this.#rest(index);
+    for (const index of closed) this.#backOff(index);
     if (isHopeless || isQuayctlError(error, 'unauthorized', 'not-found')) this.#giveUp(error);
-    this.#options.onClosed(closed);
+    this.#state.emit('registryClosed', closed);
   }
 
-  #rest(index: number): void {
-    this.#restingUntil.set(index, performance.now() + this.#patience.restMs);
+  #backOff(index: number): void {
+    this.#backoffUntil.set(index, performance.now() + this.#backoff.restMs);
   }
 
   #giveUp(error: unknown): void {
+    const isNews = this.#lost === undefined;
     this.#lost ??= error;
     const closed = [...this.#open.keys()];
     this.close();
-    this.#options.onClosed(closed);
-  }
-}
-
-/** Puts chunks of a run together into pieces. */
-class Assembly {
-  readonly #geometry: PieceGeometry;
-  /** The piece that is being put together. */
-  next: number;
-  #piece: Uint8Array | undefined;
-  #filled = 0;
-
-  constructor(geometry: PieceGeometry, first: number) {
-    this.#geometry = geometry;
-    this.next = first;
-  }
-
-  *add(chunk: Uint8Array): Generator<{ index: number; bytes: Uint8Array }> {
-    let rest = chunk;
-    while (rest.length > 0) {
-      this.#piece ??= this.#empty();
-      const part = rest.subarray(0, this.#piece.length - this.#filled);
-      this.#piece.set(part, this.#filled);
-      this.#filled += part.length;
-      rest = rest.subarray(part.length);
-      if (this.#filled < this.#piece.length) return;
-      const bytes = this.#piece;
-      this.#piece = undefined;
-      this.#filled = 0;
-      yield { index: this.next++, bytes };
-    }
-  }
-
-  /** Bytes of the piece that is being put together. */
-  get filled(): number {
-    return this.#filled;
-  }
-
-  /** @returns bytes of a piece that is not whole */
-  drop(): number {
-    if (this.#piece !== undefined) givePieceBuffer(this.#piece);
-    this.#piece = undefined;
-    return this.#filled;
-  }
-
-  #empty(): Uint8Array {
-    const { start, end } = pieceSpan(this.#geometry, this.next);
-    return takePieceBuffer(end - start);
+    this.#state.emit('registryClosed', closed);
+    if (isNews) this.#state.emit('registryLost', this.#lost);
   }
 }

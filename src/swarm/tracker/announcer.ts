@@ -1,6 +1,7 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import type { Http } from '../../http/http.ts';
 import type { Semaphore } from '../../base/semaphore.ts';
+import type { TorrentState } from '../peers/torrent-state.ts';
 import type { TrackerTokens } from './tracker-tokens.ts';
 import type { TrackerAddress } from '../../metainfo/tracker-address.ts';
 import { TrackerFailure, type Announce, type TrackerAnswer, type TrackerEvent } from './announce.ts';
@@ -21,18 +22,18 @@ const ANSWER_TIMEOUT_MS = 10_000;
 const STOPPED_TIMEOUT_MS = 2000;
 const WANTED_PEERS = 50;
 
-/** Which other peers are in a swarm: none, only such that miss pieces, or also some that have everything. */
-export type Company = 'none' | 'leechers' | 'seeders';
+/**
+ * Which other peers are in a swarm: none, only such that miss pieces, or also some that have everything; unknown where
+ * no tracker has answered.
+ */
+export type Company = 'unknown' | 'none' | 'leechers' | 'seeders';
 
 export interface AnnouncerOptions {
   /** The trackers' URLs, kept fresh. */
   readonly tokens: TrackerTokens;
   /** What stays the same in every announce. */
   readonly identity: Pick<Announce, 'infoHash' | 'peerId' | 'port' | 'ip'>;
-  readonly counts: () => Pick<Announce, 'uploaded' | 'downloaded' | 'left'>;
-  /** Connected peers. */
-  readonly connected: () => number;
-  readonly onPeer: (address: string) => void;
+  readonly state: TorrentState;
   readonly onWarning: (message: string) => void;
   readonly gate: Semaphore;
   readonly http: Http;
@@ -44,32 +45,27 @@ export class Announcer {
   readonly #rounds: Round[];
   readonly #firstAnswer = Promise.withResolvers<Company>();
   #unanswered: number;
-  #leechers: number | undefined;
+  #isAnswered = false;
 
   constructor(options: AnnouncerOptions) {
     const { trackers } = options.tokens;
-    const onAnswer = ({ size }: TrackerAnswer): void =>
-      void (this.#leechers = size?.leechers ?? this.#leechers);
-    this.#rounds = trackers.map((tracker) => new Round(tracker, { ...options, onAnswer }, this.#stop.signal));
+    this.#rounds = trackers.map((tracker) => new Round(tracker, options, this.#stop.signal));
     this.#unanswered = this.#rounds.length;
-    if (this.#unanswered === 0) this.#firstAnswer.resolve('none');
+    if (this.#unanswered === 0) this.#firstAnswer.resolve('unknown');
   }
 
-  /** Who is there, by the first tracker that names somebody; nobody when all have answered, or failed, without. */
+  /** By the first tracker that names somebody; else once all have answered or failed. */
   get firstAnswer(): Promise<Company> {
     return this.#firstAnswer.promise;
-  }
-
-  /** Peers that miss pieces, this one included, by the newest answer that counts them. */
-  get leechers(): number | undefined {
-    return this.#leechers;
   }
 
   start(): void {
     for (const round of this.#rounds) {
       round.start((company) => {
         this.#unanswered--;
-        if (company !== 'none' || this.#unanswered === 0) this.#firstAnswer.resolve(company);
+        this.#isAnswered ||= company !== 'unknown';
+        if (company === 'leechers' || company === 'seeders') this.#firstAnswer.resolve(company);
+        else if (this.#unanswered === 0) this.#firstAnswer.resolve(this.#isAnswered ? 'none' : 'unknown');
       });
     }
   }
@@ -87,21 +83,17 @@ export class Announcer {
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
-    this.#firstAnswer.resolve('none');
+    this.#firstAnswer.resolve('unknown');
     const signal = AbortSignal.timeout(STOPPED_TIMEOUT_MS);
     await Promise.all(this.#rounds.map((round) => round.stopped(signal)));
   }
-}
-
-interface RoundOptions extends AnnouncerOptions {
-  readonly onAnswer: (answer: TrackerAnswer) => void;
 }
 
 /** One tracker's turn, again and again. */
 class Round {
   /** Which of the torrent's trackers. */
   readonly #tracker: TrackerAddress;
-  readonly #options: RoundOptions;
+  readonly #options: AnnouncerOptions;
   readonly #signal: AbortSignal;
   #timer: NodeJS.Timeout | undefined;
   /** `started` was sent; perhaps its answer never came. */
@@ -114,7 +106,7 @@ class Round {
   #minIntervalMs = EARLY_FIRST_MS;
   #lastWarning: string | undefined;
 
-  constructor(tracker: TrackerAddress, options: RoundOptions, signal: AbortSignal) {
+  constructor(tracker: TrackerAddress, options: AnnouncerOptions, signal: AbortSignal) {
     this.#tracker = tracker;
     this.#options = options;
     this.#signal = signal;
@@ -122,7 +114,7 @@ class Round {
   }
 
   start(onFirst: (company: Company) => void): void {
-    void this.#turn().then((answer) => onFirst(answer === undefined ? 'none' : companyIn(answer)));
+    void this.#turn().then((answer) => onFirst(answer === undefined ? 'unknown' : companyIn(answer)));
   }
 
   hurry(): void {
@@ -184,10 +176,10 @@ class Round {
     event: TrackerEvent | undefined,
     signal: AbortSignal,
   ): Promise<TrackerAnswer> {
-    const { identity, counts } = this.#options;
+    const { identity, state } = this.#options;
     this.#told = true;
     const numwant = event === 'stopped' ? 0 : WANTED_PEERS;
-    const announce = { ...identity, ...counts(), numwant, ...(event === undefined ? {} : { event }) };
+    const announce = { ...identity, ...countsOf(state), numwant, ...(event === undefined ? {} : { event }) };
     return announceTo(tracker, announce, this.#options.http, signal);
   }
 
@@ -197,16 +189,16 @@ class Round {
     this.#failures = 0;
     this.#lastAt = performance.now();
     if (answer.warning !== undefined) this.#warn(answer.warning);
-    this.#options.onAnswer(answer);
-    for (const peer of answer.peers) this.#options.onPeer(peer);
+    const { state } = this.#options;
+    state.swarmSize = answer.size?.leechers ?? state.swarmSize;
+    for (const peer of answer.peers) state.emit('peerNamed', peer);
     const interval = Math.min(
       Math.max(answer.intervalMs ?? DEFAULT_INTERVAL_MS, MIN_INTERVAL_MS),
       MAX_INTERVAL_MS,
     );
     // What a tracker does not forbid is allowed: `min interval` is its word on that.
     if (answer.minIntervalMs !== undefined) this.#minIntervalMs = Math.min(answer.minIntervalMs, interval);
-    const { counts, connected } = this.#options;
-    const few = counts().left > 0 && connected() < ENOUGH_PEERS;
+    const few = !state.pieces.isComplete && state.peers.size < ENOUGH_PEERS;
     const early = Math.max(this.#early, this.#minIntervalMs);
     if (few) this.#early *= EARLY_GROWTH;
     // Later rather than sooner, and not all torrents of this node at once.
@@ -215,6 +207,7 @@ class Round {
 
   #failed(error: unknown): void {
     if (this.#signal.aborted) return;
+    this.#options.state.emit('trackerFailed');
     this.#warn(isQuayctlError(error) ? error.message : 'does not answer');
     const delay = Math.min(RETRY_FIRST_MS * 2 ** this.#failures, RETRY_MOST_MS);
     this.#failures++;
@@ -233,6 +226,14 @@ class Round {
     this.#lastWarning = message;
     this.#options.onWarning(`tracker ${this.#tracker.name}: ${message}`);
   }
+}
+
+function countsOf({ stats, metainfo }: TorrentState): Pick<Announce, 'uploaded' | 'downloaded' | 'left'> {
+  return {
+    uploaded: stats.uploaded,
+    downloaded: stats.fromPeers + stats.fromRegistry,
+    left: metainfo.geometry.length - stats.bytes,
+  };
 }
 
 function companyIn(answer: TrackerAnswer): Company {

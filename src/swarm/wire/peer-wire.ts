@@ -2,10 +2,8 @@ import { connect, type Socket, type TcpSocketConnectOpts } from 'node:net';
 import { platform } from 'node:os';
 import Wire from 'bittorrent-protocol';
 import type { RateLimiter } from '../../base/rate-limiter.ts';
-import { ExtendedHandshakes } from './extended-handshakes.ts';
+import { ConnectionLimits } from './connection-limits.ts';
 import { KeyExchange } from './key-exchange.ts';
-import { Liveness } from './liveness.ts';
-import { TokenBucket } from '../../base/token-bucket.ts';
 import { BLOCK, MAX_BLOCK, MessageReader, type Filling } from './message-reader.ts';
 import { SendBuffer } from './send-buffer.ts';
 
@@ -22,8 +20,6 @@ const UNCOUNTED: readonly (number | undefined)[] = [REQUEST, CANCEL, REJECT];
 const RC4 = 2;
 /** A number in the extended handshake (BEP 10): the longest block that may be asked for. Clients without it take 16 KiB. */
 export const LONGEST_BLOCK = 'quayctl_block';
-/** More messages than any client sends besides requests, also one that names each of its pieces. */
-const MESSAGE_LIMIT = { perSecond: 2000, burst: 10_000 };
 /**
  * What comes on a dialled connection is read into one buffer for all of them, and taken out of it before the next read:
  * no memory to allocate and to collect for each read (a sixth of the CPU of a download). Bytes. Windows reads ahead of
@@ -58,11 +54,9 @@ export class PeerWire extends Wire {
   #reader: MessageReader | undefined;
   #handlers: PeerWireHandlers | undefined;
   #closed = false;
-  readonly #outbox: SendBuffer;
+  readonly #sendBuffer: SendBuffer;
   #offence: string | undefined;
-  readonly #budget = new TokenBucket(MESSAGE_LIMIT);
-  readonly #extendedHandshakes = new ExtendedHandshakes();
-  readonly #liveness: Liveness;
+  readonly #limits: ConnectionLimits;
 
   /**
    * @param encryption 0: none, 1: encrypted handshake, then plaintext where the other agrees, 2: RC4 or nothing
@@ -72,8 +66,8 @@ export class PeerWire extends Wire {
     super(`tcp${direction}`, encryption);
     this.incoming = direction === 'Incoming';
     this.#socket = socket;
-    this.#outbox = new SendBuffer(socket);
-    this.#liveness = new Liveness(socket);
+    this.#sendBuffer = new SendBuffer(socket);
+    this.#limits = new ConnectionLimits(socket);
     if (this._encryptor !== null) this._encryptor._dh = new KeyExchange();
     socket.setNoDelay(true);
     socket.on('data', (chunk) => this.#receive(chunk, limiter));
@@ -133,7 +127,7 @@ export class PeerWire extends Wire {
 
   /** Bytes that have been given to the connection and that the peer has not taken yet. */
   get unsent(): number {
-    return this.#outbox.unsent;
+    return this.#sendBuffer.unsent;
   }
 
   /** From now on blocks and requests are told to these; before that there are none. */
@@ -156,17 +150,17 @@ export class PeerWire extends Wire {
     this._message(PIECE, [index, offset], null, block.length);
     const bytes = this._encryptor?.encrypt(block) ?? block;
     if (this.#closed) return onSent();
-    this.#outbox.write(bytes, onSent);
+    this.#sendBuffer.write(bytes, onSent);
   }
 
   /** Waits until most of what was given is sent, or the connection is over. */
   drained(): Promise<void> {
-    return this.#outbox.drained();
+    return this.#sendBuffer.drained();
   }
 
   override push(bytes: Uint8Array | null): boolean {
     if (bytes === null || this.#closed) return false;
-    if (!this.#outbox.isOverfull) return this.#outbox.write(bytes);
+    if (!this.#sendBuffer.isOverfull) return this.#sendBuffer.write(bytes);
     this.destroy();
     return false;
   }
@@ -197,12 +191,12 @@ export class PeerWire extends Wire {
 
   /** Once in a while (bittorrent-protocol's clock): a moment to look whether the other side is alive, too. */
   override keepAlive(): void {
-    if (this.#liveness.look()) super.keepAlive();
+    if (this.#limits.isAlive()) super.keepAlive();
     else this.destroy();
   }
 
   #receive(chunk: Uint8Array, limiter: RateLimiter): void {
-    this.#liveness.heard();
+    this.#limits.heard();
     if (limiter.bytesPerSecond === 0) return this.#read(chunk);
     this.#socket.pause();
     void limiter.take(chunk.length).then(() => {
@@ -264,7 +258,7 @@ export class PeerWire extends Wire {
   }
 
   #message(message: Uint8Array): void {
-    if (!UNCOUNTED.includes(message[0]) && !this.#budget.tryTake())
+    if (!UNCOUNTED.includes(message[0]) && !this.#limits.takesMessage())
       return this.reportViolation('a flood of messages');
     this.#guarded(() => this._onMessage(message));
   }
@@ -287,7 +281,8 @@ export class PeerWire extends Wire {
   }
 
   override _onExtended(id: number, payload: Uint8Array): void {
-    if (id !== EXTENDED_HANDSHAKE || this.#extendedHandshakes.takes(payload)) super._onExtended(id, payload);
+    if (id !== EXTENDED_HANDSHAKE || this.#limits.takesExtendedHandshake(payload))
+      super._onExtended(id, payload);
   }
 
   override _onRequest(index: number, offset: number, length: number): void {

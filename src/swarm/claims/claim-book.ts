@@ -33,7 +33,7 @@ const MAX_LATE = 4;
 const MAX_CLAIMERS = 8;
 /** So many later claims must have come before one is overtaken. */
 const LATER_ONES = 2;
-const NOBODY: readonly Claim[] = [];
+const NO_CLAIMS: readonly Claim[] = [];
 
 /** What one peer has told. */
 interface Teller {
@@ -96,11 +96,11 @@ export class ClaimBook {
   }
 
   /** Ends what is late; the claimers are believed less. @returns whether there was any */
-  expire(now: number, patience: ClaimTimeouts): boolean {
+  expire(now: number, timeouts: ClaimTimeouts): boolean {
     const overtakenBy = this.#latestKept[LATER_ONES - 1] ?? -Infinity;
-    this.#doubt(now - patience.doubted, overtakenBy);
+    this.#doubt(now - timeouts.doubted, overtakenBy);
     const isLate = ({ from, since }: Claim): boolean =>
-      now - since > (since < overtakenBy ? patience.overtaken : patience.abandoned) ||
+      now - since > (since < overtakenBy ? timeouts.overtaken : timeouts.abandoned) ||
       isDoubted(this.#teller(from));
     let any = false;
     for (const index of this.#claims.keys()) {
@@ -129,7 +129,7 @@ export class ClaimBook {
 
   /** Who says that it fetches the piece. */
   claimers(index: number): readonly Claim[] {
-    return this.#claims.get(index) ?? NOBODY;
+    return this.#claims.get(index) ?? NO_CLAIMS;
   }
 
   #add(index: number, claim: Claim): boolean {
@@ -155,9 +155,9 @@ export class ClaimBook {
 
   #remove(index: number, which: (claim: Claim) => boolean): readonly Claim[] {
     const claims = this.#claims.get(index);
-    if (claims === undefined) return NOBODY;
+    if (claims === undefined) return NO_CLAIMS;
     const removed = claims.filter(which);
-    if (removed.length === 0) return NOBODY;
+    if (removed.length === 0) return NO_CLAIMS;
     for (const { tag, from } of removed) {
       const teller = this.#tellers.get(from);
       if (teller === undefined) continue;
