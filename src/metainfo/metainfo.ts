@@ -15,6 +15,9 @@ import { TrackerAddress } from './tracker-address.ts';
 export type { PieceGeometry } from './geometry.ts';
 export type { InfoHash } from './info-hash.ts';
 
+/** Who may take part in a swarm: nodes with a token, over TLS, or also other BitTorrent clients. */
+export type PeerRule = 'tls' | 'any';
+
 /** A .torrent of one blob, parsed and checked (BEP 3, BEP 27 private, BEP 19 url-list). */
 export interface Metainfo {
   readonly infoHash: InfoHash;
@@ -34,6 +37,8 @@ export interface Metainfo {
   readonly imageId?: string;
   /** `quayctl.manifest`, of a squashed image or an ACI: the manifest of the image that it was made of. */
   readonly manifest?: Digest;
+  /** `quayctl.peers`: `tls` where only nodes with a token of the torrent service may take part. */
+  readonly peers: PeerRule;
   /** The bencoded info dictionary as it was, for the info hash. */
   readonly infoBytes: Uint8Array;
 }
@@ -51,6 +56,8 @@ export interface TorrentFields {
   readonly imageId?: string;
   /** Of a squashed image or an ACI, the manifest of the image that it was made of; only beside `digest`. */
   readonly manifest?: Digest;
+  /** `any` by default. */
+  readonly peers?: PeerRule;
   /** The torrent came from another machine, so that its trackers must not be on this one. */
   readonly fromElsewhere?: boolean;
 }
@@ -92,6 +99,7 @@ export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uin
     digest,
     imageId,
     manifest,
+    peers,
     fromElsewhere,
   } = fields;
   const [first] = announce;
@@ -102,12 +110,13 @@ export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uin
   if (urlList.length > 0) torrent['url-list'] = urlList;
   if (createdBy !== undefined) torrent['created by'] = createdBy;
   if (creationDate !== undefined) torrent['creation date'] = creationDate;
-  if (digest !== undefined || fromElsewhere === true) {
+  if (digest !== undefined || fromElsewhere === true || peers === 'tls') {
     torrent['quayctl'] = {
       ...(digest === undefined ? {} : { digest }),
       ...(fromElsewhere === true ? { 'from elsewhere': 1 } : {}),
       ...(imageId === undefined ? {} : { imageID: imageId }),
       ...(manifest === undefined ? {} : { manifest }),
+      ...(peers === 'tls' ? { peers } : {}),
     };
   }
   return encodeBencode(torrent);
@@ -144,10 +153,11 @@ export function decodeTorrent(bytes: Uint8Array): Metainfo {
  * @throws QuayctlError as decodeTorrent
  */
 export function withoutSecrets(bytes: Uint8Array): Uint8Array {
-  const { infoBytes, trackers, digest, imageId, manifest } = decodeTorrent(bytes);
+  const { infoBytes, trackers, digest, imageId, manifest, peers } = decodeTorrent(bytes);
   const bare = [...new Set(trackers.map((tracker) => tracker.withoutSecrets().announceUrl))];
   return encodeTorrent(infoBytes, {
     announce: bare,
+    peers,
     fromElsewhere: trackers.some(({ denyLocal }) => denyLocal),
     ...(digest === undefined ? {} : { digest }),
     ...(imageId === undefined ? {} : { imageId }),
@@ -162,10 +172,11 @@ export function withoutSecrets(bytes: Uint8Array): Uint8Array {
  * @throws QuayctlError as decodeTorrent
  */
 export function notedAsFromElsewhere(bytes: Uint8Array): Uint8Array {
-  const { infoBytes, trackers, urlList, digest, imageId, manifest } = decodeTorrent(bytes);
+  const { infoBytes, trackers, urlList, digest, imageId, manifest, peers } = decodeTorrent(bytes);
   return encodeTorrent(infoBytes, {
     announce: trackers.map(({ announceUrl }) => announceUrl),
     urlList,
+    peers,
     fromElsewhere: true,
     ...(digest === undefined ? {} : { digest }),
     ...(imageId === undefined ? {} : { imageId }),
@@ -200,19 +211,27 @@ function readName(info: BDictionary): string {
   return name;
 }
 
-/** `quayctl` = {digest, imageID} */
-function readContent({ entries }: BDictionary): Pick<Metainfo, 'digest' | 'imageId' | 'manifest'> {
+/** `quayctl` = {digest, imageID, manifest, peers} */
+function readContent({ entries }: BDictionary): Pick<Metainfo, 'digest' | 'imageId' | 'manifest' | 'peers'> {
   const quayctl = entries.get('quayctl');
-  if (quayctl === undefined) return {};
+  if (quayctl === undefined) return { peers: 'any' };
   if (!isDictionary(quayctl)) throw malformed('quayctl is not a dictionary');
   const digest = quayctl.entries.get('digest');
   const imageId = quayctl.entries.get('imageID');
   const manifest = quayctl.entries.get('manifest');
   return {
+    peers: readPeerRule(quayctl.entries.get('peers')),
     ...(digest === undefined ? {} : { digest: parseDigest(text(digest, 'quayctl.digest', 1024)) }),
     ...(imageId === undefined ? {} : { imageId: readImageId(imageId) }),
     ...(manifest === undefined ? {} : { manifest: parseDigest(text(manifest, 'quayctl.manifest', 1024)) }),
   };
+}
+
+/** A rule that this version does not know is one that it would break. */
+function readPeerRule(value: BValue | undefined): PeerRule {
+  const rule = value === undefined ? 'any' : text(value, 'quayctl.peers', 64);
+  if (rule === 'any' || rule === 'tls') return rule;
+  throw malformed('quayctl.peers is neither tls nor any: a newer version of quayctl knows what it means');
 }
 
 function readImageId(value: BValue): string {
