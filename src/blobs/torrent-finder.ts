@@ -25,7 +25,7 @@ export type TorrentPlan =
   | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
 export interface TorrentFinderOptions {
-  readonly torrents: Pick<TorrentService, 'torrent'>;
+  readonly torrents: Pick<TorrentService, 'torrent'> & Partial<Pick<TorrentService, 'serviceKeys'>>;
   readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
   readonly listener: BlobListener;
 }
@@ -40,6 +40,7 @@ export class TorrentFinder {
   #first: Promise<TorrentAnswer> | undefined;
   #silent: string | undefined;
   #refused: QuayctlError | undefined;
+  #saidNoToken = false;
 
   constructor(options: TorrentFinderOptions) {
     this.#options = options;
@@ -100,6 +101,13 @@ export class TorrentFinder {
     throw new QuayctlError('protocol', `${what} has changed`);
   }
 
+  /** For JoinOptions: the keys with which the service signs announce tokens; none where nobody can be asked. */
+  admission(signal: AbortSignal): { serviceKeys?: (kid: string) => Promise<unknown> } {
+    const { torrents } = this.#options;
+    const ask = torrents.serviceKeys?.bind(torrents);
+    return ask === undefined ? {} : { serviceKeys: (kid) => ask(kid, signal) };
+  }
+
   async #earlyAnswer(digest: Digest): Promise<TorrentAnswer | undefined> {
     const early = this.#early.get(digest);
     this.#early.delete(digest);
@@ -158,10 +166,22 @@ export class TorrentFinder {
     if (kept !== undefined) {
       // The service is down, the swarm need not be: its peers and its tracker are found as last time.
       const parsed = this.#parse(descriptor, kept);
+      if (parsed.kind === 'torrent' && parsed.metainfo.peers === 'tls') {
+        return { kind: 'none', reason: this.#noToken() };
+      }
       if (parsed.kind === 'torrent') return parsed;
     }
     const reason = answer.kind === 'none' ? answer.reason : 'still being hashed';
     return { kind: 'none', reason, ...(this.#refused === undefined ? {} : { refused: this.#refused }) };
+  }
+
+  /** Said once for a run: the torrents of all its layers come from the same service. */
+  #noToken(): string {
+    const reason =
+      'only nodes with a token of the torrent service may be in the swarm, and the service does not answer';
+    if (!this.#saidNoToken) this.#options.listener({ kind: 'warning', message: `no peers: ${reason}` });
+    this.#saidNoToken = true;
+    return reason;
   }
 
   /** Refuses a torrent of other bytes before any of them is fetched, as far as the torrent says what it is of. */

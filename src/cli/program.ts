@@ -104,6 +104,11 @@ function addServe(program: Command, session: Session): void {
     .option('--tls-cert <file>', 'serve HTTPS with this certificate')
     .option('--tls-key <file>', 'and this key')
     .option('--data <dir>', 'piece hashes and keys (default: $XDG_DATA_HOME/quayctl)')
+    .option(
+      '--peers <rule>',
+      'tls: only nodes with a token may be in the swarms; any: other BitTorrent clients, too',
+      'any',
+    )
     .option('--token-ttl <duration>', 'life of announce tokens and signed web seed URLs', '1h')
     .option(
       '--upstream-auth <file>',

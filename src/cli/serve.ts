@@ -8,6 +8,7 @@ import {
   type ServeEvent,
   type TorrentServiceOptions,
 } from '../serve/torrent-service.ts';
+import type { PeerRule } from '../metainfo/metainfo.ts';
 import { defaultSecretFile } from '../serve/options.ts';
 import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
 import { rotateKey } from '../serve/tokens/secret-file.ts';
@@ -33,6 +34,7 @@ export interface RawServeFlags extends RawNotifyFlags {
   readonly tlsKey?: string;
   readonly data?: string;
   readonly tokenTtl: string;
+  readonly peers: string;
   readonly insecure?: boolean;
   readonly upstreamAuth?: string;
   readonly permissionGrace: string;
@@ -55,6 +57,7 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       announce: flags.announce,
       tls: await keyPair(flags),
       secretFile: secretPath(flags),
+      peers: peerRule(flags.peers),
       tokenTtlSeconds: named('--token-ttl', flags.tokenTtl, parseDuration) / 1000,
       permissionGraceMs: named('--permission-grace', flags.permissionGrace, parseDuration),
       trustedProxies: flags.trustedProxy,
@@ -70,6 +73,12 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
     }
     await service.close();
   });
+}
+
+/** @throws QuayctlError `usage` */
+function peerRule(text: string): PeerRule {
+  if (text === 'tls' || text === 'any') return text;
+  throw new QuayctlError('usage', `--peers: wanted is tls or any, not ${JSON.stringify(text)}`);
 }
 
 /** `serve prepare`: torrents ahead of time. @throws QuayctlError `usage`, `not-found`, `unauthorized`, ... */

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
+import type { PeerRule } from '../metainfo/metainfo.ts';
 import type { Http } from '../http/http.ts';
 import type { Clair } from '../registry/security/clair.ts';
 import type { Severity } from '../security/severity.ts';
@@ -28,6 +29,8 @@ export interface TorrentServiceOptions {
   readonly secretFile?: string | undefined;
   /** Of announce tokens and signed web seed URLs; one hour by default. */
   readonly tokenTtlSeconds?: number | undefined;
+  /** Who may take part in the swarms of its torrents; `any` by default. */
+  readonly peers?: PeerRule | undefined;
   /** Plain HTTP towards an upstream that is not on loopback. */
   readonly insecure?: boolean | undefined;
   /** Further hosts by which references mean the upstream. */

@@ -126,7 +126,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const webSeed = (blob: BlobName): string => webSeedUrl(seeds, blob, Date.now());
     const aliases = options.aliases ?? [];
     const names = upstreamNames({ hosts: upstream.hosts, aliases, ownUrls: [url, base] });
-    const torrents = { permission, secret, tokens, webSeed, names };
+    const torrents = { permission, secret, tokens, webSeed, names, peers: options.peers };
     const signer = new AciSigner(secretFile(options));
     security = openSecurity({ ...options, listener, own: ownPermission, webSeed }, keptImages);
     const c1 = c1Route({

@@ -97,7 +97,8 @@ class OwnSwarmClient implements SwarmClient {
       limiter: downloadLimiter,
       tls,
       admissionTo: (name) => {
-        for (const swarm of this.#swarms.values()) if (swarm?.admission?.name === name) return swarm.admission;
+        for (const swarm of this.#swarms.values())
+          if (swarm?.admission?.name === name) return swarm.admission;
         return undefined;
       },
       infoHashes: () => this.#openToAll(),

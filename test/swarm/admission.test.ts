@@ -17,7 +17,12 @@ async function member(
   scope: Scope,
   authority: TorrentAuthority,
   content: Buffer,
-  { key = NodeKey.generate(), peers = 'tls' as 'tls' | 'any', seeds = false, trackers = undefined as string[] | undefined },
+  {
+    key = NodeKey.generate(),
+    peers = 'tls' as 'tls' | 'any',
+    seeds = false,
+    trackers = undefined as string[] | undefined,
+  },
 ): Promise<{ swarm: Swarm; storage: MemoryStorage; port: number }> {
   const { metainfo } = await authority.torrentFor(content, key, peers);
   const storage = seeds ? fullStorage(content) : emptyStorage(content.length);

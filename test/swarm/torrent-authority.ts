@@ -55,15 +55,28 @@ export class TorrentAuthority {
   }
 
   /** The torrent as the service gives it to the node with this key, or to a client without one. */
-  async torrentFor(content: Buffer, key: NodeKey | undefined, peers: PeerRule, seconds?: number): Promise<Sample> {
+  async torrentFor(
+    content: Buffer,
+    key: NodeKey | undefined,
+    peers: PeerRule,
+    seconds?: number,
+  ): Promise<Sample> {
     const { pieceLength } = pieceGeometry(content.length);
     const hashes: Buffer[] = [];
     for (let at = 0; at < content.length; at += pieceLength) {
-      hashes.push(createHash('sha1').update(content.subarray(at, at + pieceLength)).digest());
+      hashes.push(
+        createHash('sha1')
+          .update(content.subarray(at, at + pieceLength))
+          .digest(),
+      );
     }
     const name = createHash('sha256').update(content).digest('hex');
     const info = buildInfo({ name, length: content.length, pieces: Buffer.concat(hashes) });
-    const claims = { infoHash: infoHashOf(info), thumbprint: key?.thumbprint, ...(seconds === undefined ? {} : { seconds }) };
+    const claims = {
+      infoHash: infoHashOf(info),
+      thumbprint: key?.thumbprint,
+      ...(seconds === undefined ? {} : { seconds }),
+    };
     const announce = [`${this.#announce}?jwt=${await this.sign(claims)}`];
     const torrent = encodeTorrent(info, { announce, peers });
     return { content, torrent, metainfo: decodeTorrent(torrent) };

@@ -7,7 +7,8 @@ import type { Recipe } from '../derived/recipe.ts';
 import type { ImageName } from '../derived/source-blobs.ts';
 import type { RequestContext } from '../../http-server/request-context.ts';
 import { sendFile } from '../../http-server/send-file.ts';
-import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
+import type { PeerRule } from '../../metainfo/metainfo.ts';
+import { tokenCaller, type AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
 import type { BlobName } from '../../http-server/path.ts';
@@ -18,6 +19,8 @@ export interface DerivedAnswerOptions {
   readonly derived: DerivedImages;
   readonly secret: Secret;
   readonly tokens: AnnounceTokens;
+  /** `--peers` */
+  readonly peers?: PeerRule | undefined;
   /** The signed URL of a file of the service's own. */
   readonly webSeed: (blob: BlobName) => string;
 }
@@ -76,18 +79,24 @@ export function progressOf(derivation: Derivation): { size: number; hashed: numb
 }
 
 async function answerTorrent(
-  { derived, secret, tokens, webSeed }: DerivedAnswerOptions,
+  { derived, secret, tokens, webSeed, peers }: DerivedAnswerOptions,
   exchange: RequestContext,
   { repository, digest: manifest }: ImageName,
   file: DerivedFile,
 ): Promise<void> {
-  const { authorization } = exchange.request.headers;
   const hashes = await derived.hashes(file);
-  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, authorization);
+  const announce = (infoHash: InfoHash): Promise<string> =>
+    tokens.announceUrl(infoHash, tokenCaller(exchange));
   const webSeeds = [webSeed({ repository, digest: file.digest })];
   sendTorrent(
     exchange,
     file.digest,
-    await makeTorrent(secret, hashes, { announce, webSeeds, imageId: file.notes['imageID'], manifest }),
+    await makeTorrent(secret, hashes, {
+      announce,
+      webSeeds,
+      peers,
+      imageId: file.notes['imageID'],
+      manifest,
+    }),
   );
 }

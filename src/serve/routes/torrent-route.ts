@@ -3,9 +3,10 @@ import type { InfoHash } from '../../metainfo/info-hash.ts';
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
 import { claimantsOf } from '../claimants.ts';
+import type { PeerRule } from '../../metainfo/metainfo.ts';
 import type { Permission } from '../permission.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
-import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
+import { tokenCaller, type AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { Hashing, RunningPass } from '../torrents/hashing.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
@@ -21,6 +22,8 @@ export interface TorrentRouteOptions {
   readonly hashing: Hashing;
   readonly secret: Secret;
   readonly tokens: AnnounceTokens;
+  /** `--peers` */
+  readonly peers?: PeerRule | undefined;
   /** The signed URL of a blob that the service can read by itself. */
   readonly webSeed: (blob: BlobName) => string;
   /** By which callers may mean this upstream. */
@@ -40,7 +43,7 @@ export function torrentRoute(options: TorrentRouteOptions): Route {
 }
 
 async function answer(options: TorrentRouteOptions, exchange: RequestContext, blob: BlobName): Promise<void> {
-  const { permission, hashing, secret, tokens } = options;
+  const { permission, hashing, secret, tokens, peers } = options;
   const { signal } = exchange;
   const { authorization } = exchange.request.headers;
   const verdict = await permission.mayRead(blob, authorization, signal);
@@ -68,8 +71,9 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
   }
 
   const webSeeds = (await isReadable(options.own, blob, signal)) ? [options.webSeed(blob)] : [];
-  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, authorization);
-  sendTorrent(exchange, blob.digest, await makeTorrent(secret, hashes, { announce, webSeeds }));
+  const announce = (infoHash: InfoHash): Promise<string> =>
+    tokens.announceUrl(infoHash, tokenCaller(exchange));
+  sendTorrent(exchange, blob.digest, await makeTorrent(secret, hashes, { announce, webSeeds, peers }));
 }
 
 /** A web seed is the service's own to read; where it may not, or cannot now, peers must do. */

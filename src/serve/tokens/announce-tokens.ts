@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { decodeProtectedHeader, jwtVerify, SignJWT } from 'jose';
+import type { RequestContext } from '../../http-server/request-context.ts';
 import type { JsonObject } from '../../image/json.ts';
 import { parseInfoHash, type InfoHash } from '../../metainfo/info-hash.ts';
 import type { Secret } from '../torrents/secret.ts';
@@ -18,6 +19,24 @@ const MAX_REMEMBERED = 20_000;
 
 /** Chihaya's texts (middleware/jwt): clients and operators know them. */
 export type TokenRefusal = 'unapproved request: missing jwt' | 'unapproved request: invalid jwt';
+
+/** A SHA-256 in base64url (RFC 7638). */
+const THUMBPRINT = /^[\w-]{43}$/;
+
+/** Who asks for a token. */
+export interface TokenCaller {
+  /** What it showed to the registry: secret. */
+  readonly authorization: string | undefined;
+  /** The thumbprint of the key to which the token is bound (RFC 7800 `cnf`, RFC 9449 `jkt`). */
+  readonly nodeKey?: string | undefined;
+}
+
+/** The caller of a request; what stands in `Quayctl-Key` and is no thumbprint counts as nothing. */
+export function tokenCaller({ request: { headers } }: Pick<RequestContext, 'request'>): TokenCaller {
+  const nodeKey = headers['quayctl-key'];
+  const isThumbprint = typeof nodeKey === 'string' && THUMBPRINT.test(nodeKey);
+  return { authorization: headers.authorization, nodeKey: isThumbprint ? nodeKey : undefined };
+}
 
 export interface AnnounceTokenOptions {
   readonly keys: KeyRing;
@@ -48,11 +67,14 @@ export class AnnounceTokens {
   }
 
   /** The tracker URL of a caller's torrent, with a token in it: secret. */
-  async announceUrl(infoHash: InfoHash, authorization: string | undefined): Promise<string> {
+  async announceUrl(infoHash: InfoHash, { authorization, nodeKey }: TokenCaller): Promise<string> {
     const { keys, secret, issuer, announce, ttlSeconds } = this.#options;
     const { kid, key } = await keys.signer();
     const now = Math.floor(Date.now() / 1000);
-    const token = await new SignJWT({ infohash: infoHash })
+    const token = await new SignJWT({
+      infohash: infoHash,
+      ...(nodeKey === undefined ? {} : { cnf: { jkt: nodeKey } }),
+    })
       .setProtectedHeader({ alg: ALGORITHM, kid, typ: 'JWT' })
       .setIssuer(issuer)
       .setAudience(this.#audience)

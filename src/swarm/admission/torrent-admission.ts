@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto';
-import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JSONWebKeySet } from 'jose';
+import {
+  createLocalJWKSet,
+  decodeJwt,
+  decodeProtectedHeader,
+  errors,
+  jwtVerify,
+  type JSONWebKeySet,
+} from 'jose';
 import type { InfoHash } from '../../metainfo/info-hash.ts';
 import type { AnnounceToken } from '../../metainfo/tracker-address.ts';
 import { PEER_PROTOCOL } from '../wire/peer-tls.ts';
@@ -99,9 +106,10 @@ export class TorrentAdmission {
     const token = this.#options.token();
     if (token === undefined) return undefined;
     try {
-      const { iss, aud, iat, exp, infohash, cnf } = decodeJwt<{ infohash?: unknown; cnf?: { jkt?: unknown } }>(
-        token.jwt,
-      );
+      const { iss, aud, iat, exp, infohash, cnf } = decodeJwt<{
+        infohash?: unknown;
+        cnf?: { jkt?: unknown };
+      }>(token.jwt);
       if (iss === undefined || typeof aud !== 'string' || iat === undefined || exp === undefined)
         return undefined;
       const now = serviceTime(iat, token.receivedAt);

@@ -152,7 +152,8 @@ export class Dialer {
     target.busy = true;
     this.#outgoing++;
     this.#options.dialLimits.begin(target.host);
-    if (isTls && tls !== undefined && admission?.hasToken === true) this.#dialTls(address, target, tls, admission);
+    if (isTls && tls !== undefined && admission?.hasToken === true)
+      this.#dialTls(address, target, tls, admission);
     else this.#dialBitTorrent(address, target);
   }
 

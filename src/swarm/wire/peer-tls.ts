@@ -1,5 +1,11 @@
 import type { Socket } from 'node:net';
-import { connect as connectTls, createSecureContext, TLSSocket, type ConnectionOptions, type SecureContext } from 'node:tls';
+import {
+  connect as connectTls,
+  createSecureContext,
+  TLSSocket,
+  type ConnectionOptions,
+  type SecureContext,
+} from 'node:tls';
 import { constants } from 'node:crypto';
 
 /** The name of quayctl's protocol between peers (ALPN, RFC 7301). */

@@ -84,11 +84,19 @@ export class PeerWire extends Wire {
 
   /** Begins a connection. Its parameters are those of the constructor. */
   static dial(end: TcpSocketConnectOpts, encryption: number, limiter: RateLimiter): PeerWire {
-    return dialShared((onread) => connect(onread === undefined ? end : { ...end, onread }), encryption, limiter);
+    return dialShared(
+      (onread) => connect(onread === undefined ? end : { ...end, onread }),
+      encryption,
+      limiter,
+    );
   }
 
   /** Begins a TLS connection with another node. Who is there has to be admitted before the wire protocol begins. */
-  static dialTls(end: { readonly host: string; readonly port: number }, tls: PeerTls, limiter: RateLimiter): PeerWire {
+  static dialTls(
+    end: { readonly host: string; readonly port: number },
+    tls: PeerTls,
+    limiter: RateLimiter,
+  ): PeerWire {
     return dialShared((onread) => tls.dial(end, onread), 0, limiter);
   }
 
