@@ -46,7 +46,7 @@ async function run(scope: Scope): Promise<void> {
   if (pulled.code !== 0) throw new Error(pulled.stderr);
   const port = String(await freePort());
   const seed = node.start(['torrent', 'seed', '--lower-port', port, '--upper-port', port]);
-  const [, blobs] = await seed.waitFor(/Seeding (\d+) blobs/, 300_000);
+  const [, blobs] = await seed.waitFor(/Seeding (\d+) blobs?/, 300_000);
   console.log(`${blobs} blobs are seeded; ${MINUTES} minutes of short connections`);
 
   const infoHashes = await Promise.all(

@@ -11,14 +11,24 @@ const FLOORS = [
   ['http-server', 'credentials', 'store', 'layers', 'security'],
   ['image-output'],
   ['registry', 'swarm', 'engines'],
-  ['blobs'],
+  ['blobs', 'upstream'],
   ['pull'],
   ['serve'],
+  ['mirror'],
   ['cli'],
 ];
 
 /** The rooms inside `swarm`, likewise. What lies in `swarm` itself puts them together. */
-const SWARM_FLOORS = [['wire'], ['admission'], ['pieces'], ['peers'], ['exchange'], ['claims'], ['registry'], ['tracker']];
+const SWARM_FLOORS = [
+  ['wire'],
+  ['admission'],
+  ['pieces'],
+  ['peers'],
+  ['exchange'],
+  ['claims'],
+  ['registry'],
+  ['tracker'],
+];
 
 /** Types of `swarm` itself that its rooms know: what a client may ask of it. */
 const SWARM_TYPES = ['swarm/swarm-client.ts', 'swarm/swarm-context.ts'];

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestFromHex, type Digest } from '../../src/image/digest.ts';
-import { HashingPass } from '../../src/serve/torrents/hashing-pass.ts';
+import { Hashing } from '../../src/serve/torrents/hashing.ts';
 import { LayoutUpstream } from '../../src/serve/upstream/layout-upstream.ts';
 import { mustRun } from '../../test/helpers/processes.ts';
 import { programPath } from '../../test/helpers/programs.ts';
@@ -58,8 +58,17 @@ async function openssl(file: string): Promise<void> {
 
 async function service(layout: string, digest: Digest): Promise<void> {
   const upstream = new LayoutUpstream(layout, console.warn);
-  const pass = new HashingPass({ repository: REPOSITORY, digest }, mebibytes * MIB);
-  await pass.run(upstream, undefined, AbortSignal.timeout(600_000));
+  const store = { load: () => Promise.resolve(undefined), save: () => Promise.resolve() };
+  const hashing = new Hashing({
+    upstream,
+    own: upstream,
+    store,
+    listener: () => undefined,
+    isForOperator: true,
+  });
+  const caller = { authorization: undefined, claimants: ['bench'] } as const;
+  const found = await hashing.hashes({ repository: REPOSITORY, digest }, mebibytes * MIB, caller);
+  if ('done' in found) await found.done;
 }
 
 async function timed(work: () => void | Promise<void>): Promise<number> {

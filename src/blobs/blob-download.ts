@@ -108,6 +108,8 @@ export class BlobDownload {
    * Bytes `start` to `end` (exclusive), in order, while the blob arrives: only those that match the hash of their piece
    * or, without a torrent, the digest of the blob. The last byte comes after the digest of the whole was checked, so
    * nobody gets all of a blob that is wrong.
+   * @param isUrgent whether the bytes at the reader's position come before all others. A node that fetches in order has
+   *   little that its peers lack, so a reader that can wait leaves the order to the swarm
    * @throws what the download failed with; the signal's reason; QuayctlError `verification` when bytes that were given
    *   out turn out to be wrong
    */
@@ -115,13 +117,14 @@ export class BlobDownload {
     start = 0,
     end = this.size,
     signal: AbortSignal = new AbortController().signal,
+    isUrgent = true,
   ): AsyncGenerator<Uint8Array> {
     const withdraw = this.#hold();
     let committed: BlobReader | undefined;
     let generation: number | undefined;
     try {
       for (let at = start; at < end;) {
-        const available = committed === undefined ? await this.#available(at, signal) : end;
+        const available = committed === undefined ? await this.#available(at, signal, isUrgent) : end;
         if (available === 'all') committed = await this.#context.store.open(this.digest);
         generation ??= this.#transfer?.generation;
         const until = Math.min(end, at + CHUNK_BYTES, available === 'all' ? end : available);
@@ -206,21 +209,24 @@ export class BlobDownload {
   }
 
   /** Waits for the byte at `at`. @returns where the bytes end that may be given out; `all` when it is committed */
-  async #available(at: number, signal: AbortSignal): Promise<number | 'all'> {
+  async #available(at: number, signal: AbortSignal, isUrgent: boolean): Promise<number | 'all'> {
     const stop = new AbortController();
-    this.#context.queue.hurry(this.digest);
+    if (isUrgent) this.#context.queue.hurry(this.digest);
     try {
-      return await orAborted(Promise.race([this.#verified(at, stop.signal), this.#whole()]), signal);
+      return await orAborted(
+        Promise.race([this.#verified(at, stop.signal, isUrgent), this.#whole()]),
+        signal,
+      );
     } finally {
       stop.abort();
     }
   }
 
-  async #verified(at: number, signal: AbortSignal): Promise<number | 'all'> {
+  async #verified(at: number, signal: AbortSignal, isUrgent: boolean): Promise<number | 'all'> {
     await this.#begun.promise;
     const last = this.size - 1;
     if (this.#transfer === undefined || this.#isSettled || at >= last) return this.#whole();
-    this.#transfer.want(at, this.size);
+    if (isUrgent) this.#transfer.want(at, this.size);
     try {
       return Math.min(last, await this.#transfer.partial.waitVerified(at, signal));
     } catch {

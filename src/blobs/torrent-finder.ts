@@ -1,4 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { delay } from '../base/retry.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { decodeTorrent, withoutSecrets, type Metainfo } from '../metainfo/metainfo.ts';
@@ -7,6 +8,7 @@ import type { TorrentAnswer, TorrentService } from '../registry/repository.ts';
 import type { Store } from '../store/store.ts';
 import { askUntilMade } from './ask-until-made.ts';
 import type { BlobListener } from './blob-events.ts';
+import { obstacleText, type Obstacle } from './peer-use.ts';
 
 /** Hashing is waited for while it is estimated to take less than this, or less than this share of the download. */
 const MAX_HASH_WAIT_SECONDS = 2;
@@ -25,7 +27,8 @@ export type TorrentPlan =
   | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
 export interface TorrentFinderOptions {
-  readonly torrents: Pick<TorrentService, 'torrent'> & Partial<Pick<TorrentService, 'serviceKeys'>>;
+  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven'> &
+    Partial<Pick<TorrentService, 'serviceKeys'>>;
   readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
   readonly listener: BlobListener;
 }
@@ -40,10 +43,48 @@ export class TorrentFinder {
   #first: Promise<TorrentAnswer> | undefined;
   #silent: string | undefined;
   #refused: QuayctlError | undefined;
-  #saidNoToken = false;
+  #obstacle: Obstacle | undefined;
+  #isTold = false;
 
   constructor(options: TorrentFinderOptions) {
     this.#options = options;
+  }
+
+  /** What keeps torrents from being found, the last that was met; undefined while nothing does. */
+  get obstacle(): Obstacle | undefined {
+    return this.#obstacle;
+  }
+
+  /** The user named the torrent service (`--torrent-service`), and expects to hear of it when that is no good. */
+  get isGiven(): boolean {
+    return this.#options.torrents.isGiven === true;
+  }
+
+  /** Tells the user of the obstacle, once. */
+  tellObstacle(): void {
+    if (this.#obstacle === undefined || this.#isTold) return;
+    this.#isTold = true;
+    this.#options.listener({ kind: 'warning', message: obstacleText(this.#obstacle) });
+  }
+
+  /**
+   * Waits for the answer to the first question, if one was asked.
+   * @param mostMs after which the service counts as one that does not answer
+   */
+  async firstAnswer(mostMs: number, signal: AbortSignal): Promise<void> {
+    if (this.#first === undefined) return;
+    const enough = new AbortController();
+    const tooLate = delay(mostMs, AbortSignal.any([signal, enough.signal])).then(() => 'late' as const);
+    const first = await Promise.race([this.#first.catch(() => undefined), tooLate]).finally(() => {
+      tooLate.catch(() => undefined);
+      enough.abort();
+    });
+    if (first === 'late')
+      this.#obstacle ??= {
+        state: 'unavailable',
+        reason: 'the torrent service had not answered when the pull was over',
+        hint: 'check --torrent-service',
+      };
   }
 
   /** Asks before the blob's download begins, so that the service hashes, and the answer travels, meanwhile. */
@@ -70,6 +111,11 @@ export class TorrentFinder {
     };
     const answer = await askUntilMade(ask, signal, onHashing, first);
     if (answer.kind !== 'hashing') return this.#plan(descriptor, answer);
+    this.#obstacle = {
+      state: 'hashing',
+      reason: 'the torrent service is still hashing this image',
+      hint: 'it comes from the registry meanwhile; `quayctl serve prepare IMAGE` hashes ahead of time',
+    };
     return { kind: 'later', metainfo: (later) => this.#waitForHashes(descriptor, later) };
   }
 
@@ -132,22 +178,32 @@ export class TorrentFinder {
 
   async #answer(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
     try {
-      return await this.#options.torrents.torrent(descriptor, waitSeconds, signal);
+      const answer = await this.#options.torrents.torrent(descriptor, waitSeconds, signal);
+      if (answer.kind === 'none') this.#obstacle = this.#obstacleOf(answer);
+      else this.#obstacle = undefined;
+      return answer;
     } catch (error) {
       signal.throwIfAborted();
       if (!isQuayctlError(error)) throw error;
-      if (error.code === 'unauthorized') this.#warnOnce(error);
+      if (error.code === 'unauthorized') this.#refused ??= error;
+      this.#obstacle = {
+        state: error.code === 'unauthorized' ? 'refused' : 'unavailable',
+        reason: error.message,
+        hint: error.hint,
+      };
+      if (error.code === 'unauthorized') this.tellObstacle();
       // A service that is down stays down for the rest of this run: its time-out is paid once.
       if (error.code === 'unreachable') this.#silent = error.message;
       return { kind: 'none', reason: error.message };
     }
   }
 
-  #warnOnce(refusal: QuayctlError): void {
-    if (this.#refused !== undefined) return;
-    this.#refused = refusal;
-    const advice = refusal.hint === undefined ? '' : ` (${refusal.hint})`;
-    this.#options.listener({ kind: 'warning', message: `${refusal.message}${advice}` });
+  #obstacleOf({ reason, isService }: TorrentAnswer & { readonly kind: 'none' }): Obstacle {
+    if (isService === true) return { state: 'no-torrent', reason };
+    const hint = this.isGiven
+      ? 'what --torrent-service names is no torrent service: `quayctl serve` is one'
+      : '--torrent-service URL names a torrent service for it';
+    return { state: 'no-service', reason, hint };
   }
 
   async #plan(
@@ -167,7 +223,7 @@ export class TorrentFinder {
       // The service is down, the swarm need not be: its peers and its tracker are found as last time.
       const parsed = this.#parse(descriptor, kept);
       if (parsed.kind === 'torrent' && parsed.metainfo.peers === 'tls') {
-        return { kind: 'none', reason: this.#noToken() };
+        return { kind: 'none', reason: this.#noToken(this.#silent ?? '') };
       }
       if (parsed.kind === 'torrent') return parsed;
     }
@@ -175,12 +231,11 @@ export class TorrentFinder {
     return { kind: 'none', reason, ...(this.#refused === undefined ? {} : { refused: this.#refused }) };
   }
 
-  /** Said once for a run: the torrents of all its layers come from the same service. */
-  #noToken(): string {
-    const reason =
-      'only nodes with a token of the torrent service may be in the swarm, and the service does not answer';
-    if (!this.#saidNoToken) this.#options.listener({ kind: 'warning', message: `no peers: ${reason}` });
-    this.#saidNoToken = true;
+  /** The swarm of a torrent that the store kept is closed to a node without a token, and nobody gives one now. */
+  #noToken(why: string): string {
+    const reason = `only nodes with a live token may be in its swarm, and none can be had (${why})`;
+    this.#obstacle = { state: 'unavailable', reason };
+    this.tellObstacle();
     return reason;
   }
 

@@ -121,6 +121,7 @@ export class Transfer {
       const plan = await this.#origin.torrents.find(this.partial.descriptor, seconds, this.#signal);
       if (plan.kind === 'none')
         this.#say('debug', `no torrent (${plan.reason}); the registry alone delivers`);
+      if (plan.kind !== 'torrent') this.#origin.torrents.tellObstacle();
       return this.#found(plan);
     },
     swarm: () => this.#swarm(),

@@ -9,7 +9,7 @@ import type { Keychain } from '../credentials/keychain.ts';
 import type { ImageReference } from '../image/reference.ts';
 import { RKT_DIRECTORIES, RktAuth } from '../credentials/rkt-auth.ts';
 import { DockerConfig } from '../credentials/docker-config.ts';
-import type { OwnCredential } from '../serve/upstream/service-credential-upstream.ts';
+import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
 import type { Session } from './session.ts';
 
 /** The credential that this user has for an image's registry; undefined means anonymous. */

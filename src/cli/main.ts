@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { CommanderError } from 'commander';
 import { failureOf, type Failure } from './failure.ts';
+import { printable } from './printable.ts';
 import { makeProgram } from './program.ts';
 import type { Session } from './session.ts';
 import { listenForSignals } from './signals.ts';
@@ -37,8 +38,9 @@ function makeSession(signal: AbortSignal, exitWith: (code: number) => void): Ses
   return {
     version: version(),
     terminal: {
-      out: (text) => void process.stdout.write(text),
-      err: (text) => void process.stderr.write(text),
+      // The one place where text leaves the program, bars excepted, whose lines come from reporter.ts.
+      out: (text) => void process.stdout.write(printable(text)),
+      err: (text) => void process.stderr.write(printable(text)),
       interactive: process.stderr.isTTY && process.env['TERM'] !== 'dumb',
       stderr: process.stderr,
       // Opened when it is read: a pull never does.

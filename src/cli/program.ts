@@ -124,6 +124,11 @@ function addServe(program: Command, session: Session): void {
       'whose X-Forwarded-For is believed; repeatable and comma-separated',
       collect,
     )
+    .option(
+      '--announce-from <cidr>',
+      'peers that may name another address than theirs (--announce-ip); repeatable and comma-separated',
+      collect,
+    )
     .option('--insecure', 'plain HTTP towards the upstream')
     .option('--secret-file <file>', 'the secrets that replicas share (default: in --data)')
     .option('--alias <host>', 'a further name of the upstream; repeatable', collect)

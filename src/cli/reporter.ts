@@ -4,6 +4,7 @@ import { shortDigest, type Digest } from '../image/digest.ts';
 import type { BlobProgress } from '../blobs/blob-events.ts';
 import type { Listener, PullEvent, PullProgress } from '../pull/events.ts';
 import type { Receipt } from '../pull/receipt.ts';
+import { printableLine } from './printable.ts';
 import { openBars, sumLine } from './bars.ts';
 import type { Terminal } from './session.ts';
 
@@ -38,8 +39,9 @@ export async function openTalk(
   const bars = wanted ? await openBars(terminal.stderr) : undefined;
   const line = (text: string): void => {
     if (quiet) return;
-    if (bars === undefined) terminal.err(`${text}\n`);
-    else bars.log(text);
+    // A warning that quotes somebody must not look like several.
+    if (bars === undefined) terminal.err(`${printableLine(text)}\n`);
+    else bars.log(printableLine(text));
   };
   const plain = new PlainProgress(line);
   const listener = (event: PullEvent): void => {
@@ -109,7 +111,7 @@ function wording(event: PullEvent, engine: string): string | undefined {
 }
 
 /** The last line of a pull: where the bytes came from. */
-function receiptProse({ total }: Receipt): string {
+function receiptProse({ total, vouchedBy }: Receipt): string {
   const sources = [
     `${formatBytes(total.fromPeers)} from peers`,
     `${formatBytes(total.fromRegistry)} from the registry`,
@@ -119,7 +121,9 @@ function receiptProse({ total }: Receipt): string {
   const extras = [
     ...(total.uploaded > 0 ? [`${formatBytes(total.uploaded)} given to peers`] : []),
     ...(total.wasted > 0 ? [`${formatBytes(total.wasted)} thrown away`] : []),
-    'every digest verified',
+    vouchedBy === 'service'
+      ? 'verified against what the torrent service says of it'
+      : 'every digest verified',
   ].join(', ');
   return `${formatBytes(total.size)} in ${total.seconds.toFixed(1)} s: ${sources}; ${extras}`;
 }

@@ -12,7 +12,7 @@ import type { PeerRule } from '../metainfo/metainfo.ts';
 import { defaultSecretFile } from '../serve/options.ts';
 import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
 import { rotateKey } from '../serve/tokens/secret-file.ts';
-import type { OwnCredential } from '../serve/upstream/service-credential-upstream.ts';
+import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
 import { serviceCredential } from './credentials.ts';
 import { named } from './flags.ts';
 import { notifyOptions, openClair } from './open-clair.ts';
@@ -39,6 +39,7 @@ export interface RawServeFlags extends RawNotifyFlags {
   readonly upstreamAuth?: string;
   readonly permissionGrace: string;
   readonly trustedProxy?: readonly string[];
+  readonly announceFrom?: readonly string[];
   readonly secretFile?: string;
   readonly alias?: readonly string[];
   readonly adminListen?: string;
@@ -61,6 +62,7 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       tokenTtlSeconds: named('--token-ttl', flags.tokenTtl, parseDuration) / 1000,
       permissionGraceMs: named('--permission-grace', flags.permissionGrace, parseDuration),
       trustedProxies: flags.trustedProxy,
+      announceFrom: flags.announceFrom,
       admin: await adminOptions(flags),
       clair: await openClair(flags, upstream.http),
       notify: await notifyOptions(flags),

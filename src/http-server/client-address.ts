@@ -20,35 +20,41 @@ export interface ClientAddresses {
  * @throws QuayctlError `usage`
  */
 export function clientAddresses(trustedProxies: readonly string[]): ClientAddresses {
-  const trusted = new BlockList();
-  for (const range of trustedProxies) addRange(trusted, range);
-  const isTrusted = (address: string): boolean => trusted.check(address, familyOf(address));
+  const isTrusted = addressRanges('--trusted-proxy', trustedProxies);
   const clientOf: ClientAddresses['clientOf'] = ({ socket, headers }) => {
     let client = plainAddress(socket.remoteAddress ?? '');
     const header = headers['x-forwarded-for'];
     const hops = (Array.isArray(header) ? header.join(',') : (header ?? '')).split(',').slice(-MAX_HOPS);
-    while (isIP(client) !== 0 && isTrusted(client)) {
+    while (isTrusted(client)) {
       const before = plainAddress(withoutPort(hops.pop()?.trim() ?? ''));
       if (isIP(before) === 0) break;
       client = before;
     }
     return client;
   };
-  return { clientOf, isProxy: (address) => isIP(address) !== 0 && isTrusted(address) };
+  return { clientOf, isProxy: isTrusted };
 }
 
-function addRange(list: BlockList, range: string): void {
+/**
+ * A set of addresses.
+ * @param flag that named them, for the error
+ * @param ranges `192.0.2.0/24`, `2001:db8::/32`, or single addresses
+ * @throws QuayctlError `usage`
+ */
+export function addressRanges(flag: string, ranges: readonly string[]): (address: string) => boolean {
+  const list = new BlockList();
+  for (const range of ranges) addRange(list, range, flag);
+  return (address) => isIP(address) !== 0 && list.check(address, familyOf(address));
+}
+
+function addRange(list: BlockList, range: string, flag: string): void {
   const [address = '', bits, ...more] = range.split('/');
   const most = isIP(address) === 6 ? 128 : 32;
   const prefix = bits === undefined ? most : /^\d{1,3}$/.test(bits) ? Number(bits) : Number.NaN;
   if (isIP(address) === 0 || more.length > 0 || !(prefix <= most)) {
-    throw new QuayctlError(
-      'usage',
-      `--trusted-proxy: not an address range: ${JSON.stringify(range.slice(0, 80))}`,
-      {
-        hint: 'write 192.0.2.0/24, 2001:db8::/32 or a single address',
-      },
-    );
+    throw new QuayctlError('usage', `${flag}: not an address range: ${JSON.stringify(range.slice(0, 80))}`, {
+      hint: 'write 192.0.2.0/24, 2001:db8::/32 or a single address',
+    });
   }
   list.addSubnet(address, prefix, familyOf(address));
 }

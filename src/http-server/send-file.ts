@@ -8,11 +8,13 @@ export interface ServedFile {
   readonly length: number;
   /** Without its quotes; strong. */
   readonly etag: string;
+  /** Since when it has these bytes. rkt goes on with a partial download only where this is told. */
+  readonly modified: Date;
   /** @param end exclusive */
   readonly read: (start: number, end: number) => Readable;
 }
 
-/** Range, If-Range, If-None-Match and HEAD (RFC 9110 sections 13 and 14). */
+/** Range, If-Range (by ETag), If-None-Match and HEAD (RFC 9110 sections 13 and 14). */
 export async function sendFile(
   exchange: RequestContext,
   file: ServedFile,
@@ -21,7 +23,13 @@ export async function sendFile(
   const { request, response, method, signal } = exchange;
   const { length } = file;
   const etag = `"${file.etag}"`;
-  const about = { ...headers, etag, 'accept-ranges': 'bytes', 'cache-control': 'private, no-store' };
+  const about = {
+    ...headers,
+    etag,
+    'last-modified': file.modified.toUTCString(),
+    'accept-ranges': 'bytes',
+    'cache-control': 'private, no-store',
+  };
   if (request.headers['if-none-match'] === etag) return void response.writeHead(304, { etag }).end();
   const ifRange = request.headers['if-range'];
   const asked = ifRange === undefined || ifRange === etag ? request.headers.range : undefined;

@@ -1,4 +1,5 @@
 import { QuayctlError } from '../base/errors.ts';
+import { APPC_ARCHITECTURES, appcArchitectureFor, isAppcArchitecture } from './appc-platform.ts';
 
 /** The name of an App Container Image, as rkt takes it: `quay.io/ns/repo:1.0,channel=alpha`. */
 export interface AppcName {
@@ -11,14 +12,19 @@ export interface AppcName {
 /** Long before a URL made of it becomes one that servers refuse. */
 const MAX_LENGTH = 1024;
 const MAX_LABELS = 32;
-/** appc spec, "AC Identifier Type". */
-const IDENTIFIER = /^[a-z0-9]+(?:[-._~/][a-z0-9]+)*$/;
+/**
+ * What rkt takes for an AC identifier: it looks at the characters and at both ends (appc schema,
+ * types/acidentifier.go), and not for runs of separators, which the published pattern forbids and Docker's names have.
+ */
+const IDENTIFIER = /^[a-z0-9](?:[-._~/a-z0-9]*[a-z0-9])?$/;
+/** Components that would lead elsewhere in a URL, or nowhere. */
+const NO_COMPONENTS = new Set(['', '.', '..']);
 /** Goes into URLs as it is: no spaces, no control characters. */
 const LABEL_VALUE = /^[\x21-\x7e]+$/;
 const HINT = 'wanted is NAME[:VERSION][,LABEL=VALUE]..., as in quay.io/ns/repo:1.0,channel=alpha';
 
 /** True for an AC identifier, the form of names and label names: what rkt takes. */
-function isAcIdentifier(text: string): boolean {
+export function isAcIdentifier(text: string): boolean {
   return IDENTIFIER.test(text);
 }
 
@@ -44,7 +50,19 @@ export function parseAppcName(text: string): AppcName {
     if (labels.has(label)) throw refuse(text, `label ${show(label)} has two values`);
     labels.set(label, value);
   }
+  checkPlatform(text, labels);
   return { name, labels: Object.fromEntries(labels) };
+}
+
+/** rkt looks at these before it asks anybody, too. */
+function checkPlatform(text: string, labels: ReadonlyMap<string, string>): void {
+  const [os, arch] = [labels.get('os'), labels.get('arch')];
+  if (os !== undefined && os !== 'linux') throw refuse(text, 'rkt runs images for os=linux alone');
+  if (arch === undefined || isAppcArchitecture(arch)) return;
+  const word = appcArchitectureFor(arch);
+  const hint =
+    word === undefined ? `arch is one of ${APPC_ARCHITECTURES.join(', ')}` : `did you mean arch=${word}?`;
+  throw refuse(text, `rkt knows no arch=${arch}`, hint);
 }
 
 /** Parses back to the same. */
@@ -65,8 +83,9 @@ function checkName(text: string, name: string): void {
     const hint = isAcIdentifier(name.toLowerCase()) ? `did you mean ${name.toLowerCase()}?` : HINT;
     throw refuse(text, 'the name must be lower-case', hint);
   }
-  if (isAcIdentifier(name) && URL.canParse(`https://${name}`)) return;
-  throw refuse(text, 'in the name stand a-z and 0-9, between them one of - . _ ~ or /');
+  const isPath = !name.split('/').some((component) => NO_COMPONENTS.has(component));
+  if (isAcIdentifier(name) && isPath && URL.canParse(`https://${name}`)) return;
+  throw refuse(text, 'in the name stand a-z and 0-9, between them - . _ ~ or /');
 }
 
 function splitPair(text: string, pair: string): [label: string, value: string] {

@@ -13,6 +13,36 @@ const ARCHITECTURES: readonly (readonly [arch: string, platform: Omit<Platform, 
   ['s390x', { architecture: 's390x' }],
 ];
 
+/** What rkt takes as `arch` in the name of an image: its list for names lacks ppc64 and s390x, which manifests may have. */
+export const APPC_ARCHITECTURES: readonly string[] = [
+  'amd64',
+  'i386',
+  'aarch64',
+  'aarch64_be',
+  'armv6l',
+  'armv7l',
+  'armv7b',
+  'ppc64le',
+];
+
+export function isAppcArchitecture(arch: string): boolean {
+  return APPC_ARCHITECTURES.includes(arch);
+}
+
+/** appc's word for what Docker, or the machine itself, calls the same; undefined for none. */
+export function appcArchitectureFor(word: string): string | undefined {
+  const others: Readonly<Record<string, string>> = {
+    x86_64: 'amd64',
+    'x86-64': 'amd64',
+    i686: 'i386',
+    armhf: 'armv7l',
+  };
+  const [architecture = '', variant] = word.toLowerCase().split('/');
+  const candidates = ARCHITECTURES.filter(([, known]) => known.architecture === architecture);
+  const [found] = candidates.find(([, known]) => known.variant === variant) ?? candidates.at(-1) ?? [];
+  return found ?? others[word.toLowerCase()];
+}
+
 /** The labels `os` and `arch` of an ACI. */
 export interface AppcPlatform {
   readonly os: string;

@@ -65,7 +65,7 @@ export function startFetching(
     follow: async (digest, reading) => {
       const download = downloads.find(digest);
       if (download === undefined || (await store.stat(digest)) !== undefined) return undefined;
-      return Readable.from(download.reader(0, download.size, reading), { objectMode: false });
+      return Readable.from(download.reader(0, download.size, reading, false), { objectMode: false });
     },
     file: (digest) => store.blobFile(digest),
   };

@@ -1,9 +1,10 @@
+import type { PeerUse } from '../blobs/peer-use.ts';
 import { NOTHING, type BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { Digest } from '../image/digest.ts';
 import { digestHex } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 
-interface LayerReceipt extends Omit<BlobOutcome, 'wasted' | 'peers'> {
+interface LayerReceipt extends Omit<BlobOutcome, 'wasted' | 'peers' | 'meeting'> {
   readonly digest: Digest;
   readonly size: number;
 }
@@ -14,9 +15,13 @@ export interface Receipt {
   /** Of the platform's manifest. */
   readonly digest: Digest;
   readonly index?: Digest;
+  /** Who said what the bytes must hash to, where it was not the registry's manifest: a squashed image. */
+  readonly vouchedBy?: 'service';
   /** `none` for a pull into the store alone. */
   readonly engine: string;
   readonly layers: readonly LayerReceipt[];
+  /** Whether bytes came from peers, and if not, why. */
+  readonly p2p: PeerUse;
   readonly total: {
     readonly size: number;
     readonly fromPeers: number;
@@ -38,9 +43,11 @@ export function makeReceipt(of: {
   readonly image: string;
   readonly digest: Digest;
   readonly index?: Digest | undefined;
+  readonly vouchedBy?: 'service' | undefined;
   readonly engine: string;
   readonly layers: readonly Descriptor[];
   readonly outcomes: ReadonlyMap<Digest, BlobOutcome>;
+  readonly p2p: PeerUse;
   readonly uploaded: number;
   readonly seconds: number;
 }): Receipt {
@@ -61,8 +68,10 @@ export function makeReceipt(of: {
     image: of.image,
     digest: of.digest,
     ...(of.index === undefined ? {} : { index: of.index }),
+    ...(of.vouchedBy === undefined ? {} : { vouchedBy: of.vouchedBy }),
     engine: of.engine,
     layers,
+    p2p: of.p2p,
     total: {
       size: sum((layer) => layer.size),
       fromPeers: sum((layer) => layer.fromPeers),

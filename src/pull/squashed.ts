@@ -84,6 +84,7 @@ async function planSquashed(
       name: formatReference(name),
       digest: image.document.descriptor.digest,
       index: image.index?.descriptor.digest,
+      vouchedBy: 'service',
       layers: [file],
       origin,
       fetch: isNeeded ? [file] : [],

@@ -182,7 +182,9 @@ class PlacedAci implements AciSource {
     const what = `the signature of ${this.#name}`;
     const deadline = performance.now() + SIGNATURE_MS;
     for (;;) {
-      const { answer, url } = await this.#get(this.#place.signature, { what, signal });
+      // The service holds its answer back until the image is made, which it may have to be once more.
+      const request = { what, waitSeconds: SIGNATURE_MS / 1000, signal };
+      const { answer, url } = await this.#get(this.#place.signature, request);
       if (answer.statusCode === 200) {
         return readBody(answer, { maxBytes: MAX_SIGNATURE_BYTES, url, what, signal });
       }

@@ -50,13 +50,17 @@ export function parseRefusal(bytes: Buffer): Refusal {
   };
 }
 
-/** 401 and 403, with what to do. @param clocks what is said of them where they may be why */
+/**
+ * What a 401 or 403 means to the user, and what can be done.
+ * @param hasCredential whether one was shown
+ * @param advice a better hint, where more is known
+ */
 export function unauthorized(
   registry: string,
   what: string,
   hasCredential: boolean,
   { message }: Refusal = NO_REASON,
-  clocks?: string,
+  advice?: string,
 ): QuayctlError {
   const where = what.startsWith(`${registry}/`) ? '' : `${registry}: `;
   return new QuayctlError(
@@ -64,10 +68,10 @@ export function unauthorized(
     `${where}not authorised for ${what}${message === '' ? '' : ` (${message})`}`,
     {
       hint:
-        clocks ??
+        advice ??
         (hasCredential
           ? `the credential for ${registry} is wrong, expired, or has no right to it; \`quayctl login ${registry}\` replaces it`
-          : `log in with \`quayctl login ${registry}\`; a name that does not exist is answered like this, too`),
+          : `log in with \`quayctl login ${registry}\`; the registry may also answer this way when the repository does not exist`),
     },
   );
 }

@@ -55,14 +55,21 @@ class HttpTorrentService implements TorrentService {
     });
   }
 
+  get isGiven(): boolean {
+    return this.#options.service !== undefined;
+  }
+
   torrent({ digest }: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
     const { name } = this.#options;
     const what = `the torrent of ${shortDigest(digest)}`;
     return this.#torrent({ path: `torrent/${name}/blobs/${digest}`, what }, waitSeconds, signal);
   }
 
-  squashed(manifest: Digest, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
-    const { name } = this.#options;
+  async squashed(manifest: Digest, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
+    const { name, insecure } = this.#options;
+    const base = await this.#asker.base(signal);
+    // What it must hash to is the service's word alone, so whoever is on the way must not be able to answer in its place.
+    if (base.protocol === 'http:' && !isLoopback(base.hostname) && !insecure) throw plainService(base);
     const what = `the squashed image of ${shortDigest(manifest)}`;
     return this.#torrent({ path: `squash/${name}/${manifest}`, what }, waitSeconds, signal);
   }
@@ -120,6 +127,16 @@ class HttpTorrentService implements TorrentService {
     if (waitSeconds > 0) url.searchParams.set('wait', String(waitSeconds));
     return url;
   }
+}
+
+function plainService({ origin }: URL): QuayctlError {
+  return new QuayctlError(
+    'unsupported',
+    `squashed images are taken from a torrent service over HTTPS only, and ${origin} is plain HTTP`,
+    {
+      hint: 'only the service says what a squashed image must be: use https://, or allow it with --insecure',
+    },
+  );
 }
 
 /** Of a service that does not stand at the root of its host. */

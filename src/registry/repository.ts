@@ -6,8 +6,8 @@ import type { Patience } from './resuming.ts';
 /** One repository of one registry (OCI distribution-spec), with the credentials that this run has for it. */
 export interface Repository {
   /**
-   * A manifest or index by tag or digest; the digest is checked (against the one asked for, else against
-   * Docker-Content-Digest where the registry sends it).
+   * A manifest or index by tag or digest; its bytes are checked against the digest that was asked for. For what a tag
+   * means the registry is believed.
    * @throws QuayctlError `unauthorized`, `not-found`, `unreachable`, `verification`, `limit`, `rate-limited`
    */
   manifest(selector: string | Digest, signal: AbortSignal): Promise<ManifestDocument>;
@@ -56,6 +56,8 @@ export type TorrentAnswer =
 
 /** Where torrents are asked for: the registry itself, or `--torrent-service`. */
 export interface TorrentService {
+  /** The user named it; absent or false: the registry itself is asked on the off-chance. */
+  readonly isGiven?: boolean;
   /**
    * @param waitSeconds sent as `?wait=`, at most 60
    * @throws QuayctlError `unauthorized` (401, 403), `unreachable`, `protocol`

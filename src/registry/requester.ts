@@ -131,12 +131,17 @@ export class Requester {
 
   async #authorized(url: URL, request: RegistryRequest): Promise<HttpAnswer> {
     const { authorizer, registry } = this.#options;
-    const { answer } = await this.#challenged(authorizer, url, request);
+    const { answer, authorization } = await this.#challenged(authorizer, url, request);
     if (answer.statusCode !== 401 && answer.statusCode !== 403) return answer;
     const refusal = await readRefusal(answer, url, request.signal);
     const skews = { [registry]: skewOf(answer), 'its token server': authorizer.tokenServerSkewMs };
     const clocks = authorizer.scheme === 'bearer' ? clockHint(skews) : undefined;
-    throw unauthorized(registry, request.what, authorizer.credential !== undefined, refusal, clocks);
+    const hasCredential = authorizer.credential !== undefined;
+    const unasked =
+      hasCredential && authorization === undefined
+        ? `${url.host} refuses without asking for a login, so the credential for ${registry} was not shown to it`
+        : undefined;
+    throw unauthorized(registry, request.what, hasCredential, refusal, clocks ?? unasked);
   }
 
   /**

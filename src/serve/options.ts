@@ -10,7 +10,7 @@ import type { AdminOptions } from './admin/admin-listener.ts';
 import type { ServeListener } from './events.ts';
 import type { ClientLimit } from '../http-server/client-limiter.ts';
 import type { ServerBounds } from '../http-server/server.ts';
-import type { OwnCredential } from './upstream/service-credential-upstream.ts';
+import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
 
 /** `quayctl serve`, its flags parsed (cli.md). */
 export interface TorrentServiceOptions {
@@ -41,6 +41,8 @@ export interface TorrentServiceOptions {
   readonly permissionGraceMs?: number | undefined;
   /** Address ranges of proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies?: readonly string[] | undefined;
+  /** Address ranges of peers whose `ip=` the embedded tracker believes, besides loopback. */
+  readonly announceFrom?: readonly string[] | undefined;
   /** Of announces to the embedded tracker, for each client. */
   readonly announceLimit?: ClientLimit | undefined;
   /** Where the operator reads metrics; absent: nowhere. A default place that is taken is done without. */

@@ -8,7 +8,7 @@ import { HashStore } from './torrents/hash-store.ts';
 import { Hashing, type HashingCaller } from './torrents/hashing.ts';
 import { openUpstream } from './upstream/open-upstream.ts';
 import { readManifest, type FoundManifest } from './upstream/manifests.ts';
-import type { Upstream } from './upstream/upstream.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 
 /** `quayctl serve prepare`: the part of the service's options that it needs. */
 export type PrepareOptions = Pick<

@@ -1,6 +1,6 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { isLoopback } from '../base/ip-address.ts';
-import { clientAddresses } from '../http-server/client-address.ts';
+import { isLoopback, isLoopbackAddress } from '../base/ip-address.ts';
+import { addressRanges, clientAddresses } from '../http-server/client-address.ts';
 import { listen } from '../http-server/server.ts';
 import { router } from '../http-server/router.ts';
 import type { Route } from '../http-server/request-context.ts';
@@ -17,7 +17,7 @@ import { upstreamNames } from './upstream-hosts.ts';
 import type { ServeListener } from './events.ts';
 import { ManifestCache } from './manifests/manifest-cache.ts';
 import { Metrics } from './metrics.ts';
-import { Permission } from './permission.ts';
+import { Permission } from '../upstream/permission.ts';
 import { AciSigner } from './aci/signer.ts';
 import { ACI_KEY_PATH, aciKeyRoute } from './routes/aci-key-route.ts';
 import { aciRoute } from './routes/aci-route.ts';
@@ -44,7 +44,7 @@ import { Tracker } from './tracker/tracker.ts';
 import { turnsAtUpstream } from './upstream/turns-at-upstream.ts';
 import { openUpstream } from './upstream/open-upstream.ts';
 import { LayoutUpstream } from './upstream/layout-upstream.ts';
-import { discard, type Upstream } from './upstream/upstream.ts';
+import { discard, type Upstream } from '../upstream/upstream.ts';
 import type { BlobName } from '../http-server/path.ts';
 
 export type { TorrentServiceOptions } from './options.ts';
@@ -83,6 +83,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const given = { publicUrl: publicUrl(options), announce: announceUrl(options) };
   const { clientOf, isProxy } = clientAddresses(options.trustedProxies ?? []);
   const ttlSeconds = tokenTtlSeconds(options);
+  const isAnnounceFrom = addressRanges('--announce-from', options.announceFrom ?? []);
+  const isBelieved = (source: string): boolean => isLoopbackAddress(source) || isAnnounceFrom(source);
   let tracker: Tracker | undefined;
   let security: SecurityService | undefined;
   const sources = { tracker: () => tracker?.counts, hashing: () => hashing.running };
@@ -146,7 +148,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       ['readyz', ready],
     ];
     if (given.announce === undefined) {
-      tracker = new Tracker({ tokens, listener, limit: options.announceLimit });
+      tracker = new Tracker({ tokens, listener, limit: options.announceLimit, isBelieved });
       routes.push(['announce', tracker.announceRoute], ['scrape', tracker.scrapeRoute]);
     }
     const discovered = [...upstream.hosts, ...aliases, new URL(base).host];

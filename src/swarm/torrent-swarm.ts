@@ -114,6 +114,7 @@ export class TorrentSwarm implements Swarm {
       wasted,
       uploaded,
       peers: this.#state.peers.size,
+      meeting: this.#peers.meeting,
       downloadRate: isOver ? 0 : this.#downloadRate.perSecond + this.#coordinator.registrySpeed,
       uploadRate: isOver ? 0 : this.#uploadRate.perSecond,
     };

@@ -53,6 +53,21 @@ test('a reader gets bytes while they arrive, its own position first, and the las
   assert.equal((await download.done).fromPeers, CONTENT.length);
 });
 
+test('a reader that can wait leaves the order to the swarm', async (t) => {
+  const time = new VirtualTime(t);
+  const stage = new BlobStage();
+  stage.swarm.peers.content = CONTENT;
+  const origin = stage.origin(new MemoryRegistry(CONTENT), new MemoryTorrentService(torrentOf(CONTENT)));
+  const download = stage.downloads.start(BLOB, origin);
+  const reading = follow(download.reader(0, BLOB.size, never, false));
+  await time.until(reading.end);
+  assert.deepEqual(Buffer.concat(reading.bytes), CONTENT);
+  assert.deepEqual(
+    stage.swarm.order,
+    stage.swarm.order.toSorted((a, b) => b - a),
+  );
+});
+
 test('two readers and a pull share one download, and each gets its range', async (t) => {
   const time = new VirtualTime(t);
   const stage = new BlobStage();

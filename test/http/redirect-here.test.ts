@@ -10,7 +10,7 @@ import { TrackerAddress } from '../../src/metainfo/tracker-address.ts';
 import { announceTo } from '../../src/swarm/tracker/tracker.ts';
 import { digestOf } from '../../src/image/digest.ts';
 import { openRepository } from '../../src/registry/open-repository.ts';
-import { RegistryUpstream } from '../../src/serve/upstream/registry-upstream.ts';
+import { RegistryUpstream } from '../../src/upstream/registry-upstream.ts';
 import { startServer } from '../helpers/http-server.ts';
 import { OUTSIDE_ADDRESS, outsideAddress, skipWithout } from '../helpers/programs.ts';
 import { accessTo, collect, failure } from '../registry/access.ts';

@@ -25,6 +25,9 @@ const GOOD: readonly (readonly [text: string, name: string, labels: Record<strin
   ['quay.io/ns/repo,version=2', 'quay.io/ns/repo', { version: '2' }],
   ['quay.io/ns/re_po-x.y~z:1', 'quay.io/ns/re_po-x.y~z', { version: '1' }],
   ['example.com', 'example.com', {}],
+  ['quay.io/ns/a__b', 'quay.io/ns/a__b', {}],
+  ['quay.io/ns/a--b:1', 'quay.io/ns/a--b', { version: '1' }],
+  ['quay.io/ns/a,arch=armv7b', 'quay.io/ns/a', { arch: 'armv7b' }],
   ['quay.io/ns/repo:1,a.b/c=d=e', 'quay.io/ns/repo', { version: '1', 'a.b/c': 'd=e' }],
 ];
 
@@ -45,7 +48,11 @@ const BAD: readonly (readonly [text: string, reason: RegExp])[] = [
   ['quay.io/ns/repo:1:2', /names hold no port/],
   ['quay.io/ns/repo,a=b:1', /holds a space, a colon/],
   ['Quay.io/ns/repo', /must be lower-case/],
-  ['quay.io/ns/a__b', /in the name stand/],
+  ['quay.io/../repo', /in the name stand/],
+  ['quay.io/ns/repo-', /in the name stand/],
+  ['quay.io/ns/repo,os=freebsd', /os=linux alone/],
+  ['quay.io/ns/repo,arch=arm64', /no arch=arm64/],
+  ['quay.io/ns/repo,arch=s390x', /no arch=s390x/],
   ['quay.io//repo', /in the name stand/],
   ['quay.io/ns/repo/', /in the name stand/],
   ['-quay.io/ns', /in the name stand/],
@@ -69,6 +76,22 @@ for (const [text, reason] of BAD) {
     assert.throws(
       () => parseAppcName(text),
       (error: Error) => isQuayctlError(error, 'usage') && reason.test(error.message),
+    );
+  });
+}
+
+const MEANT = [
+  ['arm64', 'aarch64'],
+  ['x86_64', 'amd64'],
+  ['386', 'i386'],
+  ['arm', 'armv7l'],
+  ['arm/v6', 'armv6l'],
+] as const;
+for (const [arch, meant] of MEANT) {
+  test(`arch=${arch} is answered with arch=${meant}`, () => {
+    assert.throws(
+      () => parseAppcName(`quay.io/ns/repo,arch=${arch}`),
+      (error) => isQuayctlError(error, 'usage') && error.hint === `did you mean arch=${meant}?`,
     );
   });
 }

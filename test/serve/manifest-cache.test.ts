@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { ManifestCache } from '../../src/serve/manifests/manifest-cache.ts';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { pushImage } from '../helpers/push.ts';
@@ -38,10 +39,12 @@ test(
     };
     const before = await ask('1.0');
     assert.equal(before.status, 200);
-    const folder = join(service.data, 'manifests');
-    assert.equal((await stat(folder)).mode & 0o777, 0o700);
-    for (const name of await readdir(folder)) {
-      assert.equal((await stat(join(folder, name))).mode & 0o777, 0o600);
+    for (const kind of ['names', 'documents']) {
+      const folder = join(service.data, 'manifests', kind);
+      assert.equal((await stat(folder)).mode & 0o777, 0o700);
+      for (const name of await readdir(folder)) {
+        assert.equal((await stat(join(folder, name))).mode & 0o777, 0o600);
+      }
     }
 
     await t.test('refused connections', async () => {
@@ -75,3 +78,42 @@ test(
     });
   },
 );
+
+const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+const INDEX = 'application/vnd.oci.image.index.v1+json';
+
+test('a document is kept once, however many names it has, and all of them have a bound of bytes', async (t) => {
+  const folder = await tempDirectory(t);
+  const cache = new ManifestCache(folder, { maxNames: 100, maxBytes: 1_000_000 });
+  const bytes = Buffer.alloc(300_000, 'm');
+  for (let tag = 0; tag < 50; tag++) await cache.keep('team/app', `v${tag}`, { mediaType: MANIFEST, bytes });
+  const documents = join(folder, 'manifests/documents');
+  assert.equal((await readdir(documents)).length, 1);
+  for (let at = 0; at < 20; at++) {
+    const other = Buffer.alloc(100_000, `${at}`);
+    await cache.keep('team/app', `w${at}`, { mediaType: MANIFEST, bytes: other });
+  }
+  const sizes = (await readdir(documents)).map(async (name) => (await stat(join(documents, name))).size);
+  assert.ok((await Promise.all(sizes)).reduce((sum, size) => sum + size, 0) <= 1_000_000);
+  assert.ok((await cache.find('team/app', 'w19')) !== undefined, 'the latest is there');
+  for (let tag = 0; tag < 200; tag++) await cache.keep('team/app', `v${tag}`, { mediaType: MANIFEST, bytes });
+  assert.ok((await readdir(join(folder, 'manifests/names'))).length <= 101);
+});
+
+test('an index is not replaced by one of its manifests, but by another image', async (t) => {
+  const cache = new ManifestCache(await tempDirectory(t));
+  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+  const { index, images } = await layout.addIndex([
+    { layers: [randomLayer(1000, 'a')], architecture: 'amd64' },
+    { layers: [randomLayer(1000, 'b')], architecture: 'arm64' },
+  ]);
+  const keep = async (digest: string, mediaType: string): Promise<void> =>
+    cache.keep('team/app', '1.0', { mediaType, bytes: await layout.blob(digest) });
+  const kept = async (): Promise<string | undefined> => (await cache.find('team/app', '1.0'))?.mediaType;
+  await keep(index.digest, INDEX);
+  await keep(images[0]?.manifest.digest ?? '', MANIFEST);
+  assert.equal(await kept(), INDEX);
+  const other = await layout.addImage({ layers: [randomLayer(1000, 'c')] });
+  await keep(other.manifest.digest, MANIFEST);
+  assert.equal(await kept(), MANIFEST);
+});

@@ -3,6 +3,7 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
+import { digestOf } from '../../src/image/digest.ts';
 import { Http } from '../../src/http/http.ts';
 import { decodeTorrent, type Metainfo } from '../../src/metainfo/metainfo.ts';
 import { rotateKey } from '../../src/serve/tokens/secret-file.ts';
@@ -17,6 +18,8 @@ import { tempDirectory } from '../helpers/temp.ts';
 import { startService, type TestService } from '../helpers/torrent-service.ts';
 import { emptyStorage, fullStorage, node } from '../swarm/kit.ts';
 
+const TORRENT = { accept: 'application/x-bittorrent' };
+
 interface Replicas {
   readonly services: readonly TestService[];
   readonly balancer: Balancer;
@@ -26,15 +29,24 @@ interface Replicas {
 }
 
 /** Two services with one secret file and one public URL, behind a plain balancer, each with a data directory of its own. */
-async function replicas(t: TestContext, announce: string): Promise<Replicas> {
+async function replicas(t: TestContext, announce: string, bytes = 1_500_000): Promise<Replicas> {
   const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
-  const image = await layout.addImage({ layers: [randomLayer(1_500_000, 'a')] }, 'team/app:1.0');
+  const image = await layout.addImage(
+    { layers: [randomLayer(bytes, 'a')], architecture: 'amd64' },
+    'team/app:1.0',
+  );
   const digest = image.layers[0]?.digest ?? '';
   const balancer = await startBalancer(t);
   const secretFile = join(await tempDirectory(t, 'shared'), 'secret.json');
   const services = await Promise.all(
     [1, 2].map(() =>
-      startService(t, { upstream: `oci:${layout.directory}`, publicUrl: balancer.url, announce, secretFile }),
+      startService(t, {
+        upstream: `oci:${layout.directory}`,
+        publicUrl: balancer.url,
+        aliases: ['quay.example'],
+        announce,
+        secretFile,
+      }),
     ),
   );
   balancer.targets.push(...services.map(({ url }) => Number(new URL(url).port)));
@@ -85,6 +97,46 @@ test('two replicas are one service: the same swarm, web seeds and keys', async (
     const set = await (await fetch(`${service.url}/.well-known/jwks.json`)).text();
     assert.ok(set.includes(added.kid));
   }
+});
+
+test('whichever replica a request comes to, every file of an image comes in the end', async (t) => {
+  const { balancer, services, blob } = await replicas(t, 'http://tracker.example/announce', 30_000_000);
+  const seen: string[] = [];
+  const ask = async (path: string, headers: Record<string, string> = {}): Promise<Buffer | undefined> => {
+    // A connection for each request: the next one comes to the other replica.
+    const answer = await fetch(balancer.url + path, { headers: { ...headers, connection: 'close' } });
+    seen.push(`${answer.status} ${path}`);
+    const bytes = Buffer.from(await answer.bytes());
+    assert.ok(answer.status === 200 || answer.status === 202, `${answer.status} ${path}: ${String(bytes)}`);
+    return answer.status === 200 ? bytes : undefined;
+  };
+  const until = async (path: string, headers: Record<string, string> = {}): Promise<Buffer> => {
+    for (;;) {
+      const bytes = await ask(path, headers);
+      if (bytes !== undefined) return bytes;
+    }
+  };
+  const host = 'quay.example';
+  const aci = `/c1/aci/${host}/team/app/1.0`;
+  // As a plain rkt: the signature, the image, nothing twice. Then the signature from the other replica.
+  const signature = await ask(`${aci}/aci.asc/linux/amd64/`);
+  const image = await ask(`${aci}/aci/linux/amd64/`);
+  assert.ok(signature !== undefined && image !== undefined, seen.join('\n'));
+  for (const [path, headers] of [
+    [`/c1/torrent/team/app/blobs/${digestOf(blob)}?ns=quay.example`, TORRENT],
+    ['/c1/squash/team/app/1.0', TORRENT],
+    ['/c1/squash/team/app/1.0', {}],
+    [`${aci}/aci/linux/amd64/`, TORRENT],
+    [`${aci}/aci/linux/amd64/`, {}],
+    [`${aci}/aci.asc/linux/amd64/`, {}],
+  ] as const) {
+    const [one, other] = [await until(path, headers), await until(path, headers)];
+    if (headers === TORRENT) assert.equal(decodeTorrent(one).infoHash, decodeTorrent(other).infoHash, path);
+    // Each replica signs at its own time, the same bytes.
+    else if (!path.includes('aci.asc')) assert.ok(one.equals(other), path);
+  }
+  assert.ok((await until(`${aci}/aci/linux/amd64/`)).equals(image));
+  assert.equal(services.length, 2);
 });
 
 test(

@@ -57,7 +57,7 @@ interface Served {
 async function served(t: TestContext, spec: ImageSpec = { layers: LAYERS, run: RUN }): Promise<Served> {
   const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
   const { manifest } = await layout.addImage(spec, 'team/app:1.0');
-  const service = await startService(t, { upstream: `oci:${layout.directory}` });
+  const service = await startService(t, { upstream: `oci:${layout.directory}`, aliases: ['quay.example'] });
   return { service, layout, digest: manifest.digest };
 }
 
@@ -247,7 +247,7 @@ const UNLIKE: readonly { what: string; pack: (tar: Buffer) => Uint8Array; reason
 for (const { what, pack, reason } of UNLIKE) {
   test(`a layer that is ${what} is refused with the reason, and nothing is made of it`, async (t) => {
     const { service } = await served(t, { layers: [{ entries: LOWEST?.entries ?? [], pack }] });
-    for (const path of ['/c1/squash/team/app/1.0', `/c1/aci/${service.host}/team/app/1.0/aci/linux/amd64/`]) {
+    for (const path of ['/c1/squash/team/app/1.0', `/c1/aci/quay.example/team/app/1.0/aci/linux/amd64/`]) {
       const answer = await fetch(service.url + path, { headers: TORRENT });
       const { errors } = (await answer.json()) as { errors: { message: string }[] };
       assert.equal(answer.status, 501);

@@ -6,7 +6,8 @@ import { plainAddress } from '../../src/base/ip-address.ts';
 import { peerAddress } from '../../src/serve/tracker/address.ts';
 import { PeerList, type Announcement } from '../../src/serve/tracker/peer-list.ts';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
-import { OUTSIDE_ADDRESS, outsideAddress, skipWithout } from '../helpers/programs.ts';
+import { openNeighbour, skipWithoutNeighbour } from '../helpers/neighbour.ts';
+import type { TorrentServiceOptions } from '../../src/serve/torrent-service.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 import { startService, type TestService } from '../helpers/torrent-service.ts';
 
@@ -21,7 +22,11 @@ interface Tracked {
   readonly layout: TestLayout;
 }
 
-async function tracked(t: TestContext, host = '127.0.0.1'): Promise<Tracked> {
+async function tracked(
+  t: TestContext,
+  host = '127.0.0.1',
+  options: Partial<TorrentServiceOptions> = {},
+): Promise<Tracked> {
   const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
   const image = await layout.addImage({ layers: [randomLayer(1000, 'a')] }, 'team/app:1.0');
   const listen = { host, port: 0 };
@@ -29,8 +34,9 @@ async function tracked(t: TestContext, host = '127.0.0.1'): Promise<Tracked> {
     upstream: `oci:${layout.directory}`,
     listen,
     publicUrl: 'http://service',
+    ...options,
   });
-  const answer = await service.torrent('team/app', image.layers[0]?.digest ?? '');
+  const answer = await service.torrent('team/app', image.layers[0]?.digest ?? '', { ns: 'service' });
   return { service, layout, swarm: await swarmOf(answer) };
 }
 
@@ -204,26 +210,88 @@ test('with an external tracker the own one stays off', async (t) => {
   assert.equal((await fetch(`${service.url}/announce`)).status, 404);
 });
 
-const seenFromOutside = { skip: skipWithout(OUTSIDE_ADDRESS) };
+const fromElsewhere = { skip: skipWithoutNeighbour() };
+
+test('from elsewhere a peer is listed at its own address, whatever it names', fromElsewhere, async (t) => {
+  const neighbour = await openNeighbour(t);
+  const { service, swarm } = await tracked(t, '0.0.0.0');
+  const url = `http://${neighbour.here}:${new URL(service.url).port}`;
+  const query = (name: string, more: string): string =>
+    `/announce?info_hash=${escaped(swarm.infoHash)}&peer_id=${peerId(name)}&left=0&compact=1&jwt=${swarm.token}&${more}`;
+  const [own = ''] = neighbour.addresses;
+  const named = [
+    '203.0.113.9',
+    'fd00:ec2::254',
+    '100.100.100.200',
+    '64:ff9b::a9fe:a9fe',
+    '127.0.0.1',
+    '169.254.169.254',
+  ];
+  const answers = await neighbour.ask(
+    named.map((ip, at) => ({ url: url + query(`n${at}`, `port=${7000 + at}&ip=${ip}`), from: own })),
+  );
+  assert.ok(
+    answers.every(({ body }) => body.includes('warning message')),
+    answers[0]?.body,
+  );
+  const listed = await announce(service.url, swarm, { peer_id: peerId('me'), port: 6999, left: 100 });
+  assert.deepEqual(
+    peers(listed),
+    named.map((_, at) => `${own}:${7000 + at}`),
+  );
+  assert.deepEqual(peers(listed, 'peers6'), []);
+});
+
 test(
-  'a loopback address is told to loopback only, a named address to everybody',
-  seenFromOutside,
+  'of networks that --announce-from names, and of loopback, another address is believed',
+  fromElsewhere,
   async (t) => {
-    const outside = outsideAddress();
-    const { service, swarm } = await tracked(t, '0.0.0.0');
-    const { port } = new URL(service.url);
-    const [inner, outer] = [`http://127.0.0.1:${port}`, `http://${outside}:${port}`];
-    await announce(inner, swarm, { peer_id: peerId('a'), port: 7001 });
-    const far = await announce(outer, swarm, { peer_id: peerId('b'), port: 7002 });
-    assert.deepEqual(peers(far), []);
-    assert.deepEqual(
-      peers(await announce(inner, swarm, { peer_id: peerId('c'), port: 7003 })),
-      ['127.0.0.1:7001', `${outside}:7002`].sort(),
-    );
-    await announce(inner, swarm, { peer_id: peerId('a'), port: 7001, ip: '192.0.2.7' });
-    assert.deepEqual(peers(await announce(outer, swarm, { peer_id: peerId('b'), port: 7002 })), [
-      '192.0.2.7:7001',
+    const neighbour = await openNeighbour(t);
+    const [believed = '', other = ''] = neighbour.addresses;
+    const { service, swarm } = await tracked(t, '0.0.0.0', { announceFrom: [`${believed}/32`] });
+    const url = `http://${neighbour.here}:${new URL(service.url).port}`;
+    const path = `/announce?info_hash=${escaped(swarm.infoHash)}&left=0&compact=1&jwt=${swarm.token}&ip=203.0.113.9`;
+    await neighbour.ask([
+      { url: `${url}${path}&peer_id=${peerId('a')}&port=7001`, from: believed },
+      { url: `${url}${path}&peer_id=${peerId('b')}&port=7002`, from: other },
     ]);
+    await announce(service.url, swarm, { peer_id: peerId('c'), port: 7003, left: 0, ip: '203.0.113.8' });
+    assert.deepEqual(
+      peers(await announce(service.url, swarm, { peer_id: peerId('d'), port: 7004 })),
+      [`${other}:7002`, '203.0.113.8:7003', '203.0.113.9:7001'].toSorted(),
+    );
+    // A loopback address is told to loopback only.
+    await announce(service.url, swarm, { peer_id: peerId('e'), port: 7005, left: 0 });
+    const [seen] = await neighbour.ask([
+      { url: `${url}${path}&peer_id=${peerId('f')}&port=7006`, from: other },
+    ]);
+    assert.equal(seen?.body.includes('\u007f\u0000\u0000\u0001'), false);
+  },
+);
+
+test(
+  'twelve addresses of one IPv6 network are one site: a flood does not push the honest seed out',
+  fromElsewhere,
+  async (t) => {
+    const neighbour = await openNeighbour(t);
+    const { service, swarm } = await tracked(t, '::', { announceLimit: { perSecond: 1, burst: 100 } });
+    await announce(service.url.replace('[::]', '127.0.0.1'), swarm, {
+      peer_id: peerId('seed'),
+      port: 7001,
+      left: 0,
+    });
+    const url = `http://[${neighbour.here6}]:${new URL(service.url).port}`;
+    const path = `/announce?info_hash=${escaped(swarm.infoHash)}&compact=1&port=7002&jwt=${swarm.token}`;
+    const flood = Array.from({ length: 150 }, (_, at) => ({
+      url: `${url}${path}&peer_id=${peerId(`f${at}`)}`,
+      from: neighbour.addresses6[at % 12] ?? '',
+    }));
+    const answers = await neighbour.ask(flood);
+    const limited = answers.filter(({ body }) => body.includes('too many announces')).length;
+    assert.ok(limited >= 40, `${limited} of 150 were limited`);
+    const other = neighbour.addresses6.at(-1) ?? '';
+    const [answer] = await neighbour.ask([{ url: `${url}${path}&peer_id=${peerId('z')}`, from: other }]);
+    assert.doesNotMatch(answer?.body ?? '', /too many/);
   },
 );
 
@@ -255,7 +323,16 @@ test('a peer is listed where it can be', () => {
     ['192.0.2.1', 'victim.example', '192.0.2.1'],
     ['192.0.2.1', '', '192.0.2.1'],
   ] as const) {
-    assert.equal(peerAddress(source, named), wanted, named);
+    assert.equal(
+      peerAddress(source, named, () => true),
+      wanted,
+      named,
+    );
+    assert.equal(
+      peerAddress(source, named, () => false),
+      source,
+      'not believed',
+    );
   }
   assert.equal(plainAddress('::ffff:192.0.2.1'), '192.0.2.1');
 });
@@ -289,6 +366,17 @@ test('peers that do not come back are dropped, and nobody can fill or empty a sw
   assert.equal(list.size, 501);
   for (let at = 0; at < 9000; at++) list.add(peer('one', `10.0.${at >> 8}.${at & 255}`));
   assert.equal(list.size, 5000);
+  // The flood of one site made room for the others.
+  assert.ok(list.others(peer('x'), 5000).filter(({ source }) => source === '192.0.2.3').length < 10);
+
+  const crowded = new PeerList();
+  crowded.add(peer('honest', '192.0.2.1', { complete: true }));
+  for (let at = 0; at < 6000; at++)
+    crowded.add(peer(`p${at}`, `2001:db8::${(at % 12) + 1}`, { port: at + 1 }));
+  for (let at = 0; at < 6000; at++)
+    crowded.add(peer(`q${at}`, `10.1.${at % 200}.1`, { subject: 'one account' }));
+  assert.equal(crowded.size, 1 + 500 + 2500);
+  assert.ok(crowded.others(peer('x'), 5000).some(({ peerId: id }) => id === 'honest'));
   assert.equal(list.others(peer('x', '192.0.2.200'), 50).length, 50);
   // An address that is listed twice is told once.
   const twice = new PeerList();

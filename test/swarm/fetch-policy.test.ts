@@ -71,7 +71,7 @@ test('a node that expects peers opens a few pieces, and none where seeds are exp
   assert.equal(decideShares(view({ peers: 0, expecting: 'seeders' })).open.length, 0);
 });
 
-test('a node that is none of those that fetch opens nothing, and lets go of what it began in haste', () => {
+test('a node that is none of those that fetch opens nothing, and releases what it began speculatively', () => {
   assert.deepEqual(decideShares(view({ fetcher: false })), { open: [], release: [] });
   const table: [requested: boolean, received: number, speculative: boolean, released: boolean][] = [
     [false, 0, false, true],
@@ -121,9 +121,9 @@ test('large pieces: never more open than 32 MiB, but two', () => {
   assert.equal(decideShares(view({ pieceMs: 1, pieceLength: 8 * MIB })).open.length, 4);
 });
 
-test('what is here, held by a peer, claimed by a peer, or resting, is not opened', () => {
+test('what is here, held by a peer, claimed by a peer, or failed a moment ago, is not opened', () => {
   const free = new Set([3, 4]);
-  for (const taken of ['has', 'held', 'resting'] as const) {
+  for (const taken of ['has', 'held', 'backingOff'] as const) {
     const decision = decideShares(view({ [taken]: (index: number) => !free.has(index), pieceMs: 1 }));
     assert.deepEqual(
       decision.open.toSorted((a, b) => a - b),

@@ -225,7 +225,7 @@ test('without a registry, a piece that nobody has is waited for so long, and the
   const { metainfo, content } = sample(2 * MIB, [url]);
   const storage = emptyStorage(content.length);
   const swarm = await node(t).join({ metainfo, storage, waitForPeersMs: 300, signal: never });
-  await assert.rejects(swarm.done, { code: 'no-peers', message: /nobody has 4 of its 4 pieces/ });
+  await assert.rejects(swarm.done, { code: 'no-peers', message: /no peer has 4 of its 4 pieces/ });
 });
 
 test('an error of the storage ends the download with it', async (t) => {
@@ -294,7 +294,6 @@ test('the upload limit binds peers', async (t) => {
 for (const [one, other] of [
   [0, 0],
   [0, 1],
-  [1, 2],
   [2, 1],
 ] as const) {
   test(`encryption mode ${one} at the node that comes last meets mode ${other}`, async (t) => {
@@ -312,6 +311,8 @@ for (const [one, other] of [
 for (const [one, other] of [
   [2, 0],
   [0, 2],
+  // Plaintext is never dialled but with mode 2.
+  [1, 2],
 ] as const) {
   test(`encryption mode ${one} at the node that comes last gets nothing from mode ${other}`, async (t) => {
     const { url } = await startTracker(t);

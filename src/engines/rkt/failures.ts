@@ -10,7 +10,7 @@ const MEANINGS: readonly (readonly [pattern: RegExp, meaning: Meaning])[] = [
     {
       code: 'engine',
       reason: 'rkt does not trust the key that signed it',
-      hint: ({ name }) => `rkt trust --prefix ${name}`,
+      hint: (image) => `rkt trust --prefix ${image?.name ?? 'NAME'}`,
     },
   ],
   [
@@ -37,7 +37,7 @@ const MEANINGS: readonly (readonly [pattern: RegExp, meaning: Meaning])[] = [
 interface Meaning {
   readonly code: 'engine' | 'verification';
   readonly reason: string;
-  readonly hint?: (name: AppcName) => string;
+  readonly hint?: (name: AppcName | undefined) => string;
 }
 
 /** An rkt that did not do what it was asked to. */
@@ -50,10 +50,15 @@ export function fetchFailure(name: AppcName, { exitCode, complaint }: RktAnswer)
   return new QuayctlError(code, `${what}: ${reason}`, { cause: said, hint: hint?.(name) });
 }
 
-/** Of the questions around a fetch. */
+/** Of the questions around a fetch. @param question `image list` */
 export function questionFailure(question: string, { exitCode, complaint }: RktAnswer): QuayctlError {
   const cause = new Error(redact(complaint === '' ? endingOf(exitCode) : complaint));
-  return new QuayctlError('engine', `rkt ${question} fails`, { cause });
+  const meaning = MEANINGS.find(([pattern]) => pattern.test(complaint))?.[1];
+  const why = meaning === undefined ? '' : `: ${meaning.reason}`;
+  return new QuayctlError('engine', `rkt ${question} fails${why}`, {
+    cause,
+    hint: meaning?.hint?.(undefined),
+  });
 }
 
 function endingOf(exitCode: number | null): string {

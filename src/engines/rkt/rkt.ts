@@ -16,9 +16,28 @@ export const rkt: AciEngineEntry = {
     (await import('./rkt-engine.ts')).openRkt(env, insecureOptions(options['insecureOptions'])),
 };
 
-/** rkt reads the words itself; what cannot be a list of words must not reach its command line. */
+/** All that rkt knows (`rkt help fetch`). It would refuse others only when the image has been downloaded. */
+const INSECURE_OPTIONS: readonly string[] = [
+  'none',
+  'image',
+  'tls',
+  'ondisk',
+  'http',
+  'pubkey',
+  'capabilities',
+  'paths',
+  'seccomp',
+  'all-fetch',
+  'all-run',
+  'all',
+];
+
 function insecureOptions(value: unknown): string | undefined {
   if (value === undefined) return undefined;
-  if (typeof value === 'string' && /^[a-z]+(?:[,-][a-z]+)*$/.test(value)) return value;
-  throw new QuayctlError('usage', '--insecure-options: words of rkt, as in image or http,ondisk');
+  const words = typeof value === 'string' ? value.split(',') : [''];
+  const wrong = words.find((word) => !INSECURE_OPTIONS.includes(word));
+  if (wrong === undefined) return words.join(',');
+  throw new QuayctlError('usage', `--insecure-options: ${JSON.stringify(wrong)} is none of rkt's words`, {
+    hint: `they are ${INSECURE_OPTIONS.join(', ')}`,
+  });
 }

@@ -15,7 +15,7 @@ import { aciManifest, type AciIdentity } from './manifest.ts';
 import type { AciSigner } from './signer.ts';
 
 /** Goes up with every change of the bytes, so that what an earlier build made is not mistaken for this one's. */
-const VERSION = '2';
+const VERSION = '3';
 /** zlib's default: the file crosses a thin pipe, and is made once. rkt takes no zstd. */
 const GZIP_LEVEL = 6;
 /** Bytes read at one time for the signature: each costs a turn through a web stream. */
@@ -40,7 +40,9 @@ export function aciRecipe(name: AciRequestName, signer: AciSigner, fingerprint: 
     check: (config) => assertPlatform(name, config),
     write: async (source, path, signal) => {
       const imageId = await writeAci(name, source, path, signal);
-      const signature = await signer.sign(createReadStream(path, { signal, highWaterMark: SIGNED_AT_ONCE }));
+      const signature = await signer.sign(() =>
+        createReadStream(path, { signal, highWaterMark: SIGNED_AT_ONCE }),
+      );
       return { [ACI_NOTES.imageId]: imageId, [ACI_NOTES.signature]: signature };
     },
   };

@@ -31,12 +31,19 @@ function absolute(directory: string): string {
   return directory.startsWith('/') ? directory : `/${directory}`;
 }
 
-/** Entries without `=` go away, and of two with one name the first: rkt refuses both. */
+/** What rkt takes for the name of a variable (appc schema, types/environment.go). */
+const VARIABLE = /^[A-Za-z_][A-Za-z_0-9.-]*$/;
+
+/**
+ * Entries without `=`, or with a name that only Docker takes, go away, and of two with one name the first: rkt refuses
+ * the whole image for each.
+ */
 function environmentOf(value: unknown): readonly JsonObject[] {
   const variables = new Map<string, string>();
   for (const entry of textsOf(value)) {
     const at = entry.indexOf('=');
-    if (at > 0) variables.set(entry.slice(0, at), entry.slice(at + 1));
+    const name = entry.slice(0, Math.max(0, at));
+    if (VARIABLE.test(name)) variables.set(name, entry.slice(at + 1));
   }
   return [...variables].map(([name, text]) => ({ name, value: text }));
 }

@@ -1,14 +1,16 @@
+import { QuayctlError } from '../../base/errors.ts';
+import { isAcIdentifier } from '../../image/appc-name.ts';
 import type { AppcPlatform } from '../../image/appc-platform.ts';
 import type { Digest } from '../../image/digest.ts';
 import { parseJsonObject, type JsonObject } from '../../image/json.ts';
 import { MAX_CONFIG_BYTES, type ImageConfig } from '../../image/manifest.ts';
 import { appOf } from './app.ts';
-import { acIdentifier } from './names.ts';
 
 /** What docker2aci writes, and rkt takes. */
 const AC_VERSION = '0.8.10';
 /** RFC 3339, as rkt wants the annotation `created`. */
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/;
+const TIME =
+  /^(\d{4}-\d\d-\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
 
 /** Which image an ACI is made of, and by which name it is asked for. */
 export interface AciIdentity {
@@ -23,9 +25,21 @@ export interface AciIdentity {
   readonly config: Digest;
 }
 
-/** `quay.io/ns/repo`; what a fetch by name asks for, wherever that can be said in appc. */
+/**
+ * `quay.io/ns/repo`, which is what a fetch by name asks for. It is signed, so it is never changed into something that
+ * appc would take: two repositories would come to share a name.
+ * @throws QuayctlError `unsupported` where appc has no such name
+ */
 export function aciName({ server, repository }: Pick<AciIdentity, 'server' | 'repository'>): string {
-  return acIdentifier(`${server}/${repository}`);
+  const name = `${server}/${repository}`;
+  if (isAcIdentifier(name)) return name;
+  throw new QuayctlError(
+    'unsupported',
+    `rkt has no name for ${name}: in its names stand a-z, 0-9 and - . _ ~ /`,
+    {
+      hint: 'names hold no port: the service wants a name without one (--alias)',
+    },
+  );
 }
 
 /**
@@ -54,7 +68,7 @@ function annotationsOf(identity: AciIdentity, json: JsonObject): Readonly<Record
   const created = textOf(json['created']);
   return {
     author: textOf(json['author']),
-    created: TIME.test(created) && !Number.isNaN(Date.parse(created)) ? created : '',
+    created: isTime(created) ? created : '',
     'appc.io/docker/originalname': `${server}/${repository}:${tag}`,
     'appc.io/docker/registryurl': server,
     'appc.io/docker/repository': repository,
@@ -64,6 +78,13 @@ function annotationsOf(identity: AciIdentity, json: JsonObject): Readonly<Record
     'appc.io/docker/cmd': wordsOf(Cmd),
     'appc.io/docker/tag': tag,
   };
+}
+
+/** JavaScript takes February 30th for March 1st; Go, and so rkt, takes it for an error. */
+function isTime(text: string): boolean {
+  const [, day = ''] = TIME.exec(text) ?? [];
+  const date = new Date(`${day}T00:00:00Z`);
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day) && day !== '';
 }
 
 /** Empty values are left out. */

@@ -1,15 +1,3 @@
-/**
- * An AC identifier of any text, as docker2aci makes it: lower case, everything else and every run an underscore, no
- * separator at the edges (appc spec, "AC Identifier Type"). Empty where nothing is left.
- */
-export function acIdentifier(text: string): string {
-  return text
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9._~/-]+/g, '_')
-    .replaceAll(/[._~/-]{2,}/g, '_')
-    .replaceAll(/^[._~/-]+|[._~/-]+$/g, '');
-}
-
 /** An AC name (appc spec, "AC Name Type"): lower-case letters, digits, single hyphens between them. */
 export function acName(text: string): string {
   return text

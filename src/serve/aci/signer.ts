@@ -5,6 +5,9 @@ import { loadOpenPgpKey } from '../tokens/secret-file.ts';
 
 /** gpg's default, and NIST's for what is to last beyond 2030. rkt takes RSA alone of what is current. */
 const RSA_BITS = 3072;
+/** Chance of failing them all: one in 256 to the power of this. */
+const MAX_TRIES = 16;
+const KEY_AGE_MS = 3_600_000;
 const USER = { name: 'quayctl serve' };
 /** A notation that only OpenPGP.js writes; rkt's library is old, and is shown what it has seen before. */
 const CONFIG = { nonDeterministicSignaturesViaNotation: false };
@@ -28,21 +31,20 @@ export class AciSigner {
     return (await this.#load()).getFingerprint();
   }
 
-  /** A detached, armored signature of the bytes. @throws QuayctlError `store`; what the stream fails with */
-  async sign(content: Readable): Promise<string> {
-    const { createMessage, sign } = await import('openpgp');
-    const message = await createMessage({ binary: Readable.toWeb(content) as ReadableStream<Uint8Array> });
-    readOnce(message.packets[0]);
-    const signature: unknown = await sign({
-      message,
-      signingKeys: await this.#load(),
-      detached: true,
-      format: 'armored',
-      config: CONFIG,
-    });
-    let armored = '';
-    for await (const part of signature as AsyncIterable<string>) armored += part;
-    return armored;
+  /**
+   * A detached, armored signature of the bytes, of full length: rkt's library hands the number to Go without its leading
+   * zeros, and Go takes no shorter one since 1.20. One signature in 256 is shorter, and is made again with another time.
+   * @param open the bytes from their beginning; asked once, or again for each further try
+   * @param at the time of the signature
+   * @throws QuayctlError `store`; what the stream fails with
+   */
+  async sign(open: () => Readable, at = new Date()): Promise<string> {
+    const key = await this.#load();
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const armored = await signOnce(key, open(), new Date(at.getTime() - tries * 1000));
+      if (await isFullLength(armored)) return armored;
+    }
+    throw new QuayctlError('internal', `no signature of full length in ${MAX_TRIES} tries`);
   }
 
   #load(): Promise<PrivateKey> {
@@ -51,6 +53,29 @@ export class AciSigner {
     this.#key.catch(() => (this.#key = undefined));
     return this.#key;
   }
+}
+
+async function signOnce(signingKeys: PrivateKey, content: Readable, date: Date): Promise<string> {
+  const { createMessage, sign } = await import('openpgp');
+  const message = await createMessage({ binary: Readable.toWeb(content) as ReadableStream<Uint8Array> });
+  readOnce(message.packets[0]);
+  const options = { message, signingKeys, detached: true, format: 'armored', date, config: CONFIG } as const;
+  const signature: unknown = await sign(options);
+  let armored = '';
+  for await (const part of signature as AsyncIterable<string>) armored += part;
+  return armored;
+}
+
+async function isFullLength(armoredSignature: string): Promise<boolean> {
+  const { readSignature } = await import('openpgp');
+  const { packets } = await readSignature({ armoredSignature });
+  return packets.every(isFull);
+}
+
+/** OpenPGP.js keeps the number without its leading zeros, too. */
+function isFull(packet: object): boolean {
+  const { s } = Object((packet as { params?: unknown }).params) as { s?: Uint8Array };
+  return s === undefined || s.length === RSA_BITS / 8;
 }
 
 /**
@@ -72,14 +97,35 @@ async function load(secretFile: string): Promise<PrivateKey> {
       userIDs: [USER],
       subkeys: [],
       format: 'armored',
+      // So that its signatures can have another time than that of the key, and none in the future.
+      date: new Date(Date.now() - KEY_AGE_MS),
       config: CONFIG,
     });
     return privateKey;
   });
   try {
-    return await readPrivateKey({ armoredKey });
+    return await withFullSignatures(await readPrivateKey({ armoredKey }));
   } catch {
     // Not as the cause: it may quote the key.
     throw new QuayctlError('store', `the OpenPGP key in ${secretFile} cannot be read`);
   }
+}
+
+/** The same key, with the same fingerprint; what it says of itself is signed again until `rkt trust` can read it. */
+async function withFullSignatures(key: PrivateKey): Promise<PrivateKey> {
+  const { reformatKey } = await import('openpgp');
+  let full = key;
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    if (full.users.every((user) => user.selfCertifications.every(isFull))) return full;
+    const date = new Date(key.getCreationTime().getTime() + tries * 1000);
+    const made = await reformatKey({
+      privateKey: key,
+      userIDs: [USER],
+      date,
+      format: 'object',
+      config: CONFIG,
+    });
+    full = made.privateKey;
+  }
+  return full;
 }

@@ -15,6 +15,8 @@ export interface DerivedFile {
   readonly digest: Digest;
   /** Bytes, > 0. */
   readonly length: number;
+  /** When it was made. Its file's own time is that of its last use. */
+  readonly modified: Date;
   /** What its recipe wants to be remembered. */
   readonly notes: Readonly<Record<string, string>>;
 }
@@ -56,8 +58,8 @@ export class DerivedStore {
 
   async find(key: string): Promise<DerivedFile | undefined> {
     try {
-      const { digest, length, notes } = parseRecord(await readFile(this.#record(key)));
-      return (await this.lengthOf(digest)) === length ? { digest, length, notes } : undefined;
+      const file = parseRecord(await readFile(this.#record(key)));
+      return (await this.lengthOf(file.digest)) === file.length ? file : undefined;
     } catch {
       return undefined;
     }
@@ -184,6 +186,7 @@ function parseRecord(bytes: Uint8Array): DerivedFile {
   return {
     digest: parseDigest(text(json['digest'], 'digest', 100)),
     length: Number(json['length']),
+    modified: new Date(Date.parse(String(json['modified'])) || 0),
     notes: Object.fromEntries(notes) as Record<string, string>,
   };
 }

@@ -1,9 +1,10 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import type { Descriptor } from '../../image/descriptor.ts';
 import type { Platform } from '../../image/platform.ts';
 import { chooseManifest } from '../../image/walk-index.ts';
-import { HANDED_ON, refused, type Permission, type Refusal } from '../permission.ts';
+import { HANDED_ON, refused, type Permission, type Refusal } from '../../upstream/permission.ts';
 import { readManifest } from '../upstream/manifests.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
 import type { ImageName } from './source-blobs.ts';
 
 /** Who names no platform gets this one, wherever the service runs: replicas make the same. */
@@ -18,14 +19,18 @@ export interface SourceQuestion {
   readonly authorization: string | undefined;
 }
 
-/** What somebody was told an image is; kept for when the upstream does not answer. Some KiB each. */
+/** What somebody was told an image is; kept for when the upstream does not answer. */
 const MAX_KNOWN = 500;
+/** Of these images together: some 200 bytes each, whatever else their manifests hold. */
+const MAX_KNOWN_LAYERS = 20_000;
 
 /** The image that a caller means, if he may have it: the upstream says so, asked with what he showed. */
 export class SourceResolver {
   readonly #upstream: Upstream;
   readonly #permission: Permission;
+  /** The latest at the end. */
   readonly #known = new Map<string, ImageName>();
+  #knownLayers = 0;
 
   constructor(upstream: Upstream, permission: Permission) {
     this.#upstream = upstream;
@@ -51,9 +56,24 @@ export class SourceResolver {
     const { digest } = image.manifest.config;
     const verdict = await this.#permission.mayRead({ repository, digest }, authorization, signal);
     if (verdict.kind === 'refused') return verdict;
-    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
-    this.#known.set(key, image);
+    this.#remember(key, withoutNotes(image));
     return image;
+  }
+
+  #remember(key: string, image: ImageName): void {
+    this.#forget(key);
+    for (const [oldest] of this.#known) {
+      const layers = this.#knownLayers + image.manifest.layers.length;
+      if (this.#known.size < MAX_KNOWN && layers <= MAX_KNOWN_LAYERS) break;
+      this.#forget(oldest);
+    }
+    this.#known.set(key, image);
+    this.#knownLayers += image.manifest.layers.length;
+  }
+
+  #forget(key: string): void {
+    this.#knownLayers -= this.#known.get(key)?.manifest.layers.length ?? 0;
+    this.#known.delete(key);
   }
 
   async #ask(question: SourceQuestion, signal: AbortSignal): Promise<ImageName | Refusal> {
@@ -85,4 +105,21 @@ class HandedOn extends Error {
     super(`the upstream answers ${refusal.status}`);
     this.refusal = refusal;
   }
+}
+
+/** Only what is read of it again: annotations may have megabytes. */
+function withoutNotes({ repository, digest, manifest }: ImageName): ImageName {
+  const bare = ({ mediaType, digest: of, size }: Descriptor): Descriptor => ({ mediaType, digest: of, size });
+  const { kind, mediaType, config, layers, artifactType } = manifest;
+  return {
+    repository,
+    digest,
+    manifest: {
+      kind,
+      mediaType,
+      config: bare(config),
+      layers: layers.map(bare),
+      ...(artifactType === undefined ? {} : { artifactType }),
+    },
+  };
 }

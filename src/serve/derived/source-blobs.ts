@@ -11,7 +11,7 @@ import { digestFromHex, digestHex, shortDigest, type Digest } from '../../image/
 import { unrunnableReason, type ImageConfig, type ImageManifest } from '../../image/manifest.ts';
 import type { LayerSource } from '../../layers/merge.ts';
 import { readUpstreamBlob } from '../upstream/upstream-blob.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
 import type { SourceImage } from './recipe.ts';
 
 /** One image of one repository. */

@@ -10,8 +10,8 @@ import { isRepository, isTag } from '../../http-server/path.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import { admitsNamespace, refuseUnknownPath } from './quay-api.ts';
 import { claimantsOf } from '../claimants.ts';
-import { answerDerived, progressOf, waitForDerived, type DerivedAnswerOptions } from './derived-answer.ts';
-import { NOT_STORED, sendProgress, waitFor } from './waiting.ts';
+import { answerDerived, progressOf, waitForJob, type DerivedAnswerOptions } from './derived-answer.ts';
+import { NOT_STORED, sendProgress, waitFor, waitSilently } from './waiting.ts';
 
 export interface AciRouteOptions extends DerivedAnswerOptions {
   /** What callers mean, and may read. */
@@ -36,6 +36,8 @@ export function aciRoute(options: AciRouteOptions): Route {
       return refuse(exchange, 404, 'NAME_UNKNOWN', reason, NOT_STORED);
     }
     if (!admitsNamespace(options.names, exchange)) return;
+    // Throws where appc has no such name, before the registry is asked for anything.
+    aciName(question);
     await answer(options, exchange, question);
   };
 }
@@ -65,8 +67,9 @@ async function answer(
 }
 
 /**
- * rkt asks for the signature first. A 202 has it fetch the image meanwhile, and then ask again: the image is what takes
- * its time.
+ * rkt asks for the signature first, and takes one 202 for it and no more. Behind a balancer each of its requests may
+ * come to another replica that has to make the image itself, so the answer is held back until it is made, but for
+ * clients that say how long they wait (`?wait=`).
  */
 async function answerSignature(
   { derived, secret }: AciRouteOptions,
@@ -77,7 +80,8 @@ async function answerSignature(
   const { authorization } = exchange.request.headers;
   const caller = { authorization, claimants: claimantsOf(exchange, secret) };
   const found = await derived.image(image, recipe, caller);
-  const file = 'done' in found ? await waitForDerived(found, exchange, waitFor) : found;
+  const wait = exchange.query.has('wait') ? waitFor : waitSilently;
+  const file = 'done' in found ? await waitForJob(found, exchange, wait) : found;
   if (file === undefined) {
     if ('done' in found) sendProgress(exchange, progressOf(found));
     return;

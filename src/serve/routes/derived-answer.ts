@@ -1,6 +1,6 @@
 import type { InfoHash } from '../../metainfo/info-hash.ts';
 import { claimantsOf } from '../claimants.ts';
-import type { Derivation } from '../derived/derivation.ts';
+import type { Job } from '../jobs.ts';
 import type { DerivedImages } from '../derived/derived-images.ts';
 import type { DerivedFile } from '../derived/derived-store.ts';
 import type { Recipe } from '../derived/recipe.ts';
@@ -50,8 +50,8 @@ export async function answerDerived(
   const caller = { authorization, claimants: claimantsOf(exchange, options.secret) };
   const found = await options.derived.image(image, recipe, caller);
   const wait = wantsTorrent || exchange.query.has('wait') ? waitFor : isSilent ? waitSilently : waitPatiently;
-  const file = 'done' in found ? await waitForDerived(found, exchange, wait) : found;
-  if (file === undefined) return sendProgress(exchange, progressOf(found as Derivation));
+  const file = 'done' in found ? await waitForJob(found, exchange, wait) : found;
+  if (file === undefined) return sendProgress(exchange, progressOf(found as Job<DerivedFile>));
   if (wantsTorrent) return answerTorrent(options, exchange, image, file);
   const headers = {
     'content-type': mediaType,
@@ -61,21 +61,22 @@ export async function answerDerived(
 }
 
 /** Waits as `wait` does; the work knows meanwhile that somebody waits for it. */
-export async function waitForDerived(
-  derivation: Derivation,
+export async function waitForJob<Result>(
+  job: Job<Result>,
   exchange: RequestContext,
-  wait: typeof waitFor,
-): Promise<DerivedFile | undefined> {
-  const leave = derivation.join();
+  wait: <T>(done: Promise<T>, exchange: RequestContext) => Promise<T | undefined>,
+): Promise<Result | undefined> {
+  const leave = job.join();
   try {
-    return await wait(derivation.done, exchange);
+    return await wait(job.done, exchange);
   } finally {
     leave(exchange.signal.aborted ? 'gone' : 'told');
   }
 }
 
-export function progressOf(derivation: Derivation): { size: number; hashed: number; etaSeconds: number } {
-  return { size: derivation.size, hashed: derivation.read, etaSeconds: derivation.etaSeconds() };
+/** The body of a 202. */
+export function progressOf(job: Job<unknown>): { size: number; hashed: number; etaSeconds: number } {
+  return { size: job.size, hashed: job.read, etaSeconds: job.etaSeconds };
 }
 
 async function answerTorrent(

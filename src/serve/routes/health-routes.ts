@@ -1,5 +1,5 @@
 import { sendJson, type RequestContext, type Route } from '../../http-server/request-context.ts';
-import { discard, type Upstream } from '../upstream/upstream.ts';
+import { discard, type Upstream } from '../../upstream/upstream.ts';
 
 /** A load balancer asks every few seconds and must not hang on the upstream's time-outs. */
 const READY_TIMEOUT_MS = 3000;

@@ -4,8 +4,8 @@ import { MAX_MANIFEST_BYTES } from '../../image/manifest.ts';
 import { passThrough, send, type RequestContext } from '../../http-server/request-context.ts';
 import type { Shares } from '../../http-server/shares.ts';
 import type { ManifestCache } from '../manifests/manifest-cache.ts';
-import { isDenied, type Permission } from '../permission.ts';
-import { discard, headerOf, type Upstream, type UpstreamRequest } from '../upstream/upstream.ts';
+import { isDenied, type Permission } from '../../upstream/permission.ts';
+import { discard, headerOf, type Upstream, type UpstreamRequest } from '../../upstream/upstream.ts';
 import type { Resource } from '../../http-server/path.ts';
 import type { UpstreamAnswer } from '../../http-server/request-context.ts';
 

@@ -1,7 +1,7 @@
 import { passThrough, refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { resource } from '../../http-server/path.ts';
 import { isRedirect } from '../../http/redirect.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import { admitsNamespace } from './quay-api.ts';
 import { answerManifest, type ManifestAnswerOptions } from './manifest-answer.ts';

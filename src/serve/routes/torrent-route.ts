@@ -4,10 +4,13 @@ import { refuse, type RequestContext, type Route } from '../../http-server/reque
 import { blobName } from '../../http-server/path.ts';
 import { claimantsOf } from '../claimants.ts';
 import type { PeerRule } from '../../metainfo/metainfo.ts';
-import type { Permission } from '../permission.ts';
+import type { Permission } from '../../upstream/permission.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import { tokenCaller, type AnnounceTokens } from '../tokens/announce-tokens.ts';
-import type { Hashing, RunningPass } from '../torrents/hashing.ts';
+import type { PieceHashes } from '../torrents/hash-store.ts';
+import type { Job } from '../jobs.ts';
+import { progressOf, waitForJob } from './derived-answer.ts';
+import type { Hashing } from '../torrents/hashing.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
 import type { BlobName } from '../../http-server/path.ts';
@@ -58,12 +61,8 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
     authorization,
     claimants: claimantsOf(exchange, secret),
   });
-  const hashes = 'done' in found ? await waitFor(found.done, exchange) : found;
-  if (hashes === undefined) {
-    const running = found as RunningPass;
-    const { size, hashed } = running.pass;
-    return sendProgress(exchange, { size, hashed, etaSeconds: running.etaSeconds() });
-  }
+  const hashes = 'done' in found ? await waitForJob(found, exchange, waitFor) : found;
+  if (hashes === undefined) return sendProgress(exchange, progressOf(found as Job<PieceHashes>));
   // What the caller was given is something else: a page of a gateway, which grants nothing.
   if (hashes.length !== verdict.size) {
     const message = `the registry gives this caller ${verdict.size} bytes, the blob has ${hashes.length}`;

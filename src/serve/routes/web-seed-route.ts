@@ -9,12 +9,12 @@ import {
 } from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
 import { sendFile } from '../../http-server/send-file.ts';
-import type { Permission } from '../permission.ts';
+import type { Permission } from '../../upstream/permission.ts';
 import type { HashStore } from '../torrents/hash-store.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { isSigned } from '../torrents/web-seed-url.ts';
 import { isRedirect } from '../../http/redirect.ts';
-import { discard, headerOf, isSuccess, type Upstream } from '../upstream/upstream.ts';
+import { discard, headerOf, isSuccess, type Upstream } from '../../upstream/upstream.ts';
 import type { BlobName } from '../../http-server/path.ts';
 
 export interface WebSeedRouteOptions {

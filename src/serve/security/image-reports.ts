@@ -6,7 +6,7 @@ import type { Clair, ClairLayer } from '../../registry/security/clair.ts';
 import { reportJson } from '../../security/report-json.ts';
 import type { SecurityReport } from '../../security/report.ts';
 import type { ServeListener } from '../events.ts';
-import type { Permission } from '../permission.ts';
+import type { Permission } from '../../upstream/permission.ts';
 
 export interface ImageReportsOptions {
   readonly clair: Clair;

@@ -1,7 +1,7 @@
 import type { BlobName } from '../../http-server/path.ts';
 import { QuayctlError } from '../../base/errors.ts';
 import type { TorrentServiceOptions } from '../options.ts';
-import type { Permission } from '../permission.ts';
+import type { Permission } from '../../upstream/permission.ts';
 import { ImageReports } from './image-reports.ts';
 import { KeptImages } from './kept-images.ts';
 import { ReportWatch } from './report-watch.ts';

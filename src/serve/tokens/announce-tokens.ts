@@ -48,7 +48,13 @@ export interface AnnounceTokenOptions {
   readonly ttlSeconds: number;
 }
 
-interface Verified {
+/** What a good token says of its holder. */
+export interface TokenHolder {
+  /** `sub`: the same for all tokens of one caller; undefined for strangers. */
+  readonly subject: string | undefined;
+}
+
+interface Verified extends TokenHolder {
   readonly infoHash: InfoHash;
   /** Seconds since 1970. */
   readonly exp: number;
@@ -85,18 +91,18 @@ export class AnnounceTokens {
     return `${announce}${announce.includes('?') ? '&' : '?'}jwt=${token}`;
   }
 
-  /** Why an announce or scrape of `infoHash` with this token is refused; undefined where it is not. */
-  async whyRefused(
+  /** Who announces or scrapes `infoHash` with this token, or why that is refused. */
+  async check(
     token: unknown,
     infoHash: string,
     { stopped }: { readonly stopped: boolean },
-  ): Promise<TokenRefusal | undefined> {
+  ): Promise<TokenHolder | TokenRefusal> {
     if (token === undefined || token === '') return 'unapproved request: missing jwt';
     const verified =
       typeof token === 'string' && token.length <= MAX_TOKEN ? await this.#verify(token) : undefined;
     const grace = stopped ? STOPPED_GRACE_SECONDS : CLOCK_TOLERANCE_SECONDS;
     const isAlive = verified !== undefined && (verified.exp + grace) * 1000 > Date.now();
-    return isAlive && verified.infoHash === infoHash ? undefined : 'unapproved request: invalid jwt';
+    return isAlive && verified.infoHash === infoHash ? verified : 'unapproved request: invalid jwt';
   }
 
   /** The keys with which others verify: those of which a token may be alive, and those that will sign. */
@@ -133,9 +139,10 @@ export class AnnounceTokens {
         requiredClaims: ['exp', 'iat', 'sub', 'infohash'],
         clockTolerance: STOPPED_GRACE_SECONDS,
       });
-      const { infohash, exp } = payload;
+      const { infohash, exp, sub } = payload;
       if (typeof infohash !== 'string' || exp === undefined) return undefined;
-      return { infoHash: parseInfoHash(infohash), exp };
+      const subject = sub === subjectOf(this.#options.secret, undefined) ? undefined : sub;
+      return { infoHash: parseInfoHash(infohash), exp, subject };
     } catch {
       // Whatever is wrong with it: it is the peer's, and he is told no more than that.
       return undefined;

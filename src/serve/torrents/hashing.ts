@@ -1,10 +1,12 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
-import type { Digest } from '../../image/digest.ts';
-import { Turns, type Claimants, type TurnLimits } from '../../base/turns.ts';
-import type { ServeListener } from '../events.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Claimants, TurnLimits } from '../../base/turns.ts';
 import type { BlobName } from '../../http-server/path.ts';
-import { HashingPass } from './hashing-pass.ts';
+import { pieceGeometry } from '../../metainfo/geometry.ts';
+import { PieceHasher } from '../../metainfo/piece-hasher.ts';
+import type { ServeListener } from '../events.ts';
+import { Jobs, type Job } from '../jobs.ts';
+import { readUpstreamBlob } from '../upstream/upstream-blob.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
 import type { HashStore, PieceHashes } from './hash-store.ts';
 
 /**
@@ -18,26 +20,20 @@ const LIMITS: TurnLimits = {
   most: 1000,
   mostEach: 400,
 };
-/** The operator's own work is bounded by what he names. */
+/** The operator's own work is bounded by what is named on the command line. */
 const OWN_LIMITS: TurnLimits = { ...LIMITS, atOnceEach: LIMITS.atOnce, most: Infinity, mostEach: Infinity };
+const JOBS = {
+  /** What one core hashes, or a link of 1.6 Gbit/s carries. Bytes per second. */
+  presumedRate: 200_000_000,
+  /** Only what is wrong with the content itself: an upstream that was away may be back at once. */
+  lasting: ['verification'],
+  failureMs: 30_000,
+} as const;
 /** Clients that want the torrent of a blob ask again at least every 60 seconds. */
-const INTEREST_MS = 90_000;
-const INTEREST_CHECK_MS = 5000;
-/** A wrong blob is not read again for every question about it. */
-const FAILURE_REMEMBERED_MS = 30_000;
-const MAX_FAILURES = 1000;
+const GONE_MS = 90_000;
 
 /** A gateway may lead strangers to its login page in place of a refusal: then the content is another. */
 const OWN_READING_REFUSED = ['unauthorized', 'not-found', 'verification'] as const;
-
-/** A pass that somebody may wait for. */
-export interface RunningPass {
-  readonly pass: HashingPass;
-  /** @throws QuayctlError as HashingPass.run */
-  readonly done: Promise<PieceHashes>;
-  /** Seconds until it is done, those before it in the queue included. */
-  etaSeconds(): number;
-}
 
 /** For whom a blob is hashed. */
 export interface HashingCaller {
@@ -50,147 +46,113 @@ export interface HashingOptions {
   readonly upstream: Upstream;
   /** The upstream as the service itself may read it. */
   readonly own: Upstream;
-  readonly store: HashStore;
+  readonly store: Pick<HashStore, 'load' | 'save'>;
   readonly listener: ServeListener;
-  /** Whether passes are for the operator, who waits for all of them: there is no bound then, and none is given up. */
+  /** Whether hashes are for the operator, who waits for all of them: there is no bound then, and none is given up. */
   readonly isForOperator?: boolean;
 }
 
-/** Piece hashes of blobs: from disk, or by one pass for each digest, whoever asks and however many do. */
+/** Piece hashes of blobs: from disk, or by reading each blob once, whoever asks and however many do. */
 export class Hashing {
   readonly #options: HashingOptions;
-  readonly #running = new Map<Digest, RunningPass>();
-  /** When a pass was last asked for, milliseconds on the clock of performance.now. */
-  readonly #askedAt = new WeakMap<HashingPass, number>();
-  readonly #turns: Turns;
-  readonly #failures = new Map<Digest, { readonly error: QuayctlError; readonly until: number }>();
-  readonly #closing = new AbortController();
+  readonly #jobs: Jobs<PieceHashes>;
 
   constructor(options: HashingOptions) {
     this.#options = options;
-    this.#turns = new Turns(options.isForOperator === true ? OWN_LIMITS : LIMITS);
+    const { isForOperator = false } = options;
+    const limits = isForOperator ? OWN_LIMITS : LIMITS;
+    this.#jobs = new Jobs({ ...JOBS, limits, goneMs: isForOperator ? Infinity : GONE_MS });
   }
 
   /**
-   * The hashes, or the pass that makes them. A pass outlives the request that began it, and ends when nobody asks for it
-   * any more.
+   * The hashes, or the job that makes them.
    * @param size of the blob, bytes, > 0
    * @param caller who may read the blob
-   * @throws QuayctlError `limit` where too many passes wait; `verification` where the blob was lately found wrong
+   * @throws QuayctlError `limit` where too many wait; `verification` where the blob was lately found wrong
    */
-  async hashes(blob: BlobName, size: number, caller: HashingCaller): Promise<PieceHashes | RunningPass> {
-    const known = this.#asked(blob.digest) ?? (await this.#options.store.load(blob.digest));
-    if (known !== undefined) return known;
-    const failure = this.#failures.get(blob.digest);
-    if (failure !== undefined && failure.until > Date.now()) throw failure.error;
-    // Somebody may have begun while the disk was read.
-    return this.#asked(blob.digest) ?? this.#begin(new HashingPass(blob, size), caller);
-  }
-
-  /** Passes that run or wait. */
-  get running(): number {
-    return this.#running.size;
-  }
-
-  /** Stops every pass; what is on disk stays. */
-  close(): void {
-    this.#closing.abort();
-  }
-
-  #begin(pass: HashingPass, { authorization, claimants }: HashingCaller): RunningPass {
-    const { digest } = pass.blob;
-    const place = this.#turns.enter(claimants);
-    this.#askedAt.set(pass, performance.now());
-    const ahead = [...this.#running.values()];
-    const done = this.#run(pass, authorization, place.turn).finally(() => {
-      place.release();
-      this.#running.delete(digest);
+  hashes(blob: BlobName, size: number, caller: HashingCaller): Promise<PieceHashes | Job<PieceHashes>> {
+    const { store, listener } = this.#options;
+    const { digest } = blob;
+    return this.#jobs.get({
+      key: digest,
+      what: `the piece hashes of ${digest}`,
+      size,
+      claimants: caller.claimants,
+      load: () => store.load(digest),
+      work: (job, signal) => this.#make(blob, job, caller.authorization, signal),
+      onFailed: ({ message }) => listener({ kind: 'hashing-failed', digest, reason: message }),
     });
-    // Those who wait see the failure; nobody has to.
-    done.catch(() => undefined);
-    const etaSeconds = (): number => {
-      const queued = ahead.filter((other) => this.#running.get(other.pass.blob.digest) === other);
-      return queued.reduce((sum, other) => sum + other.pass.etaSeconds / LIMITS.atOnce, pass.etaSeconds);
-    };
-    const running = { pass, done, etaSeconds };
-    this.#running.set(digest, running);
-    return running;
   }
 
-  async #run(
-    pass: HashingPass,
+  /** Blobs that are being hashed, or wait for it. */
+  get running(): number {
+    return this.#jobs.keys.size;
+  }
+
+  /** Stops all work; what is on disk stays. */
+  close(): void {
+    this.#jobs.close();
+  }
+
+  async #make(
+    blob: BlobName,
+    job: Job<PieceHashes>,
     authorization: string | undefined,
-    turn: (signal: AbortSignal) => Promise<void>,
+    signal: AbortSignal,
   ): Promise<PieceHashes> {
     const { store, listener } = this.#options;
-    const { digest } = pass.blob;
-    const lapsed = new AbortController();
-    const timer = setInterval(() => {
-      if (!this.#isWanted(pass)) lapsed.abort(abandoned(digest));
-    }, INTEREST_CHECK_MS).unref();
-    const signal = AbortSignal.any([this.#closing.signal, lapsed.signal]);
-    try {
-      await turn(signal);
-      listener({ kind: 'hashing', digest, size: pass.size });
-      const startedAt = performance.now();
-      const hashes = await this.#read(pass, authorization, signal);
-      listener({ kind: 'hashed', digest, size: pass.size, seconds: (performance.now() - startedAt) / 1000 });
-      await store.save(hashes).catch((error: unknown) => {
-        listener({
-          kind: 'warning',
-          message: error instanceof Error ? error.message : 'piece hashes were not kept',
-        });
-      });
-      return hashes;
-    } catch (error) {
-      throw this.#failed(digest, error);
-    } finally {
-      clearInterval(timer);
-    }
+    const about = { digest: blob.digest, size: job.size };
+    listener({ kind: 'hashing', ...about });
+    const startedAt = performance.now();
+    const hashes = await this.#read(blob, job, authorization, signal);
+    listener({ kind: 'hashed', ...about, seconds: (performance.now() - startedAt) / 1000 });
+    await store.save(hashes).catch((error: unknown) => {
+      const message = error instanceof Error ? error.message : 'piece hashes were not kept';
+      listener({ kind: 'warning', message });
+    });
+    return hashes;
   }
 
-  #isWanted(pass: HashingPass): boolean {
-    const idleMs = performance.now() - (this.#askedAt.get(pass) ?? 0);
-    return this.#options.isForOperator === true || idleMs < INTEREST_MS;
-  }
-
-  #asked(digest: Digest): RunningPass | undefined {
-    const running = this.#running.get(digest);
-    if (running !== undefined) this.#askedAt.set(running.pass, performance.now());
-    return running;
-  }
-
-  /** As the service itself where that may read the blob, else with what the caller showed. */
+  /** As the service itself where that may read the blob, else with what the caller showed, which is kept nowhere. */
   async #read(
-    pass: HashingPass,
+    blob: BlobName,
+    job: Job<PieceHashes>,
     authorization: string | undefined,
     signal: AbortSignal,
   ): Promise<PieceHashes> {
     const { own, upstream } = this.#options;
     try {
-      return await pass.run(own, undefined, signal);
+      return await hashBlob(own, blob, undefined, job, signal);
     } catch (error) {
       if (authorization === undefined || !isQuayctlError(error, ...OWN_READING_REFUSED)) throw error;
     }
-    return pass.run(upstream, authorization, signal);
-  }
-
-  #failed(digest: Digest, cause: unknown): QuayctlError {
-    const error = isQuayctlError(cause)
-      ? cause
-      : new QuayctlError('unreachable', `blob ${digest} could not be read to its end`, { cause });
-    // What the end of the service breaks off is no failure.
-    if (this.#closing.signal.aborted) return error;
-    this.#options.listener({ kind: 'hashing-failed', digest, reason: error.message });
-    // Only what is wrong with the content itself: an upstream that was away may be back at once.
-    if (error.code === 'verification') {
-      if (this.#failures.size >= MAX_FAILURES) this.#failures.clear();
-      this.#failures.set(digest, { error, until: Date.now() + FAILURE_REMEMBERED_MS });
-    }
-    return error;
+    job.begin();
+    return hashBlob(upstream, blob, authorization, job, signal);
   }
 }
 
-function abandoned(digest: Digest): QuayctlError {
-  return new QuayctlError('interrupted', `nobody waits for the piece hashes of ${digest} any more`);
+/**
+ * Reads the blob to its end.
+ * @throws QuayctlError `verification` where the content has another size or digest; what reading it throws
+ */
+async function hashBlob(
+  upstream: Upstream,
+  blob: BlobName,
+  authorization: string | undefined,
+  job: Pick<Job<unknown>, 'size' | 'advance'>,
+  signal: AbortSignal,
+): Promise<PieceHashes> {
+  const { digest } = blob;
+  const { size } = job;
+  const hasher = new PieceHasher(pieceGeometry(size));
+  const request = { ...blob, size, start: 0, end: size, authorization };
+  for await (const chunk of readUpstreamBlob(upstream, request, signal)) {
+    hasher.update(chunk);
+    job.advance(chunk.length);
+  }
+  const found = hasher.finish();
+  if (found.digest !== digest) {
+    throw new QuayctlError('verification', `upstream: the content of blob ${digest} has another digest`);
+  }
+  return { digest, length: found.length, pieces: found.pieces, made: Math.floor(Date.now() / 1000) };
 }

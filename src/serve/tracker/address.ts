@@ -11,11 +11,17 @@ UNREACHABLE.addSubnet('fe80::', 10, 'ipv6');
 UNREACHABLE.addSubnet('ff00::', 8, 'ipv6');
 
 /**
- * The address under which a peer is listed: the one its announce came from, or the one it names (BEP 3, `ip`), where
- * that is an address at which a peer can be. Names are not looked up. Only a peer on loopback may name loopback.
+ * The address under which a peer is listed: the one that its announce came from. Another one (BEP 3, `ip`) is believed only
+ * of `isBelieved` sources; else whoever has a token could have all nodes of a swarm dial third parties. Names are not
+ * looked up.
+ * @param source seen through trusted proxies
  */
-export function peerAddress(source: string, named: string | undefined): string {
-  if (named === undefined || isIP(named) === 0) return source;
+export function peerAddress(
+  source: string,
+  named: string | undefined,
+  isBelieved: (source: string) => boolean,
+): string {
+  if (named === undefined || isIP(named) === 0 || !isBelieved(source)) return source;
   const address = plainAddress(named);
   if (UNREACHABLE.check(address, familyOf(address))) return source;
   return isLoopbackAddress(address) && !isLoopbackAddress(source) ? source : address;

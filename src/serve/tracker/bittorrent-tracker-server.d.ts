@@ -32,6 +32,7 @@ declare module 'bittorrent-tracker/server' {
     /** Seconds. */
     readonly interval?: number;
     readonly 'min interval'?: number;
+    readonly 'warning message'?: string;
     readonly peers: readonly SwarmPeer[];
   }
 
@@ -48,6 +49,8 @@ declare module 'bittorrent-tracker/server' {
     readonly connection: { readonly remoteAddress: string };
     /** Ours; the library carries it along. */
     readonly namedAddress?: string | undefined;
+    /** Ours: of the token, once it was checked. */
+    subject?: string | undefined;
   }
 
   export interface TrackerResponse {

@@ -1,3 +1,4 @@
+import { addressGroup } from '../../base/address-group.ts';
 import { isLoopbackAddress } from '../../base/ip-address.ts';
 
 /** What a peer says of itself. */
@@ -6,6 +7,8 @@ export interface Announcement {
   readonly peerId: string;
   /** Where the announce came from; nobody else can take the entry away. */
   readonly source: string;
+  /** Of the token that it showed; undefined for strangers, who are counted by their site alone. */
+  readonly subject?: string | undefined;
   readonly ip: string;
   readonly port: number;
   readonly complete: boolean;
@@ -22,44 +25,61 @@ export interface SwarmCount {
 
 /** A swarm of machines that pull one layer; more are still told of these. */
 const MAX_PEERS = 5000;
-/** Machines behind one address translation; one that invents peers fills no swarm. */
-const MAX_PEERS_PER_SOURCE = 500;
+/** Machines behind one address translation; a site that invents peers fills no swarm. */
+const MAX_PEERS_PER_SITE = 500;
+/** A fleet of machines may share one account. */
+const MAX_PEERS_PER_SUBJECT = 2500;
 
-/** The peers of one swarm, those that came back last at the end. */
+/** The peers of one swarm, by the site that they announce from; those of a site that came back last at the end. */
 export class PeerList {
-  readonly #peers = new Map<string, Announcement>();
-  readonly #perSource = new Map<string, number>();
+  readonly #sites = new Map<string, Map<string, Announcement>>();
+  readonly #perSubject = new Map<string, number>();
+  #size = 0;
   /** How many told that they had completed, while somebody was here. */
   downloaded = 0;
 
   get size(): number {
-    return this.#peers.size;
+    return this.#size;
   }
 
+  /** Where there is no room the oldest peer goes of the same site or subject, and of the largest site where all is full. */
   add(peer: Announcement): void {
     this.remove(peer);
-    const fromSource = this.#perSource.get(peer.source) ?? 0;
-    if (fromSource >= MAX_PEERS_PER_SOURCE) this.#removeOldest((other) => other.source === peer.source);
-    if (this.#peers.size >= MAX_PEERS) this.#removeOldest(() => true);
-    this.#peers.set(key(peer), peer);
-    this.#perSource.set(peer.source, (this.#perSource.get(peer.source) ?? 0) + 1);
+    const site = addressGroup(peer.source);
+    const { subject } = peer;
+    if ((this.#sites.get(site)?.size ?? 0) >= MAX_PEERS_PER_SITE) this.#removeOldest(site);
+    else if (subject !== undefined && (this.#perSubject.get(subject) ?? 0) >= MAX_PEERS_PER_SUBJECT) {
+      const oldest = this.#all().find((other) => other.subject === subject);
+      if (oldest !== undefined) this.remove(oldest);
+    } else if (this.#size >= MAX_PEERS) this.#removeOldest(this.#largestSite());
+    const peers = this.#sites.get(site) ?? new Map<string, Announcement>();
+    this.#sites.set(site, peers.set(key(peer), peer));
+    this.#size++;
+    if (subject !== undefined) this.#perSubject.set(subject, (this.#perSubject.get(subject) ?? 0) + 1);
   }
 
   remove(peer: Pick<Announcement, 'peerId' | 'source'>): void {
-    if (!this.#peers.delete(key(peer))) return;
-    const left = (this.#perSource.get(peer.source) ?? 1) - 1;
-    if (left === 0) this.#perSource.delete(peer.source);
-    else this.#perSource.set(peer.source, left);
+    const site = addressGroup(peer.source);
+    const peers = this.#sites.get(site);
+    const known = peers?.get(key(peer));
+    if (peers === undefined || known === undefined) return;
+    peers.delete(key(peer));
+    if (peers.size === 0) this.#sites.delete(site);
+    this.#size--;
+    if (known.subject === undefined) return;
+    const left = (this.#perSubject.get(known.subject) ?? 1) - 1;
+    if (left === 0) this.#perSubject.delete(known.subject);
+    else this.#perSubject.set(known.subject, left);
   }
 
   expire(now: number): void {
-    for (const peer of this.#peers.values()) if (peer.expires <= now) this.remove(peer);
+    for (const peer of this.#all()) if (peer.expires <= now) this.remove(peer);
   }
 
   count(): SwarmCount {
     let complete = 0;
-    for (const peer of this.#peers.values()) if (peer.complete) complete++;
-    return { complete, incomplete: this.#peers.size - complete, downloaded: this.downloaded };
+    for (const peer of this.#all()) if (peer.complete) complete++;
+    return { complete, incomplete: this.#size - complete, downloaded: this.downloaded };
   }
 
   /**
@@ -69,7 +89,7 @@ export class PeerList {
   others(asking: Announcement, wanted: number): readonly Announcement[] {
     const local = isLoopbackAddress(asking.source);
     const found = new Map<string, Announcement>();
-    for (const peer of this.#peers.values()) {
+    for (const peer of this.#all()) {
       if (peer.peerId === asking.peerId || (peer.complete && asking.complete)) continue;
       if (!local && isLoopbackAddress(peer.ip)) continue;
       found.set(`${peer.ip} ${peer.port}`, peer);
@@ -77,12 +97,19 @@ export class PeerList {
     return sample([...found.values()], wanted);
   }
 
-  #removeOldest(matching: (peer: Announcement) => boolean): void {
-    for (const peer of this.#peers.values()) {
-      if (!matching(peer)) continue;
-      this.remove(peer);
-      return;
-    }
+  *#all(): Generator<Announcement, undefined> {
+    for (const peers of this.#sites.values()) yield* peers.values();
+  }
+
+  #largestSite(): string {
+    let [largest, most] = ['', 0];
+    for (const [site, { size }] of this.#sites) if (size > most) [largest, most] = [site, size];
+    return largest;
+  }
+
+  #removeOldest(site: string): void {
+    const [oldest] = this.#sites.get(site)?.values() ?? [];
+    if (oldest !== undefined) this.remove(oldest);
   }
 }
 

@@ -1,8 +1,10 @@
 import Server, {
   type AnnounceParams,
   type AnnounceResponse,
+  type TrackerRequest,
   type TrackerSwarm,
 } from 'bittorrent-tracker/server';
+import { isLoopbackAddress, plainAddress } from '../../base/ip-address.ts';
 import { encodeBencode } from '../../metainfo/bencode.ts';
 import type { ServeListener } from '../events.ts';
 import { ClientLimiter, type ClientLimit } from '../../http-server/client-limiter.ts';
@@ -26,12 +28,18 @@ const EVENTS = new Set(['', 'empty', 'started', 'stopped', 'completed', 'update'
 
 /** A site behind one address may seed a store of thousands, and all its machines may start at once. */
 const ANNOUNCE_LIMIT: ClientLimit = { perSecond: 200, burst: 4000 };
+/** An account may be that of a fleet at several sites. */
+const SUBJECT_FACTOR = 2;
+/** Of all swarms together, some 400 bytes each */
+const MAX_PEERS_IN_ALL = 200_000;
 
 export interface TrackerOptions {
   readonly tokens: AnnounceTokens;
   readonly listener: ServeListener;
-  /** Announces and scrapes of one client. */
+  /** Announces and scrapes of one site; of the holders of one subject's tokens twice as many. */
   readonly limit?: ClientLimit | undefined;
+  /** Sources whose `ip=` is believed: `serve --announce-from`. */
+  readonly isBelieved?: ((source: string) => boolean) | undefined;
 }
 
 /** The HTTP tracker (BEP 3, 7, 23): bittorrent-tracker parses and answers, peers are kept here. */
@@ -41,12 +49,18 @@ export class Tracker {
   readonly #sweeper: NodeJS.Timeout;
   readonly #options: TrackerOptions;
   readonly #limiter: ClientLimiter;
-  /** Of all swarms, as of the last sweep: good enough for the interval. */
+  readonly #subjectLimiter: ClientLimiter;
+  /** Of all swarms. */
   #peerCount = 0;
 
   constructor(options: TrackerOptions) {
     this.#options = options;
-    this.#limiter = new ClientLimiter(options.limit ?? ANNOUNCE_LIMIT);
+    const { perSecond, burst } = options.limit ?? ANNOUNCE_LIMIT;
+    this.#limiter = new ClientLimiter({ perSecond, burst });
+    this.#subjectLimiter = new ClientLimiter({
+      perSecond: perSecond * SUBJECT_FACTOR,
+      burst: burst * SUBJECT_FACTOR,
+    });
     this.#server = new Server({
       http: false,
       udp: false,
@@ -78,13 +92,11 @@ export class Tracker {
     const { query, rawQuery, response } = exchange;
     const [token, ...moreTokens] = query.getAll('jwt');
     const infoHash = scrapedHash(rawQuery);
-    const reason = await this.#options.tokens.whyRefused(
-      moreTokens.length === 0 ? token : null,
-      infoHash ?? '',
-      { stopped: false },
-    );
-    if (reason !== undefined || infoHash === undefined) {
-      response.end(failure(reason ?? 'unapproved request: invalid jwt'));
+    const holder = await this.#options.tokens.check(moreTokens.length === 0 ? token : null, infoHash ?? '', {
+      stopped: false,
+    });
+    if (typeof holder === 'string' || infoHash === undefined) {
+      response.end(failure(typeof holder === 'string' ? holder : 'unapproved request: invalid jwt'));
       return;
     }
     response.end(scrapeAnswer(infoHash, this.#swarms.get(infoHash)?.count()));
@@ -102,8 +114,8 @@ export class Tracker {
     this.#server.close();
   }
 
-  #admits({ client, response }: RequestContext): boolean {
-    if (this.#limiter.admit(client)) return true;
+  #admits({ site, response }: RequestContext): boolean {
+    if (this.#limiter.admit(site)) return true;
     this.#options.listener({ kind: 'announced', outcome: 'limited' });
     response.end(failure('too many announces from this address'));
     return false;
@@ -116,9 +128,25 @@ export class Tracker {
     const reason =
       event !== undefined && !EVENTS.has(event)
         ? 'invalid event'
-        : await this.#options.tokens.whyRefused(jwt, infoHash, { stopped });
+        : await this.#whyNotThisHolder(infoHash, jwt, stopped, params.httpReq);
     this.#options.listener({ kind: 'announced', outcome: reason === undefined ? 'accepted' : 'refused' });
     return reason;
+  }
+
+  async #whyNotThisHolder(
+    infoHash: string,
+    jwt: unknown,
+    stopped: boolean,
+    request: TrackerRequest,
+  ): Promise<string | undefined> {
+    const holder = await this.#options.tokens.check(jwt, infoHash, { stopped });
+    if (typeof holder === 'string') return holder;
+    const { subject } = holder;
+    if (subject !== undefined && !this.#subjectLimiter.admit(subject))
+      return 'too many announces of this account';
+    if (!stopped && this.#peerCount >= MAX_PEERS_IN_ALL) return 'too many peers, try again later';
+    request.subject = subject;
+    return undefined;
   }
 
   #hand({ client, response, rawQuery, query }: RequestContext): void {
@@ -143,24 +171,31 @@ export class Tracker {
     const peers = this.#swarms.get(infoHash) ?? new PeerList();
     const now = Date.now();
     const interval = this.#interval();
+    const { namedAddress } = params.httpReq;
     const peer = {
       peerId: params.peer_id,
       source: params.ip,
-      ip: peerAddress(params.ip, params.httpReq.namedAddress),
+      subject: params.httpReq.subject,
+      ip: peerAddress(params.ip, namedAddress, this.#options.isBelieved ?? isLoopbackAddress),
       port: params.port,
       complete: params.left === 0,
       expires: now + interval * MISSED_INTERVALS * 1000,
     };
+    const before = peers.size;
     peers.expire(now);
     const stopped = params.event === 'stopped';
     if (stopped) peers.remove(peer);
     else peers.add(peer);
+    this.#peerCount += peers.size - before;
     if (params.event === 'completed') peers.downloaded++;
     if (peers.size === 0) this.#swarms.delete(infoHash);
     else this.#swarms.set(infoHash, peers);
     const wanted = params.numwant >= 0 ? Math.min(params.numwant, MAX_PEERS) : DEFAULT_PEERS;
     const { complete, incomplete } = peers.count();
-    return { complete, incomplete, interval, peers: stopped ? [] : peers.others(peer, wanted) };
+    const answer = { complete, incomplete, interval, peers: stopped ? [] : peers.others(peer, wanted) };
+    if (namedAddress === undefined || peer.ip === plainAddress(namedAddress)) return answer;
+    const warning = `listed at ${peer.ip}: an address that a peer names is believed with serve --announce-from`;
+    return { ...answer, 'warning message': warning };
   }
 
   #interval(): number {

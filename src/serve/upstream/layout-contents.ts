@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import { parseImageReference } from '../../image/reference.ts';
@@ -17,6 +17,7 @@ import { MAX_MANIFEST_BYTES, parseManifest, type ImageIndex } from '../../image/
 import { walkIndex } from '../../image/walk-index.ts';
 import { isIndexType } from '../../image/media-types.ts';
 import { isRepository, isTag } from '../../http-server/path.ts';
+import type { LayoutFiles } from './layout-files.ts';
 
 /** What a layout offers, by the names of the distribution API. */
 export interface Catalogue {
@@ -29,15 +30,20 @@ export interface Catalogue {
 /** A build machine's layout holds thousands of images; this bounds one reading of a hostile one. */
 const MAX_ENTRIES = 100_000;
 
+/** Of index.json, with an entry of some hundred bytes for each of as many manifests as are read. */
+const MAX_LAYOUT_BYTES = 64 * 1024 * 1024;
+
 /** Reads a layout's indexes, again whenever index.json has changed. */
 export class LayoutCatalogue {
   readonly #directory: string;
+  readonly #files: LayoutFiles;
   readonly #warn: (message: string) => void;
   #stamp = '';
   #catalogue: Promise<Catalogue> | undefined;
 
-  constructor(directory: string, warn: (message: string) => void) {
+  constructor(directory: string, files: LayoutFiles, warn: (message: string) => void) {
     this.#directory = directory;
+    this.#files = files;
     this.#warn = warn;
   }
 
@@ -60,8 +66,8 @@ export class LayoutCatalogue {
   }
 
   async #read(): Promise<Catalogue> {
-    checkLayoutFile(await readFile(join(this.#directory, LAYOUT_FILE)));
-    const { manifests } = parseLayoutIndex(await readFile(join(this.#directory, INDEX_FILE)));
+    checkLayoutFile(await this.#files.read(LAYOUT_FILE, MAX_LAYOUT_BYTES));
+    const { manifests } = parseLayoutIndex(await this.#files.read(INDEX_FILE, MAX_LAYOUT_BYTES));
     const repositories = new Map<string, Map<string, Digest>>();
     const mediaTypes = new Map<Digest, string>();
     const own = ownRepository(this.#directory);
@@ -134,7 +140,7 @@ export class LayoutCatalogue {
   async #index(digest: Digest, mediaType: string, size: number): Promise<ImageIndex | undefined> {
     if (!isIndexType(mediaType) || size > MAX_MANIFEST_BYTES) return undefined;
     try {
-      const bytes = await readFile(join(this.#directory, blobPath(digest)));
+      const bytes = await this.#files.read(blobPath(digest), MAX_MANIFEST_BYTES);
       if (digestOf(bytes) !== digest)
         throw new QuayctlError('verification', 'its content has another digest');
       const index = parseManifest(bytes, mediaType);

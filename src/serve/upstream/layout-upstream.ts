@@ -1,13 +1,13 @@
-import { constants, type FileHandle, open } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import { QuayctlError } from '../../base/errors.ts';
+import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import { digestOf, isDigest, type Digest } from '../../image/digest.ts';
 import { blobPath } from '../../image/layout.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../image/manifest.ts';
 import { contentRange, wantedRange } from '../../http-server/range.ts';
+import { LayoutFiles } from './layout-files.ts';
 import { LayoutCatalogue } from './layout-contents.ts';
-import type { Upstream, UpstreamRequest } from './upstream.ts';
+import type { Upstream, UpstreamRequest } from '../../upstream/upstream.ts';
 import type { AnswerHeaders, UpstreamAnswer } from '../../http-server/request-context.ts';
 import type { BlobName } from '../../http-server/path.ts';
 
@@ -20,13 +20,15 @@ type ManifestName = { readonly repository: string; readonly selector: string };
 export class LayoutUpstream implements Upstream {
   /** A layout has no name of its own in references: only the service's names mean it. */
   readonly hosts: readonly string[] = [];
-  readonly #directory: string;
+  readonly #files: LayoutFiles;
   readonly #catalogue: LayoutCatalogue;
+  readonly #warn: (message: string) => void;
 
   /** @param warn is told of names in the layout that nobody can ask for */
   constructor(directory: string, warn: (message: string) => void) {
-    this.#directory = directory;
-    this.#catalogue = new LayoutCatalogue(directory, warn);
+    this.#files = new LayoutFiles(directory);
+    this.#catalogue = new LayoutCatalogue(directory, this.#files, warn);
+    this.#warn = warn;
   }
 
   async ask(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer> {
@@ -96,32 +98,36 @@ export class LayoutUpstream implements Upstream {
 
   /** A manifest's bytes; undefined where there is none, or its content is not of that digest. */
   async #small(digest: Digest): Promise<Uint8Array | undefined> {
-    const file = await this.#open(digest);
-    if (file === undefined) return undefined;
-    try {
-      if (file.size > MAX_MANIFEST_BYTES) return undefined;
-      const bytes = await file.handle.readFile();
-      return digestOf(bytes) === digest ? bytes : undefined;
-    } finally {
-      await file.handle.close();
-    }
+    const bytes = await this.#files.read(blobPath(digest), MAX_MANIFEST_BYTES).catch(absent);
+    return bytes !== undefined && digestOf(bytes) === digest ? bytes : undefined;
   }
 
+  /**
+   * Opens a blob whose content is known to be of its digest: it is hashed once for each version of the file. Nothing that is
+   * reached through a symbolic link counts as there: layouts come from build machines and archives, and a link may lead to
+   * any file that the service may read.
+   */
   async #open(digest: Digest): Promise<{ handle: FileHandle; size: number } | undefined> {
-    // Non-blocking, or a FIFO of that name would hold the thread that opens it for ever.
-    const flags = constants.O_RDONLY | constants.O_NONBLOCK;
-    const handle = await open(join(this.#directory, blobPath(digest)), flags).catch(absent);
+    const handle = await this.#files.open(blobPath(digest)).catch(absent);
     if (handle === undefined) return undefined;
-    const stats = await handle.stat();
-    if (stats.isFile()) return { handle, size: stats.size };
+    try {
+      const size = await this.#files.verify(handle, digest);
+      if (size !== undefined) return { handle, size };
+      this.#warn(`the layout's blob ${digest} is no file of that content: left out`);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
     await handle.close();
     return undefined;
   }
 }
 
-function absent(error: NodeJS.ErrnoException): undefined {
-  if (error.code === 'ENOENT' || error.code === 'ENXIO') return undefined;
-  throw new QuayctlError('unreachable', `the layout cannot be read: ${error.code ?? 'unknown error'}`, {
+function absent(error: unknown): undefined {
+  if (isQuayctlError(error, 'limit')) return undefined;
+  const { code } = error as NodeJS.ErrnoException;
+  if (['ENOENT', 'ENXIO', 'ELOOP', 'ENOTDIR'].includes(code ?? '')) return undefined;
+  throw new QuayctlError('unreachable', `the layout cannot be read: ${code ?? 'unknown error'}`, {
     cause: error,
   });
 }

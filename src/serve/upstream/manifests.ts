@@ -7,7 +7,7 @@ import {
   type ImageManifest,
 } from '../../image/manifest.ts';
 import { MANIFEST_TYPES } from '../../image/media-types.ts';
-import { discard, headerOf, isSuccess, type Upstream } from './upstream.ts';
+import { discard, headerOf, isSuccess, type Upstream } from '../../upstream/upstream.ts';
 import type { UpstreamAnswer } from '../../http-server/request-context.ts';
 
 /** A manifest or index of the upstream, its digest computed and, where one was asked for, compared. */

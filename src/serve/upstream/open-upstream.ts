@@ -1,9 +1,9 @@
 import { upstreamPlace, type TorrentServiceOptions } from '../options.ts';
-import { BasicUpstream } from './password-upstream.ts';
+import { BasicUpstream } from '../../upstream/password-upstream.ts';
 import { LayoutUpstream } from './layout-upstream.ts';
-import { OwnReader } from './service-credential-upstream.ts';
-import { RegistryUpstream } from './registry-upstream.ts';
-import type { Upstream } from './upstream.ts';
+import { OwnReader } from '../../upstream/service-credential-upstream.ts';
+import { RegistryUpstream } from '../../upstream/registry-upstream.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
 
 /** The upstream, asked with what callers show, and as the service itself reads it. */
 export interface OpenUpstream {

@@ -4,7 +4,7 @@ import type { BlobName } from '../../http-server/path.ts';
 import { shortDigest } from '../../image/digest.ts';
 import { readResuming } from '../../registry/resuming.ts';
 import { withPatience } from '../../registry/retry-after.ts';
-import { discard, isSuccess, type Upstream } from './upstream.ts';
+import { discard, isSuccess, type Upstream } from '../../upstream/upstream.ts';
 
 /** What is read of a blob, and as whom. */
 export interface UpstreamBlobRequest extends BlobName {

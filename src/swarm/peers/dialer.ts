@@ -9,6 +9,8 @@ import type { DialLimits } from './dial-limits.ts';
 import type { ThirdParties } from './third-parties.ts';
 
 const CONNECT_TIMEOUT_MS = 5000;
+/** A peer that can be reached at all has answered by then. Milliseconds. */
+const OVERDUE_MS = 1000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Outgoing connections of one torrent. */
 const MAX_OUTGOING = 80;
@@ -54,6 +56,8 @@ export interface DialerOptions {
   readonly dialWaitMs: number;
   /** The handshake is done. */
   readonly onWire: (wire: PeerWire, address: string) => void;
+  /** For people: an attempt failed. */
+  readonly onFailed?: (address: string, why: string) => void;
 }
 
 /** Connects to the peers of one torrent, by addresses that trackers named. */
@@ -65,6 +69,9 @@ export class Dialer {
   readonly #queue = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
   #outgoing = 0;
+  #hasFailed = false;
+  /** When each attempt that is under way began, on the clock of performance.now. */
+  readonly #begun = new Map<string, number>();
   /** Wires without a handshake yet. */
   readonly #pending = new Set<PeerWire>();
   #waiting = false;
@@ -81,6 +88,11 @@ export class Dialer {
     if (this.#stopped || target === undefined || target.busy) return;
     this.#queue.add(address);
     this.#drain();
+  }
+
+  /** Whether an attempt to connect has failed or takes too long. @param now milliseconds, as performance.now */
+  isOverdue(now: number): boolean {
+    return this.#hasFailed || [...this.#begun.values()].some((begun) => now - begun > OVERDUE_MS);
   }
 
   stop(): void {
@@ -161,7 +173,6 @@ export class Dialer {
     const { host, port } = target;
     const { limiter, infoHash, peerId, peers, thirdParties } = this.#options;
     const wire = PeerWire.dialTls({ host, port }, tls, limiter);
-    let connected = false;
     let secure = false;
     wire.onceSecure(() => {
       secure = true;
@@ -170,9 +181,9 @@ export class Dialer {
       });
     });
     this.#follow(address, target, wire, {
-      onConnected: () => (connected = true),
+      onConnected: () => {},
       // In a swarm that is open to all, whoever does not admit this node over TLS may do so without.
-      onUnanswered: () => {
+      onUnanswered: (connected) => {
         if (peers === 'tls' || !connected || this.#stopped) return false;
         if (!secure) thirdParties.add(address, performance.now());
         target.withoutTls = true;
@@ -202,13 +213,16 @@ export class Dialer {
     address: string,
     target: Target,
     wire: PeerWire,
-    { onConnected, onUnanswered }: { onConnected: () => void; onUnanswered: () => boolean },
+    { onConnected, onUnanswered }: { onConnected: () => void; onUnanswered: (connected: boolean) => boolean },
   ): void {
     const { infoHash, dialLimits, onWire } = this.#options;
     const { host } = target;
     this.#pending.add(wire);
+    this.#begun.set(address, performance.now());
+    let connected = false;
     let timer = setTimeout(() => wire.destroy(), CONNECT_TIMEOUT_MS);
     wire.onceConnected(() => {
+      connected = true;
       clearTimeout(timer);
       timer = setTimeout(() => wire.destroy(), HANDSHAKE_TIMEOUT_MS);
       onConnected();
@@ -216,6 +230,7 @@ export class Dialer {
     let answered = false;
     wire.once('handshake', (theirs: string) => {
       answered = true;
+      this.#begun.delete(address);
       dialLimits.ended(host, true, performance.now());
       this.#pending.delete(wire);
       clearTimeout(timer);
@@ -224,14 +239,21 @@ export class Dialer {
     });
     wire.once('close', () => {
       clearTimeout(timer);
+      this.#begun.delete(address);
       this.#pending.delete(wire);
       this.#outgoing--;
       target.busy = false;
-      const goesOn = !answered && onUnanswered();
-      if (goesOn) dialLimits.undecided(host);
-      else if (!answered) dialLimits.ended(host, false, performance.now());
-      if (goesOn) this.add(address);
-      else this.#again(address, target);
+      if (answered) return this.#again(address, target);
+      if (onUnanswered(connected)) {
+        dialLimits.undecided(host);
+        return this.add(address);
+      }
+      dialLimits.ended(host, false, performance.now());
+      if (!this.#stopped) {
+        this.#hasFailed = true;
+        this.#options.onFailed?.(address, connected ? 'no handshake' : 'no connection');
+      }
+      this.#again(address, target);
     });
   }
 

@@ -191,6 +191,7 @@ class Round {
     if (answer.warning !== undefined) this.#warn(answer.warning);
     const { state } = this.#options;
     state.swarmSize = answer.size?.leechers ?? state.swarmSize;
+    state.othersNamed = Math.max(state.othersNamed, othersIn(answer));
     for (const peer of answer.peers) state.emit('peerNamed', peer);
     const interval = Math.min(
       Math.max(answer.intervalMs ?? DEFAULT_INTERVAL_MS, MIN_INTERVAL_MS),

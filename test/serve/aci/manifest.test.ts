@@ -3,8 +3,10 @@ import { test } from 'node:test';
 import { parseImageConfig } from '../../../src/image/config.ts';
 import { digestOf } from '../../../src/image/digest.ts';
 import { appOf } from '../../../src/serve/aci/app.ts';
+import { isQuayctlError } from '../../../src/base/errors.ts';
+import { parseAppcName } from '../../../src/image/appc-name.ts';
 import { aciManifest, aciName, type AciIdentity } from '../../../src/serve/aci/manifest.ts';
-import { acIdentifier, acName } from '../../../src/serve/aci/names.ts';
+import { acName } from '../../../src/serve/aci/names.ts';
 import { neverBreaks } from '../../helpers/fuzz.ts';
 
 const IDENTITY: AciIdentity = {
@@ -106,7 +108,16 @@ for (const [text, user, group] of OWNERS) {
 }
 
 test('dates that rkt refuses are left out, and relative directories begin at the root', () => {
-  for (const created of ['yesterday', '2024-02-30', '2024-13-01T00:00:00Z', 7, null]) {
+  for (const created of [
+    '2024-02-30T00:00:00Z',
+    '2024-01-01T24:00:00Z',
+    '2024-01-01T00:00:60Z',
+    'yesterday',
+    '2024-02-30',
+    '2024-13-01T00:00:00Z',
+    7,
+    null,
+  ]) {
     const annotations = manifestOf({ created })['annotations'] as { name: string }[];
     assert.ok(!annotations.some(({ name }) => name === 'created'), String(created));
   }
@@ -123,31 +134,38 @@ test('the same image makes the same bytes, in whatever order its config is writt
   assert.deepEqual(one, other);
 });
 
-const IDENTIFIERS: readonly (readonly [string, string])[] = [
-  ['quay.io/ns/repo', 'quay.io/ns/repo'],
-  ['registry.example:5000/Team/App', 'registry.example_5000/team/app'],
-  ['quay.io/a__b/c--d', 'quay.io/a_b/c_d'],
-  ['quay.io/a..b', 'quay.io/a_b'],
-  ['-x-', 'x'],
-  ['[::1]:5000/app', '1_5000/app'],
-  ['', ''],
-];
-for (const [text, wanted] of IDENTIFIERS) {
-  test(`AC identifier of ${JSON.stringify(text)}`, () => assert.equal(acIdentifier(text), wanted));
+const NAMES = ['ns/app', 'ns/my--app', 'ns/my__app', 'ns/my_app', 'a.b/c-d/e', 'ns/re-po_x.y'];
+for (const repository of NAMES) {
+  test(`${repository} has the name that it is asked for by, and no other`, () => {
+    const name = `quay.io/${repository}`;
+    assert.equal(aciName({ server: 'quay.io', repository }), name);
+    assert.deepEqual({ ...parseAppcName(name) }, { name, labels: {} });
+  });
 }
 
-test('whatever the text, the names are names of appc, or empty', async (t) => {
-  const seeds = IDENTIFIERS.map(([text]) => Buffer.from(`${text}/x_y-z~`));
+for (const server of ['registry.example:5000', '[::1]', 'Quay.io', '-x']) {
+  test(`an image of ${server} is refused: rkt could not ask for it`, () => {
+    assert.throws(
+      () => aciName({ server, repository: 'ns/app' }),
+      (error) => isQuayctlError(error, 'unsupported') && /rkt has no name/.test(error.message),
+    );
+  });
+}
+
+test('whatever the text, the names of ports and mounts are names of appc, or empty', async (t) => {
+  const seeds = [Buffer.from('volume//data/x_y-z~')];
   await neverBreaks(
     t,
     (random) => Buffer.from(random.mutate(random.pick(seeds), seeds)).toString('latin1'),
-    (text) => {
-      assert.match(acIdentifier(text), /^(?:[a-z0-9]+(?:[-._~/][a-z0-9]+)*)?$/);
-      assert.match(acName(text), /^(?:[a-z0-9]+(?:-[a-z0-9]+)*)?$/);
-    },
+    (text) => assert.match(acName(text), /^(?:[a-z0-9]+(?:-[a-z0-9]+)*)?$/),
   );
 });
 
-test('an ACI has the name that it is asked for by', () => {
-  assert.equal(aciName({ server: 'quay.io', repository: 'ns/re-po_x.y' }), 'quay.io/ns/re-po_x.y');
+test('variables that rkt has no name for are left out, and of two the first', () => {
+  const Env = ['1A=x', 'A B=x', '=x', 'none', 'A=1', 'A=2', '_b.c-d=3=4', 'é=x', 'A\n=x', 'E='];
+  assert.deepEqual(appOf({ config: { Env } })['environment'], [
+    { name: 'A', value: '2' },
+    { name: '_b.c-d', value: '3=4' },
+    { name: 'E', value: '' },
+  ]);
 });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { createMessage, readKey, readPrivateKey, readSignature, sign } from 'openpgp';
 import { AciSigner } from '../../../src/serve/aci/signer.ts';
 import { loadSecrets } from '../../../src/serve/tokens/secret-file.ts';
 import { TestLayout } from '../../helpers/images.ts';
@@ -28,7 +29,7 @@ test(
     ) as [string, string, string];
     await writeFile(key, await signer.publicKey());
     await writeFile(file, content);
-    await writeFile(signature, await signer.sign(Readable.from(chunks)));
+    await writeFile(signature, await signer.sign(() => Readable.from(chunks)));
     const gpg = ['--homedir', directory, '--batch', '--no-autostart'];
     const shown = await mustRun('gpg', [...gpg, '--show-keys', '--with-colons', key]);
     assert.match(shown, /^pub:[^:]*:3072:1:/m);
@@ -51,12 +52,44 @@ test('the key is made once, kept beside the other secrets, and the same for all 
   await assert.rejects(new AciSigner(path).publicKey(), (error: Error) => !error.message.includes('s3cret'));
 });
 
+test(
+  'no signature is shorter than the key, nor what the key says of itself',
+  { timeout: 300_000 },
+  async (t) => {
+    const signer = new AciSigner(join(await tempDirectory(t), 'secret.json'));
+    const lengthOf = async (armoredSignature: string): Promise<number> => {
+      const { packets } = await readSignature({ armoredSignature });
+      return (packets[0] as unknown as { params: { s: Uint8Array } }).params.s.length;
+    };
+    // A time at which the first try is too short is found by trying without the signer.
+    const path = join(await tempDirectory(t), 'other.json');
+    const other = new AciSigner(path);
+    await other.fingerprint();
+    const { openpgp: armoredKey } = JSON.parse(await readFile(path, 'utf8')) as { openpgp: string };
+    const signingKeys = await readPrivateKey({ armoredKey });
+    const config = { nonDeterministicSignaturesViaNotation: false };
+    const content = Buffer.from('aci');
+    let date = new Date();
+    for (let length = 384; length === 384;) {
+      date = new Date(date.getTime() - 1000);
+      const message = await createMessage({ binary: content });
+      const made: unknown = await sign({ message, signingKeys, detached: true, date, config });
+      length = await lengthOf(String(made));
+    }
+    assert.equal(await lengthOf(await other.sign(() => Readable.from([content]), date)), 384);
+    assert.equal(await lengthOf(await signer.sign(() => Readable.from([content]))), 384);
+    const [user] = (await readKey({ armoredKey: await other.publicKey() })).users;
+    const [own] = (user?.selfCertifications ?? []) as unknown as { params: { s: Uint8Array } }[];
+    assert.equal(own?.params.s.length, 384);
+  },
+);
+
 test('signing takes no memory for what is signed', async (t) => {
   const signer = new AciSigner(join(await tempDirectory(t), 'secret.json'));
   await signer.fingerprint();
   const [chunk, chunks] = [Buffer.alloc(1024 * 1024), 256];
   const before = process.memoryUsage().rss;
-  await signer.sign(
+  await signer.sign(() =>
     Readable.from(
       (function* () {
         for (let left = chunks; left > 0; left--) yield Buffer.from(chunk);

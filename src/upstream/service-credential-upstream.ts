@@ -1,11 +1,11 @@
 import { Readable } from 'node:stream';
-import { isQuayctlError } from '../../base/errors.ts';
-import type { Http } from '../../http/http.ts';
-import type { Credential } from '../../credentials/credential.ts';
-import { Authorizer } from '../../registry/authorizer.ts';
-import { sendAuthorized, type AnswerHead } from '../../registry/authorized.ts';
+import { isQuayctlError } from '../base/errors.ts';
+import type { Http } from '../http/http.ts';
+import type { Credential } from '../credentials/credential.ts';
+import { Authorizer } from '../registry/authorizer.ts';
+import { sendAuthorized, type AnswerHead } from '../registry/authorized.ts';
 import { discard, type Upstream, type UpstreamRequest } from './upstream.ts';
-import type { UpstreamAnswer } from '../../http-server/request-context.ts';
+import type { UpstreamAnswer } from '../http-server/request-context.ts';
 
 /** The service's own pull credential for a repository of a registry; undefined for none. */
 export type OwnCredential = (

@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { isRedirect } from '../http/redirect.ts';
-import { discard, headerOf, isSuccess, type Upstream } from './upstream/upstream.ts';
+import { discard, headerOf, isSuccess, type Upstream } from './upstream.ts';
 import type { AnswerHeaders, UpstreamAnswer } from '../http-server/request-context.ts';
 import { digestOf } from '../image/digest.ts';
 import type { BlobName } from '../http-server/path.ts';

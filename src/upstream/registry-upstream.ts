@@ -1,11 +1,11 @@
 import { Readable } from 'node:stream';
-import { dumpBody, headerOf, type Http, type HttpAnswer } from '../../http/http.ts';
-import { DOCKER_HUB_NAMES, DOCKER_HUB_REGISTRY, isDockerHub } from '../../image/docker-hub.ts';
-import { followRedirects, isRedirect, type Hop } from '../../http/redirect.ts';
-import { ONLY_SOURCE } from '../../registry/resuming.ts';
+import { dumpBody, headerOf, type Http, type HttpAnswer } from '../http/http.ts';
+import { DOCKER_HUB_NAMES, DOCKER_HUB_REGISTRY, isDockerHub } from '../image/docker-hub.ts';
+import { followRedirects, isRedirect, type Hop } from '../http/redirect.ts';
+import { ONLY_SOURCE } from '../registry/resuming.ts';
 import { type Upstream, type UpstreamRequest } from './upstream.ts';
-import type { AnswerHeaders, UpstreamAnswer } from '../../http-server/request-context.ts';
-import type { Resource } from '../../http-server/path.ts';
+import type { AnswerHeaders, UpstreamAnswer } from '../http-server/request-context.ts';
+import type { Resource } from '../http-server/path.ts';
 
 /** Registries redirect once, to storage; storage may redirect to a region. */
 const MAX_REDIRECTS = 4;

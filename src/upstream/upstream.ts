@@ -1,5 +1,5 @@
-import type { UpstreamAnswer } from '../../http-server/request-context.ts';
-import type { Resource } from '../../http-server/path.ts';
+import type { UpstreamAnswer } from '../http-server/request-context.ts';
+import type { Resource } from '../http-server/path.ts';
 
 export interface UpstreamRequest {
   readonly method: 'GET' | 'HEAD';

@@ -1,8 +1,8 @@
-import type { Credential } from '../../credentials/credential.ts';
-import { guarded } from '../../credentials/credential.ts';
+import type { Credential } from '../credentials/credential.ts';
+import { guarded } from '../credentials/credential.ts';
 import { OwnReader, type OwnReaderOptions } from './service-credential-upstream.ts';
 import type { Upstream, UpstreamRequest } from './upstream.ts';
-import type { UpstreamAnswer } from '../../http-server/request-context.ts';
+import type { UpstreamAnswer } from '../http-server/request-context.ts';
 
 /**
  * The upstream for callers who can show a password only, as rkt's users: where the registry wants a token, it is
