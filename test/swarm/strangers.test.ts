@@ -4,6 +4,9 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import test from 'node:test';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
+import { NodeKey } from '../../src/swarm/admission/node-key.ts';
+import type { TorrentAdmission } from '../../src/swarm/admission/torrent-admission.ts';
+import { PeerTls } from '../../src/swarm/wire/peer-tls.ts';
 import { ThirdParties } from '../../src/swarm/peers/third-parties.ts';
 import { DialLimits } from '../../src/swarm/peers/dial-limits.ts';
 import { Dialer, type DialerOptions } from '../../src/swarm/peers/dialer.ts';
@@ -254,6 +257,29 @@ test('a site is left alone longer each time that nobody there answers, until som
   assert.equal(limits.mayBegin('[2001:db8:1:3::2]', 0), true);
   limits.answered(host);
   assert.equal(fails(45_001), 100);
+});
+
+test('who does not answer TLS is dialled with the encrypted handshake at once, and remembered; not in a swarm for tls', async (t) => {
+  const key = NodeKey.generate();
+  const tls = new PeerTls({ key: key.pem, cert: key.certificate });
+  const admission = { hasToken: true } as TorrentAdmission;
+  for (const peers of ['any', 'tls'] as const) {
+    const firsts: number[] = [];
+    const second = Promise.withResolvers<void>();
+    const address = await listen(t, (socket) => {
+      socket.once('data', (bytes) => {
+        firsts.push(bytes[0] === 0x16 && bytes[1] === 3 ? 0x16 : 0);
+        socket.destroy();
+        if (firsts.length === 2) second.resolve();
+      });
+    });
+    const thirdParties = new ThirdParties();
+    dialler(t, { encryption: 1, peers, tls, admission, thirdParties }).add(address);
+    await second.promise;
+    assert.deepEqual(firsts, peers === 'any' ? [0x16, 0] : [0x16, 0x16]);
+    assert.equal(thirdParties.has(address, performance.now()), peers === 'any');
+    assert.equal(thirdParties.has(address, performance.now() + 3_600_001), false);
+  }
 });
 
 test('what is no address of a peer is not dialled', (t) => {

@@ -149,7 +149,7 @@ test('a lying peer neither corrupts nor hangs, and is thrown out', async (t) => 
   const liar = await startLiar(t, url, metainfo, lying);
   const seed = await node(t).join({ metainfo, storage: fullStorage(content), signal: never });
   const storage = emptyStorage(content.length);
-  const swarm = await node(t).join({ metainfo, storage, signal: never });
+  const swarm = await node(t, { encryptionMode: 2 }).join({ metainfo, storage, signal: never });
   await swarm.done;
   assert.ok(storage.bytes.equals(content));
   assertSums(swarm.stats(), content.length);
@@ -163,7 +163,12 @@ test('a peer that has everything and gives nothing does not hang the pull: the r
   const storage = emptyStorage(content.length);
   const startedAt = performance.now();
   const { source } = countedSource(content);
-  const swarm = await node(t).join({ metainfo, storage, registry: source, signal: never });
+  const swarm = await node(t, { encryptionMode: 2 }).join({
+    metainfo,
+    storage,
+    registry: source,
+    signal: never,
+  });
   await swarm.done;
   assert.ok(storage.bytes.equals(content));
   const seconds = (performance.now() - startedAt) / 1000;
