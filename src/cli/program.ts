@@ -104,11 +104,6 @@ function addServe(program: Command, session: Session): void {
     .option('--tls-cert <file>', 'serve HTTPS with this certificate')
     .option('--tls-key <file>', 'and this key')
     .option('--data <dir>', 'piece hashes and keys (default: $XDG_DATA_HOME/quayctl)')
-    .option(
-      '--peers <rule>',
-      'tls: only nodes with a token may be in the swarms; any: other BitTorrent clients, too',
-      'any',
-    )
     .option('--token-ttl <duration>', 'life of announce tokens and signed web seed URLs', '1h')
     .option(
       '--upstream-auth <file>',
@@ -128,6 +123,11 @@ function addServe(program: Command, session: Session): void {
       '--announce-from <cidr>',
       'peers that may name another address than theirs (--announce-ip); repeatable and comma-separated',
       collect,
+    )
+    .option(
+      '--peers <rule>',
+      'any: every peer with a token; tls: only nodes that prove it is their own, in encrypted connections',
+      'any',
     )
     .option('--insecure', 'plain HTTP towards the upstream')
     .option('--secret-file <file>', 'the secrets that replicas share (default: in --data)')

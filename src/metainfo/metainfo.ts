@@ -15,9 +15,6 @@ import { TrackerAddress } from './tracker-address.ts';
 export type { PieceGeometry } from './geometry.ts';
 export type { InfoHash } from './info-hash.ts';
 
-/** Who may take part in a swarm: nodes with a token, over TLS, or also other BitTorrent clients. */
-export type PeerRule = 'tls' | 'any';
-
 /** A .torrent of one blob, parsed and checked (BEP 3, BEP 27 private, BEP 19 url-list). */
 export interface Metainfo {
   readonly infoHash: InfoHash;
@@ -37,11 +34,14 @@ export interface Metainfo {
   readonly imageId?: string;
   /** `quayctl.manifest`, of a squashed image or an ACI: the manifest of the image that it was made of. */
   readonly manifest?: Digest;
-  /** `quayctl.peers`: `tls` where only nodes with a token of the torrent service may take part. */
-  readonly peers: PeerRule;
+  /** `quayctl.peers`: `tls` where only nodes that prove their key over TLS belong to the swarm. */
+  readonly peers?: PeerRule;
   /** The bencoded info dictionary as it was, for the info hash. */
   readonly infoBytes: Uint8Array;
 }
+
+/** Which peers a swarm may have; without a rule any. */
+export type PeerRule = 'tls';
 
 /** What stands outside `info`. */
 export interface TorrentFields {
@@ -56,16 +56,19 @@ export interface TorrentFields {
   readonly imageId?: string;
   /** Of a squashed image or an ACI, the manifest of the image that it was made of; only beside `digest`. */
   readonly manifest?: Digest;
-  /** `any` by default. */
   readonly peers?: PeerRule;
   /** The torrent came from another machine, so that its trackers must not be on this one. */
   readonly fromElsewhere?: boolean;
 }
 
-/** 512 GiB in pieces of 1 MiB need 10 MiB of hashes; our own torrents stay under 1 MiB up to 800 GiB. */
+/**
+ * The size of a torrent. 512 GiB in pieces of 1 MiB need 10 MiB of hashes; torrents of this service stay below 1 MiB
+ * up to 800 GiB.
+ */
 export const MAX_TORRENT_BYTES = 16 * 1024 * 1024;
-/** Public torrents carry a dozen or two. */
+/** Trackers of a torrent. Public torrents have one or two dozen. */
 const MAX_TRACKERS = 50;
+/** Web seeds of a torrent. */
 const MAX_WEB_SEEDS = 50;
 /** A token of a 4096-bit key is under 2 KiB. */
 const MAX_URL = 8192;
@@ -77,7 +80,7 @@ const TRACKER_PROTOCOLS = new Set(['http:', 'https:', 'udp:', 'ws:', 'wss:']);
 const WEB_SEED_PROTOCOLS = new Set(['http:', 'https:']);
 
 /**
- * The info dictionary of protocol.md, exactly {length, name, piece length, pieces, private: 1}.
+ * The info dictionary (docs/protocol.md, "The metainfo"), exactly {length, name, piece length, pieces, private: 1}.
  * @param content `name` 64 hex digits by HMAC, `length` bytes, `pieces` as PieceHasher gives them
  */
 export function buildInfo(content: { name: string; length: number; pieces: Uint8Array }): Uint8Array {
@@ -110,13 +113,13 @@ export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uin
   if (urlList.length > 0) torrent['url-list'] = urlList;
   if (createdBy !== undefined) torrent['created by'] = createdBy;
   if (creationDate !== undefined) torrent['creation date'] = creationDate;
-  if (digest !== undefined || fromElsewhere === true || peers === 'tls') {
+  if (digest !== undefined || peers !== undefined || fromElsewhere === true) {
     torrent['quayctl'] = {
       ...(digest === undefined ? {} : { digest }),
       ...(fromElsewhere === true ? { 'from elsewhere': 1 } : {}),
       ...(imageId === undefined ? {} : { imageID: imageId }),
       ...(manifest === undefined ? {} : { manifest }),
-      ...(peers === 'tls' ? { peers } : {}),
+      ...(peers === undefined ? {} : { peers }),
     };
   }
   return encodeBencode(torrent);
@@ -157,11 +160,11 @@ export function withoutSecrets(bytes: Uint8Array): Uint8Array {
   const bare = [...new Set(trackers.map((tracker) => tracker.withoutSecrets().announceUrl))];
   return encodeTorrent(infoBytes, {
     announce: bare,
-    peers,
     fromElsewhere: trackers.some(({ denyLocal }) => denyLocal),
     ...(digest === undefined ? {} : { digest }),
     ...(imageId === undefined ? {} : { imageId }),
     ...(manifest === undefined ? {} : { manifest }),
+    ...(peers === undefined ? {} : { peers }),
   });
 }
 
@@ -176,11 +179,11 @@ export function notedAsFromElsewhere(bytes: Uint8Array): Uint8Array {
   return encodeTorrent(infoBytes, {
     announce: trackers.map(({ announceUrl }) => announceUrl),
     urlList,
-    peers,
     fromElsewhere: true,
     ...(digest === undefined ? {} : { digest }),
     ...(imageId === undefined ? {} : { imageId }),
     ...(manifest === undefined ? {} : { manifest }),
+    ...(peers === undefined ? {} : { peers }),
   });
 }
 
@@ -211,27 +214,21 @@ function readName(info: BDictionary): string {
   return name;
 }
 
-/** `quayctl` = {digest, imageID, manifest, peers} */
-function readContent({ entries }: BDictionary): Pick<Metainfo, 'digest' | 'imageId' | 'manifest' | 'peers'> {
+/** `quayctl` = {digest, imageID} */
+function readContent({ entries }: BDictionary): Pick<Metainfo, 'digest' | 'imageId' | 'manifest'> {
   const quayctl = entries.get('quayctl');
-  if (quayctl === undefined) return { peers: 'any' };
+  if (quayctl === undefined) return {};
   if (!isDictionary(quayctl)) throw malformed('quayctl is not a dictionary');
   const digest = quayctl.entries.get('digest');
   const imageId = quayctl.entries.get('imageID');
   const manifest = quayctl.entries.get('manifest');
   return {
-    peers: readPeerRule(quayctl.entries.get('peers')),
     ...(digest === undefined ? {} : { digest: parseDigest(text(digest, 'quayctl.digest', 1024)) }),
     ...(imageId === undefined ? {} : { imageId: readImageId(imageId) }),
     ...(manifest === undefined ? {} : { manifest: parseDigest(text(manifest, 'quayctl.manifest', 1024)) }),
+    // Whatever rule a later service names, it is no weaker than the one that we know.
+    ...(quayctl.entries.has('peers') ? { peers: 'tls' } : {}),
   };
-}
-
-/** A rule that this version does not know is one that it would break. */
-function readPeerRule(value: BValue | undefined): PeerRule {
-  const rule = value === undefined ? 'any' : text(value, 'quayctl.peers', 64);
-  if (rule === 'any' || rule === 'tls') return rule;
-  throw malformed('quayctl.peers is neither tls nor any: a newer version of quayctl knows what it means');
 }
 
 function readImageId(value: BValue): string {

@@ -78,8 +78,8 @@ export class TorrentSwarm implements Swarm {
   }
 
   /** Who may take part. */
-  get peerRule(): PeerRule {
-    return this.#options.metainfo.peers;
+  get peerRule(): PeerRule | 'any' {
+    return this.#options.metainfo.peers ?? 'any';
   }
 
   begin(): void {

@@ -24,8 +24,6 @@ export interface TestService {
 export interface TorrentQuestion {
   readonly authorization?: string;
   readonly wait?: number;
-  /** `Quayctl-Key` */
-  readonly nodeKey?: string;
   /** Default: the service's own host. */
   readonly ns?: string;
 }
@@ -55,12 +53,9 @@ export async function startService(
     data,
     adminUrl: service.adminUrl,
     events,
-    torrent: (repository, digest, { authorization, nodeKey, wait = 30, ns = host } = {}) =>
+    torrent: (repository, digest, { authorization, wait = 30, ns = host } = {}) =>
       fetch(`${service.url}/c1/torrent/${repository}/blobs/${digest}?ns=${ns}&wait=${wait}`, {
-        headers: {
-          ...(authorization === undefined ? {} : { authorization }),
-          ...(nodeKey === undefined ? {} : { 'quayctl-key': nodeKey }),
-        },
+        headers: authorization === undefined ? {} : { authorization },
       }),
     close: () => service.close(),
   };

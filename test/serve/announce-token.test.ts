@@ -232,26 +232,3 @@ test('keys are added by many processes at once, and none is lost', async (t) => 
   const { keys } = JSON.parse(await readFile(path, 'utf8')) as { keys: StoredKey[] };
   assert.deepEqual(keys.map(({ kid }) => kid).sort(), added.map(({ kid }) => kid).sort());
 });
-
-test('the token names the key of the node that asks, and the torrent who may be in its swarm', async (t) => {
-  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
-  const image = await layout.addImage({ layers: [randomLayer(1000, 'a')] }, 'team/app:1.0');
-  const digest = image.layers[0]?.digest ?? '';
-  const thumbprint = 'NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs';
-  for (const peers of ['tls', undefined] as const) {
-    const service = await startService(t, { upstream: `oci:${layout.directory}`, peers });
-    const ask = async (nodeKey?: string): Promise<{ peers: string; cnf: unknown; infoHash: string }> => {
-      const answer = await service.torrent('team/app', digest, nodeKey === undefined ? {} : { nodeKey });
-      const torrent = decodeTorrent(Buffer.from(await answer.arrayBuffer()));
-      const token = torrent.trackers[0]?.token?.jwt ?? '';
-      return { peers: torrent.peers, cnf: decodeJwt(token)['cnf'], infoHash: torrent.infoHash };
-    };
-    const named = await ask(thumbprint);
-    assert.equal(named.peers, peers ?? 'any');
-    assert.deepEqual(named.cnf, { jkt: thumbprint });
-    assert.equal((await ask()).cnf, undefined);
-    assert.equal((await ask()).infoHash, named.infoHash, 'the rule stands outside info');
-    for (const wrong of ['', 'short', `${thumbprint}x`, '"'.repeat(43)])
-      assert.equal((await ask(wrong)).cnf, undefined);
-  }
-});

@@ -58,7 +58,7 @@ export class TorrentAuthority {
   async torrentFor(
     content: Buffer,
     key: NodeKey | undefined,
-    peers: PeerRule,
+    peers: PeerRule | 'any',
     seconds?: number,
   ): Promise<Sample> {
     const { pieceLength } = pieceGeometry(content.length);
@@ -78,7 +78,7 @@ export class TorrentAuthority {
       ...(seconds === undefined ? {} : { seconds }),
     };
     const announce = [`${this.#announce}?jwt=${await this.sign(claims)}`];
-    const torrent = encodeTorrent(info, { announce, peers });
+    const torrent = encodeTorrent(info, { announce, ...(peers === 'any' ? {} : { peers }) });
     return { content, torrent, metainfo: decodeTorrent(torrent) };
   }
 }

@@ -1,4 +1,6 @@
 import type { InfoHash } from '../../metainfo/info-hash.ts';
+import type { PeerRule } from '../../metainfo/metainfo.ts';
+import { admitsKey, keyThumbprintOf } from './node-key.ts';
 import { claimantsOf } from '../claimants.ts';
 import type { Job } from '../jobs.ts';
 import type { DerivedImages } from '../derived/derived-images.ts';
@@ -7,8 +9,7 @@ import type { Recipe } from '../derived/recipe.ts';
 import type { ImageName } from '../derived/source-blobs.ts';
 import type { RequestContext } from '../../http-server/request-context.ts';
 import { sendFile } from '../../http-server/send-file.ts';
-import type { PeerRule } from '../../metainfo/metainfo.ts';
-import { tokenCaller, type AnnounceTokens } from '../tokens/announce-tokens.ts';
+import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
 import type { BlobName } from '../../http-server/path.ts';
@@ -19,8 +20,8 @@ export interface DerivedAnswerOptions {
   readonly derived: DerivedImages;
   readonly secret: Secret;
   readonly tokens: AnnounceTokens;
-  /** `--peers` */
-  readonly peers?: PeerRule | undefined;
+  /** Who may be in a swarm; undefined: anybody with a token. */
+  readonly peers: PeerRule | undefined;
   /** The signed URL of a file of the service's own. */
   readonly webSeed: (blob: BlobName) => string;
 }
@@ -47,6 +48,7 @@ export async function answerDerived(
 ): Promise<void> {
   const { authorization, accept = '' } = exchange.request.headers;
   const wantsTorrent = accept.includes(TORRENT_TYPE);
+  if (wantsTorrent && !admitsKey(exchange)) return;
   const caller = { authorization, claimants: claimantsOf(exchange, options.secret) };
   const found = await options.derived.image(image, recipe, caller);
   const wait = wantsTorrent || exchange.query.has('wait') ? waitFor : isSilent ? waitSilently : waitPatiently;
@@ -85,9 +87,10 @@ async function answerTorrent(
   { repository, digest: manifest }: ImageName,
   file: DerivedFile,
 ): Promise<void> {
+  const { authorization } = exchange.request.headers;
   const hashes = await derived.hashes(file);
-  const announce = (infoHash: InfoHash): Promise<string> =>
-    tokens.announceUrl(infoHash, tokenCaller(exchange));
+  const caller = { authorization, keyThumbprint: keyThumbprintOf(exchange) };
+  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, caller);
   const webSeeds = [webSeed({ repository, digest: file.digest })];
   sendTorrent(
     exchange,
@@ -95,9 +98,9 @@ async function answerTorrent(
     await makeTorrent(secret, hashes, {
       announce,
       webSeeds,
-      peers,
       imageId: file.notes['imageID'],
       manifest,
+      peers,
     }),
   );
 }

@@ -1,12 +1,13 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import type { InfoHash } from '../../metainfo/info-hash.ts';
+import type { PeerRule } from '../../metainfo/metainfo.ts';
+import { admitsKey, keyThumbprintOf } from './node-key.ts';
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
 import { claimantsOf } from '../claimants.ts';
-import type { PeerRule } from '../../metainfo/metainfo.ts';
 import type { Permission } from '../../upstream/permission.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
-import { tokenCaller, type AnnounceTokens } from '../tokens/announce-tokens.ts';
+import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { PieceHashes } from '../torrents/hash-store.ts';
 import type { Job } from '../jobs.ts';
 import { progressOf, waitForJob } from './derived-answer.ts';
@@ -25,10 +26,10 @@ export interface TorrentRouteOptions {
   readonly hashing: Hashing;
   readonly secret: Secret;
   readonly tokens: AnnounceTokens;
-  /** `--peers` */
-  readonly peers?: PeerRule | undefined;
   /** The signed URL of a blob that the service can read by itself. */
   readonly webSeed: (blob: BlobName) => string;
+  /** Who may be in a swarm; undefined: anybody with a token. */
+  readonly peers: PeerRule | undefined;
   /** By which callers may mean this upstream. */
   readonly names: UpstreamNames;
 }
@@ -41,12 +42,13 @@ export function torrentRoute(options: TorrentRouteOptions): Route {
     if (!exchange.query.has('ns')) {
       return refuse(exchange, 404, 'NAME_UNKNOWN', 'the registry is not named: ?ns=HOST', NOT_STORED);
     }
+    if (!admitsKey(exchange)) return;
     if (admitsNamespace(options.names, exchange)) await answer(options, exchange, blob);
   };
 }
 
 async function answer(options: TorrentRouteOptions, exchange: RequestContext, blob: BlobName): Promise<void> {
-  const { permission, hashing, secret, tokens, peers } = options;
+  const { permission, hashing, secret, tokens } = options;
   const { signal } = exchange;
   const { authorization } = exchange.request.headers;
   const verdict = await permission.mayRead(blob, authorization, signal);
@@ -70,9 +72,10 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
   }
 
   const webSeeds = (await isReadable(options.own, blob, signal)) ? [options.webSeed(blob)] : [];
-  const announce = (infoHash: InfoHash): Promise<string> =>
-    tokens.announceUrl(infoHash, tokenCaller(exchange));
-  sendTorrent(exchange, blob.digest, await makeTorrent(secret, hashes, { announce, webSeeds, peers }));
+  const caller = { authorization, keyThumbprint: keyThumbprintOf(exchange) };
+  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, caller);
+  const torrent = await makeTorrent(secret, hashes, { announce, webSeeds, peers: options.peers });
+  sendTorrent(exchange, blob.digest, torrent);
 }
 
 /** A web seed is the service's own to read; where it may not, or cannot now, peers must do. */

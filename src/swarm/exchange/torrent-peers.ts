@@ -44,7 +44,7 @@ export class TorrentPeers {
     this.#dialer = new Dialer({
       ...context,
       infoHash: state.metainfo.infoHash,
-      peers: state.metainfo.peers,
+      peers: state.metainfo.peers ?? 'any',
       admission,
       limiter: context.downloadLimiter,
       refuses: (address) => this.#connections.refuses(address),

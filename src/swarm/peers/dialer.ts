@@ -8,6 +8,7 @@ import { PeerWire } from '../wire/peer-wire.ts';
 import type { DialLimits } from './dial-limits.ts';
 import type { ThirdParties } from './third-parties.ts';
 
+/** The longest wait for an outgoing connection. */
 const CONNECT_TIMEOUT_MS = 5000;
 /** A peer that can be reached at all has answered by then. Milliseconds. */
 const OVERDUE_MS = 1000;
@@ -45,7 +46,7 @@ export interface DialerOptions {
   /** What other nodes are admitted by, over TLS; undefined where this node has no key, or the torrent no service. */
   readonly admission: TorrentAdmission | undefined;
   readonly tls: PeerTls | undefined;
-  readonly peers: PeerRule;
+  readonly peers: PeerRule | 'any';
   readonly thirdParties: ThirdParties;
   readonly limiter: RateLimiter;
   readonly dialLimits: DialLimits;
