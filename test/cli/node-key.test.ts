@@ -9,7 +9,7 @@ import { tempDirectory } from '../helpers/temp.ts';
 interface Machine {
   readonly path: string;
   readonly warnings: string[];
-  open(): Promise<string>;
+  readonly open: () => Promise<string>;
 }
 
 async function machine(t: TestContext): Promise<Machine> {
