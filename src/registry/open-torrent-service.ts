@@ -7,7 +7,8 @@ import { dumpBody } from '../http/http.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { manifestName, readManifestDocument } from './manifest-document.ts';
 import type { TorrentAnswer, TorrentService } from './repository.ts';
-import { nodeKeyHeader, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
+import { nodeKeyHeader, pathOf, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
+import { serviceBlobs } from './service-blobs.ts';
 import { KEY_SET_PATH, ServiceKeySet } from './service-keys.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
 
@@ -41,6 +42,7 @@ class HttpTorrentService implements TorrentService {
   readonly #options: TorrentServiceOptions;
   readonly #asker: ServiceAsker;
   readonly #keySet: ServiceKeySet;
+  readonly blob: TorrentService['blob'];
   /** What is known of the host in this run: asked once, not once per layer. */
   #silent = false;
 
@@ -53,6 +55,7 @@ class HttpTorrentService implements TorrentService {
       // Keys are for everybody: no credential is shown.
       return { answer: await options.http.request(url, { registry: options.registry, signal }), url };
     });
+    this.blob = options.service === undefined ? undefined : serviceBlobs(this.#asker, options);
   }
 
   get isGiven(): boolean {
@@ -137,9 +140,4 @@ function plainService({ origin }: URL): QuayctlError {
       hint: 'only the service says what a squashed image must be: use https://, or allow it with --insecure',
     },
   );
-}
-
-/** Of a service that does not stand at the root of its host. */
-function pathOf(base: URL): string {
-  return base.pathname.replace(/\/+$/, '');
 }
