@@ -51,6 +51,10 @@ function makeSession(signal: AbortSignal, exitWith: (code: number) => void): Ses
     env: process.env,
     home: homedir(),
     signal,
+    onHangup: (handler) => {
+      process.on('SIGHUP', handler);
+      return () => void process.off('SIGHUP', handler);
+    },
     exitWith,
   };
 }

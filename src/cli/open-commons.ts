@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { Http } from '../http/http.ts';
 import { createRateLimiter } from '../base/rate-limiter.ts';
 import { redact } from '../base/redact.ts';
@@ -9,7 +8,8 @@ import { openStore } from '../store/open-store.ts';
 import type { SwarmClient, SwarmClientOptions } from '../swarm/swarm-client.ts';
 import type { TorrentFlags } from './flags.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
-import { xdgDirectory, type Session } from './session.ts';
+import type { Session } from './session.ts';
+import { storeDirectory } from './store-directory.ts';
 
 /** What every torrent command opens, whatever kind of image it is about. */
 export interface Commons extends SharedServices {
@@ -49,11 +49,6 @@ export async function openCommons(
       await store.close();
     },
   };
-}
-
-/** `--store`, QUAYCTL_STORE, `$XDG_CACHE_HOME/quayctl`. */
-export function storeDirectory(given: string | undefined, session: Session): string {
-  return resolve(given ?? xdgDirectory(session, 'XDG_CACHE_HOME', '.cache'));
 }
 
 /** Loaded at the first torrent. */

@@ -196,6 +196,15 @@ function addStore(program: Command, session: Session): void {
       await removeFromStore(image, flags, session);
     });
   store
+    .command('share')
+    .description("let a group use the store: the seed unit, root's pulls and users then have one")
+    .requiredOption('--group <group>', 'whoever is in it may read and write the store')
+    .option('--store <dir>', 'the store to share (default: /var/lib/quayctl/store)')
+    .action(async (flags: { store?: string; group: string }) => {
+      const { shareWithGroup } = await import('./store.ts');
+      await shareWithGroup(flags, session);
+    });
+  store
     .command('gc')
     .description('shrink it, least recently used first')
     .addOption(dir())

@@ -18,6 +18,7 @@ import { notifyOptions, openClair } from './open-clair.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import type { RawNotifyFlags } from './report-flags.ts';
 import { serveLine } from './serve-log.ts';
+import { followFiles } from './serve-reload.ts';
 import { xdgDirectory, type Session } from './session.ts';
 
 /** Beside the service's own default, 7070; 7071 is the mirror's. */
@@ -65,11 +66,18 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       notify: await notifyOptions(flags),
     });
     terminal.out(`${service.publicUrl}\n`);
+    const stopFollowing = followFiles(service, {
+      files: [flags.tlsCert, flags.tlsKey].filter((file) => file !== undefined),
+      tls: () => keyPair(flags),
+      onFailure: (message) => upstream.listener({ kind: 'warning', message }),
+      onHangup: session.onHangup,
+    });
     if (!signal.aborted) {
       await new Promise((end) => {
         signal.addEventListener('abort', end, { once: true });
       });
     }
+    stopFollowing();
     await service.close();
   });
 }

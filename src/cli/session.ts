@@ -17,6 +17,8 @@ export interface Session {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
   readonly signal: AbortSignal;
+  /** Adds a handler for SIGHUP, which ends the program where nobody handles it. @returns takes it away */
+  readonly onHangup: (handler: () => void) => () => void;
   /** For a command that has given its data and ends with another exit code than 0 nevertheless. */
   readonly exitWith: (code: number) => void;
 }

@@ -1,12 +1,16 @@
+import { execFile } from 'node:child_process';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { formatBytes, formatDuration, parseSize } from '../base/units.ts';
 import { shortDigest } from '../image/digest.ts';
 import { formatPlatform } from '../image/platform.ts';
 import { formatReference, parseImageReference } from '../image/reference.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { openStore } from '../store/open-store.ts';
+import { shareStore } from '../store/share-store.ts';
 import type { Store } from '../store/store.ts';
 import { named } from './flags.ts';
-import { storeDirectory } from './open-commons.ts';
+import { MACHINE_STORE, storeDirectory } from './store-directory.ts';
 import type { Session } from './session.ts';
 
 interface StoreFlags {
@@ -73,6 +77,38 @@ export async function collectGarbage(
   const limit = flags.maxSize === undefined ? undefined : named('--max-size', flags.maxSize, parseSize);
   const { freed, left } = await inStore(flags, session, (store) => store.gc(limit));
   session.terminal.err(`freed ${formatBytes(freed)}, ${formatBytes(left)} left\n`);
+}
+
+/** `quayctl store share --group GROUP` @throws QuayctlError `usage` for a group that is not there, `store` */
+export async function shareWithGroup(
+  flags: StoreFlags & { readonly group: string },
+  session: Session,
+): Promise<void> {
+  const gid = await groupId(flags.group);
+  const path = resolve(flags.store ?? MACHINE_STORE);
+  // Made where there is none.
+  await (await openStore(path)).close();
+  await shareStore(path, gid);
+  session.terminal.out(`${path}\n`);
+  const use =
+    path === MACHINE_STORE
+      ? 'it is the default store of everybody in it'
+      : `they use it with --store ${path} or QUAYCTL_STORE`;
+  session.terminal.err(`Shared with the group ${flags.group}: ${use}.\n`);
+}
+
+/** As getent(1) knows it: from /etc/group, LDAP, ... @throws QuayctlError `usage` */
+async function groupId(group: string): Promise<number> {
+  try {
+    const { stdout } = await promisify(execFile)('getent', ['group', '--', group]);
+    const [, , gid = ''] = stdout.trim().split(':');
+    if (/^\d+$/.test(gid)) return Number(gid);
+  } catch {
+    // Told below.
+  }
+  throw new QuayctlError('usage', `--group: there is no group ${JSON.stringify(group)}`, {
+    hint: 'groupadd --system GROUP makes one, usermod -aG GROUP USER adds a user to it',
+  });
 }
 
 function table(rows: readonly (readonly string[])[]): string {

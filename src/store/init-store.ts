@@ -1,9 +1,9 @@
-import { mkdir, rename, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { rename, stat } from 'node:fs/promises';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { makePrivateDirectories, makePrivateDirectory } from '../base/ownership.ts';
 import { checkLayoutFile, layoutFile } from '../image/layout.ts';
 import { formatEntries } from './index-file.ts';
-import { isAbsent, makePrivateDirectory, readBounded, writeAtomically } from './disk.ts';
+import { isAbsent, readBounded, writeAtomically } from './disk.ts';
 import { OWN_DIRECTORIES, type StorePaths } from './paths.ts';
 import { keepReserve } from './reserve.ts';
 
@@ -20,8 +20,7 @@ export async function layOut(paths: StorePaths): Promise<void> {
   const version = await readVersion(paths);
   checkVersion(paths, version);
   await checkLayout(paths);
-  await mkdir(dirname(paths.root), { recursive: true, mode: 0o700 });
-  await makePrivateDirectory(paths.root);
+  await makePrivateDirectories(paths.root);
   for (const path of [`${paths.root}/blobs`, paths.blobs, paths.own()]) await makePrivateDirectory(path);
   for (const name of OWN_DIRECTORIES) await makePrivateDirectory(paths.own(name));
   await unlessThere(paths, paths.index, formatEntries([]));
