@@ -10,9 +10,27 @@ import { openGate } from './open-gate.ts';
 import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './reporter.ts';
+import { eachImage, namedImages } from './several.ts';
 
-/** `quayctl ENGINE torrent pull`, and `quayctl torrent pull` without an engine. @throws QuayctlError */
+/**
+ * `quayctl ENGINE torrent pull`, and `quayctl torrent pull` without an engine. With several images `--output` is a
+ * directory, and `--seed-after` begins after the last. @throws QuayctlError
+ */
 export async function runPull(
+  named: readonly string[],
+  engine: OciEngineEntry | undefined,
+  raw: RawTorrentFlags,
+  session: Session,
+): Promise<void> {
+  const images = await namedImages(named, raw.from);
+  if (images.length > 1 && raw.output?.endsWith('.tar') === true)
+    throw new QuayctlError('usage', '--output: several images go into a directory, not into one archive');
+  await eachImage(images, raw.json === true, session, (image, own, isLast) =>
+    pullOne(image, engine, isLast ? raw : { ...raw, seedAfter: '0' }, own),
+  );
+}
+
+async function pullOne(
   image: string,
   engine: OciEngineEntry | undefined,
   raw: RawTorrentFlags,

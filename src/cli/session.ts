@@ -16,6 +16,8 @@ export interface Session {
   readonly terminal: Terminal;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
+  /** What configuration files and the environment say, by the names of environment variables. */
+  readonly settings: ReadonlyMap<string, { readonly value: string; readonly from: string }>;
   readonly signal: AbortSignal;
   /** Adds a handler for SIGHUP, which ends the program where nobody handles it. @returns takes it away */
   readonly onHangup: (handler: () => void) => () => void;

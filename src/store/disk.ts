@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
-import { inheritOwner } from '../base/ownership.ts';
+import { makePrivate } from '../base/private-files.ts';
 
 /** Layers may hold secrets of their owners; nobody else on the machine reads them. */
 const PRIVATE_FILE = 0o600;
 
-/** Opens for reading and writing, makes it if need be: private, with the owner of its directory. */
+/** Opens for reading and writing, makes it if need be: private, or shared as its directory is. */
 export async function openPrivateFile(path: string): ReturnType<typeof open> {
   try {
     return await open(path, 'r+');
@@ -15,7 +15,7 @@ export async function openPrivateFile(path: string): ReturnType<typeof open> {
     if (codeOf(error) !== 'ENOENT') throw error;
   }
   const handle = await open(path, 'wx+', PRIVATE_FILE);
-  await inheritOwner(handle, path);
+  await makePrivate(handle, path);
   return handle;
 }
 
@@ -33,7 +33,7 @@ export async function writeAtomically(
   try {
     const handle = await open(draft, 'wx', PRIVATE_FILE);
     try {
-      await inheritOwner(handle, path);
+      await makePrivate(handle, path);
       await handle.writeFile(bytes);
       if (durable) await handle.datasync();
     } finally {

@@ -1,6 +1,7 @@
-import { rename, stat } from 'node:fs/promises';
+import { mkdir, rename, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { makePrivateDirectories, makePrivateDirectory } from '../base/ownership.ts';
+import { makePrivateDirectory } from '../base/private-files.ts';
 import { checkLayoutFile, layoutFile } from '../image/layout.ts';
 import { formatEntries } from './index-file.ts';
 import { isAbsent, readBounded, writeAtomically } from './disk.ts';
@@ -20,7 +21,8 @@ export async function layOut(paths: StorePaths): Promise<void> {
   const version = await readVersion(paths);
   checkVersion(paths, version);
   await checkLayout(paths);
-  await makePrivateDirectories(paths.root);
+  await mkdir(dirname(paths.root), { recursive: true, mode: 0o700 });
+  await makePrivateDirectory(paths.root);
   for (const path of [`${paths.root}/blobs`, paths.blobs, paths.own()]) await makePrivateDirectory(path);
   for (const name of OWN_DIRECTORIES) await makePrivateDirectory(paths.own(name));
   await unlessThere(paths, paths.index, formatEntries([]));

@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { link, open, rename, rm } from 'node:fs/promises';
+import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { inheritOwner, makePrivateDirectories } from '../../base/ownership.ts';
 
-/** Replaces a file at once, keeping its owner and mode; a new one is private to its directory's owner. A crash leaves the old one or the new one. */
+/** Replaces a file at once, readable by its owner only; a crash leaves the old one or the new one. */
 export async function writePrivateFile(path: string, bytes: Uint8Array): Promise<void> {
   await throughTemporary(path, bytes, (temporary) => rename(temporary, path));
 }
@@ -24,12 +23,11 @@ async function throughTemporary(
   bytes: Uint8Array,
   publish: (temporary: string) => Promise<void>,
 ): Promise<void> {
-  await makePrivateDirectories(dirname(path));
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
     const file = await open(temporary, 'wx', 0o600);
     try {
-      await inheritOwner(file, path);
       await file.writeFile(bytes);
       await file.sync();
     } finally {
