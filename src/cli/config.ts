@@ -138,7 +138,8 @@ async function readConfig(file: string): Promise<Record<string, unknown>> {
     text = readFileSync(file, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return {};
+    // With sudo -u the home may still be that of the user before: there is nothing of ours then.
+    if (code === 'ENOENT' || code === 'ENOTDIR' || (code === 'EACCES' && file !== SYSTEM_FILE)) return {};
     throw new QuayctlError('usage', `cannot read ${file}`, { cause: error });
   }
   if (text.length > MAX_CONFIG_BYTES)

@@ -78,6 +78,10 @@ function makeSession(
     env: process.env,
     home: homedir(),
     settings: new Map(),
+    // Not constant: what is another user's is changed with that user's rights.
+    get uid() {
+      return process.geteuid?.();
+    },
     signal,
     onHangup: (handler) => {
       process.on('SIGHUP', handler);

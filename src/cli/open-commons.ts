@@ -9,7 +9,7 @@ import type { SwarmClient, SwarmClientOptions } from '../swarm/swarm-client.ts';
 import type { TorrentFlags } from './flags.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import type { Session } from './session.ts';
-import { storeDirectory } from './store-directory.ts';
+import { ownStoreDirectory } from './store-directory.ts';
 
 /** What every torrent command opens, whatever kind of image it is about. */
 export interface Commons extends SharedServices {
@@ -29,7 +29,7 @@ export async function openCommons(
     certsDirectory: CERTS_DIRECTORY,
     onExchange: (message) => listener({ kind: 'debug', message }),
   });
-  const store = await openStore(storeDirectory(flags.store, session));
+  const store = await openStore(await ownStoreDirectory(flags.store, session));
   const downloadLimiter = createRateLimiter(flags.downloadRate);
   const uploadLimiter = createRateLimiter(flags.uploadRate);
   let client: Promise<SwarmClient> | undefined;

@@ -5,10 +5,12 @@ import { pull } from '../pull/pull.ts';
 import type { Receipt } from '../pull/receipt.ts';
 import type { Destination, PullRequest } from '../pull/request.ts';
 import { pullSquashed } from '../pull/squashed.ts';
+import { becomeOwnerOf } from './become-owner.ts';
 import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
 import { openGate } from './open-gate.ts';
 import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
+import { storeDirectory } from './store-directory.ts';
 import { openTalk } from './reporter.ts';
 import { eachImage, namedImages } from './several.ts';
 
@@ -37,6 +39,9 @@ async function pullOne(
   session: Session,
 ): Promise<void> {
   const flags = readTorrentFlags(raw);
+  // Without an engine and a file to write, nothing but the store is changed.
+  if (engine === undefined && raw.output === undefined)
+    await becomeOwnerOf(storeDirectory(flags.store, session));
   const squashed = raw.squashed === true;
   const reference = parseImageReference(image);
   const talk = await openTalk(raw, engine?.title, session.terminal);

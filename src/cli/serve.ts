@@ -1,6 +1,7 @@
 import { access, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
+import { assertOwn } from '../base/ownership.ts';
 import { Http } from '../http/http.ts';
 import { formatBytes, parseDuration } from '../base/units.ts';
 import {
@@ -12,6 +13,7 @@ import { defaultSecretFile } from '../serve/options.ts';
 import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
 import { rotateKey } from '../serve/tokens/secret-file.ts';
 import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
+import { becomeOwnerOf } from './become-owner.ts';
 import { serviceCredential } from './credentials.ts';
 import { named } from './flags.ts';
 import { notifyOptions, openClair } from './open-clair.ts';
@@ -39,6 +41,7 @@ export interface RawServeFlags extends RawNotifyFlags {
   readonly permissionGrace: string;
   readonly trustedProxy?: readonly string[];
   readonly announceFrom?: readonly string[];
+  readonly peers: string;
   readonly secretFile?: string;
   readonly alias?: readonly string[];
   readonly adminListen?: string;
@@ -61,6 +64,7 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       permissionGraceMs: named('--permission-grace', flags.permissionGrace, parseDuration),
       trustedProxies: flags.trustedProxy,
       announceFrom: flags.announceFrom,
+      peers: peerRule(flags.peers),
       admin: await adminOptions(flags),
       clair: await openClair(flags, upstream.http),
       notify: await notifyOptions(flags),
@@ -88,6 +92,7 @@ export async function runPrepare(
   flags: RawServeFlags,
   session: Session,
 ): Promise<void> {
+  await becomeOwnerOf(dataDirectory(flags, session));
   await withUpstream(flags, session, async (upstream) => {
     for (const { image, blobs, bytes } of await prepareTorrents(images, upstream, session.signal)) {
       session.terminal.out(`${image}: ${blobs} blobs, ${formatBytes(bytes)}\n`);
@@ -97,12 +102,23 @@ export async function runPrepare(
 
 /** `serve rotate-key`: running services take the key up by themselves. @throws QuayctlError `store` */
 export async function runRotateKey(flags: RawServeFlags, session: Session): Promise<void> {
+  await becomeOwnerOf(secretPath(flags) ?? dataDirectory(flags, session));
+  await assertOwnPlaces(flags, session);
   const path = secretPath(flags) ?? defaultSecretFile(dataDirectory(flags, session));
   const { kid } = await rotateKey(path);
   session.terminal.out(`${kid}\n`);
   session.terminal.err(
     'The new key is in the key set now and signs in an hour, once trackers have fetched it.\n',
   );
+}
+
+/** Keys, piece hashes and images of this user alone are believed. @throws QuayctlError `store` */
+async function assertOwnPlaces(flags: RawServeFlags, session: Session): Promise<void> {
+  const { uid } = session;
+  const directory = dataDirectory(flags, session);
+  const secret = secretPath(flags) ?? defaultSecretFile(directory);
+  await assertOwn(directory, { uid, what: 'the data directory' });
+  await assertOwn(secret, { uid, what: 'the secret file' });
 }
 
 async function withUpstream(
@@ -113,6 +129,7 @@ async function withUpstream(
   if (flags.upstream === undefined) {
     throw new QuayctlError('usage', '--upstream URL or --upstream oci:DIR is missing');
   }
+  await assertOwnPlaces(flags, session);
   const listener = (event: ServeEvent): void => {
     const line = serveLine(event, flags.debug ?? false);
     if (line !== undefined) session.terminal.err(`${line}\n`);
@@ -170,6 +187,13 @@ async function adminOptions({
       : { path: resolve(path) };
   const token = adminTokenFile === undefined ? undefined : await adminToken(adminTokenFile);
   return { place, token, isDefault };
+}
+
+/** @throws QuayctlError `usage` */
+function peerRule(text: string): TorrentServiceOptions['peers'] {
+  if (text === 'any') return undefined;
+  if (text === 'tls') return 'tls';
+  throw new QuayctlError('usage', `--peers: any or tls is wanted, not ${JSON.stringify(text)}`);
 }
 
 async function adminToken(path: string): Promise<string> {

@@ -18,6 +18,8 @@ export interface Session {
   readonly home: string;
   /** What configuration files and the environment say, by the names of environment variables. */
   readonly settings: ReadonlyMap<string, { readonly value: string; readonly from: string }>;
+  /** The effective user; undefined on systems that have none. */
+  readonly uid: number | undefined;
   readonly signal: AbortSignal;
   /** Adds a handler for SIGHUP, which ends the program where nobody handles it. @returns takes it away */
   readonly onHangup: (handler: () => void) => () => void;

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { text as readAll } from 'node:stream/consumers';
 import { QuayctlError } from '../base/errors.ts';
 import { failureOf, printFailure } from './failure.ts';
 import type { Session } from './session.ts';
@@ -15,8 +16,9 @@ export async function namedImages(images: readonly string[], from: string | unde
     if (images.length === 0) throw new QuayctlError('usage', 'an image is missing: quayctl pull IMAGE...');
     return [...images];
   }
-  const path = from === '-' ? '/dev/stdin' : from;
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+  const path = from === '-' ? 'stdin' : from;
+  const reading = from === '-' ? readAll(process.stdin) : readFile(path, 'utf8');
+  const text = await reading.catch((cause: unknown) => {
     throw new QuayctlError('usage', `--from: cannot read ${path}`, { cause });
   });
   if (text.length > MAX_LIST_BYTES) throw new QuayctlError('usage', `--from: ${path} is no list of images`);

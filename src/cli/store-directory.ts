@@ -1,5 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { assertOwn } from '../base/ownership.ts';
 import { xdgDirectory, type Session } from './session.ts';
 
 /** The store of the seed unit; where it is shared, that of everybody on this machine who may write to it. */
@@ -20,4 +21,11 @@ function isSharedWithUs(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** What another user may have put into a store is not believed, least of all by root. @throws QuayctlError `store` */
+export async function ownStoreDirectory(given: string | undefined, session: Session): Promise<string> {
+  const directory = storeDirectory(given, session);
+  await assertOwn(directory, { uid: session.uid, what: 'the store', allowsGroupOfRoot: true });
+  return directory;
 }

@@ -9,8 +9,9 @@ import { QuayctlError } from '../base/errors.ts';
 import { openStore } from '../store/open-store.ts';
 import { shareStore } from '../store/share-store.ts';
 import type { Store } from '../store/store.ts';
+import { becomeOwnerOf } from './become-owner.ts';
 import { named } from './flags.ts';
-import { MACHINE_STORE, storeDirectory } from './store-directory.ts';
+import { MACHINE_STORE, ownStoreDirectory, storeDirectory } from './store-directory.ts';
 import type { Session } from './session.ts';
 
 interface StoreFlags {
@@ -23,7 +24,8 @@ async function inStore<Result>(
   session: Session,
   work: (store: Store) => Promise<Result>,
 ): Promise<Result> {
-  const store = await openStore(storeDirectory(flags.store, session));
+  await becomeOwnerOf(storeDirectory(flags.store, session));
+  const store = await openStore(await ownStoreDirectory(flags.store, session));
   try {
     return await work(store);
   } finally {
@@ -86,9 +88,11 @@ export async function shareWithGroup(
 ): Promise<void> {
   const gid = await groupId(flags.group);
   const path = resolve(flags.store ?? MACHINE_STORE);
-  // Made where there is none.
-  await (await openStore(path)).close();
+  if (session.uid !== 0)
+    throw new QuayctlError('usage', 'only root shares a store: its members trust who owns it');
   await shareStore(path, gid);
+  // What is not there yet is made, and shared.
+  await (await openStore(path)).close();
   session.terminal.out(`${path}\n`);
   const use =
     path === MACHINE_STORE

@@ -15,7 +15,13 @@ export function variableOf(option: Pick<Option, 'long'>): string | undefined {
 export function nameVariables(command: Command): void {
   for (const option of command.options) {
     const variable = variableOf(option);
-    if (variable !== undefined) option.env(variable);
+    if (variable === undefined || option.envVar !== undefined) continue;
+    option.env(variable);
+    // Commander listens for variables that an option has when it is added; these come later.
+    command.on(`optionEnv:${option.name()}`, (value?: string) => {
+      const parsed = value === undefined ? !option.negate : (option.parseArg?.(value, undefined) ?? value);
+      command.setOptionValueWithSource(option.attributeName(), parsed, 'env');
+    });
   }
   for (const child of command.commands) nameVariables(child);
 }

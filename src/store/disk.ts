@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
 import { open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
@@ -10,7 +11,8 @@ const PRIVATE_FILE = 0o600;
 /** Opens for reading and writing, makes it if need be: private, or shared as its directory is. */
 export async function openPrivateFile(path: string): ReturnType<typeof open> {
   try {
-    return await open(path, 'r+');
+    // Whoever could put a link there must not have us write to what it leads to.
+    return await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error;
   }

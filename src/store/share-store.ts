@@ -1,4 +1,4 @@
-import { chmod, lchown, readdir, stat } from 'node:fs/promises';
+import { chmod, lchown, mkdir, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { onDisk } from './disk.ts';
 
@@ -9,12 +9,15 @@ const PASS_THROUGH = 0o001;
 
 /**
  * Gives a group the right to use a store: every file and directory in it goes to the group, and what is made in it from
- * now on does, too. Whoever calls owns the store and is in the group, or is root.
+ * now on does, too. The store itself is made root's. As root.
  * @throws QuayctlError `store`
  */
 export async function shareStore(root: string, gid: number): Promise<void> {
   await onDisk(`cannot share the store ${root}`, async () => {
+    await mkdir(root, { recursive: true });
     await share(root, gid);
+    // Members believe what is in it because nobody but root decides who is a member.
+    await lchown(root, 0, gid);
     const parent = dirname(root);
     const { mode } = await stat(parent);
     // Without it nobody but the owner comes as far as the store.

@@ -58,6 +58,7 @@ function session(home: string): { session: Session; out: string[]; err: string[]
       settings: new Map(),
       onHangup: () => () => undefined,
       exitWith: () => undefined,
+      uid: undefined,
     },
   };
 }
