@@ -18,7 +18,7 @@ interface Setting {
 }
 
 /** The user's own file comes after the machine's: what stands in it counts. */
-export function configFiles(session: Pick<Session, 'env' | 'home'>): readonly string[] {
+function configFiles(session: Pick<Session, 'env' | 'home'>): readonly string[] {
   return [SYSTEM_FILE, `${xdgDirectory(session as Session, 'XDG_CONFIG_HOME', '.config')}/config.yaml`];
 }
 
@@ -149,7 +149,7 @@ async function readConfig(file: string): Promise<Record<string, unknown>> {
   try {
     content = parse(text, { maxAliasCount: 0 });
   } catch (error) {
-    const [reason = ''] = String((error as Error).message).split('\n');
+    const [reason = ''] = (error as Error).message.split('\n');
     throw new QuayctlError('usage', `${file} is no YAML: ${reason}`);
   }
   if (content === null || content === undefined) return {};

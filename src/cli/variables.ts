@@ -7,7 +7,7 @@ const WITHOUT = new Set(['--help', '--version', '--password-stdin', '--local-ip'
 /** `--torrent-service` is QUAYCTL_TORRENT_SERVICE. */
 export function variableOf(option: Pick<Option, 'long'>): string | undefined {
   const { long } = option;
-  if (long === undefined || long === null || WITHOUT.has(long)) return undefined;
+  if (long === undefined || WITHOUT.has(long)) return undefined;
   return PREFIX + long.slice(2).replaceAll('-', '_').toUpperCase();
 }
 
@@ -19,7 +19,9 @@ export function nameVariables(command: Command): void {
     option.env(variable);
     // Commander listens for variables that an option has when it is added; these come later.
     command.on(`optionEnv:${option.name()}`, (value?: string) => {
-      const parsed = value === undefined ? !option.negate : (option.parseArg?.(value, undefined) ?? value);
+      const parse: ((text: string, before: undefined) => unknown) | undefined = option.parseArg;
+      const read = (text: string): unknown => (parse === undefined ? text : parse(text, undefined));
+      const parsed = value === undefined ? !option.negate : read(value);
       command.setOptionValueWithSource(option.attributeName(), parsed, 'env');
     });
   }
