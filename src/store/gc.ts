@@ -143,13 +143,13 @@ export class Collector {
     let freed = 0;
     for (const [image, reach] of reaches) {
       if (freed >= bytes) break;
-      if (!leased.isDisjointFrom(reach)) continue;
+      if (isInUse(image, reach, leased)) continue;
       names.add(imageKey(formatReference(image.reference), image.digest));
       for (const digest of reach) {
         const left = (users.get(digest) ?? 0) - 1;
         users.set(digest, left);
         victims.add(digest);
-        if (left === 0) freed += sizes.get(digest) ?? 0;
+        if (left === 0 && !leased.has(digest)) freed += sizes.get(digest) ?? 0;
       }
     }
     await underIndexLock(async () => {
@@ -232,6 +232,20 @@ function oldestFirst<T extends { readonly lastUsed: Date }>(
       sum += sizeOf(entry);
       return wanted;
     });
+}
+
+/**
+ * Whether an image must stay: it was recorded by somebody who is still at work, or all of its config and layers are in
+ * use. An image that only shares a base layer with one in use can go; the layer itself stays.
+ */
+function isInUse(
+  { digest, index }: StoredImage,
+  reach: ReadonlySet<Digest>,
+  leased: ReadonlySet<Digest>,
+): boolean {
+  if (leased.has(digest)) return true;
+  const blobs = [...reach].filter((each) => each !== digest && each !== index);
+  return blobs.length > 0 && blobs.every((each) => leased.has(each));
 }
 
 function imageKey(name: string, digest: Digest): string {
