@@ -281,7 +281,7 @@ function addStore(program: Command, session: Session): void {
     .command('gc')
     .description('shrink the store, least recently used first')
     .addOption(dir())
-    .option('--max-size <size>', 'down to this, and remembered as the limit: 500M, 20G, 10Gi')
+    .option('--max-size <size>', 'down to this, and remembered as the limit: 500M, 20G, 10Gi, 20%')
     .action(async (flags: { store?: string; maxSize?: string }) => {
       const { collectGarbage } = await import('./store.ts');
       await collectGarbage(flags, session);

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { statfs } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { formatBytes, formatDuration, parseSize } from '../base/units.ts';
@@ -76,9 +77,18 @@ export async function collectGarbage(
   flags: StoreFlags & { readonly maxSize?: string },
   session: Session,
 ): Promise<void> {
-  const limit = flags.maxSize === undefined ? undefined : named('--max-size', flags.maxSize, parseSize);
+  const limit = flags.maxSize === undefined ? undefined : await limitOf(flags.maxSize, flags, session);
   const { freed, left } = await inStore(flags, session, (store) => store.gc(limit));
   session.terminal.err(`freed ${formatBytes(freed)}, ${formatBytes(left)} left\n`);
+}
+
+/** Bytes of `500M`, or of `20%` of the store's file system. @throws QuayctlError `usage` */
+async function limitOf(text: string, flags: StoreFlags, session: Session): Promise<number> {
+  const [, percent] = /^(\d{1,3}(?:\.\d{1,2})?)%$/.exec(text) ?? [];
+  if (percent === undefined || Number(percent) > 100) return named('--max-size', text, parseSize);
+  const { path } = await inStore(flags, session, (store) => Promise.resolve(store));
+  const { blocks, bsize } = await statfs(path);
+  return Math.floor((blocks * bsize * Number(percent)) / 100);
 }
 
 /** `quayctl store share --group GROUP` @throws QuayctlError `usage` for a group that is not there, `store` */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { randomLayer } from '../helpers/images.ts';
@@ -169,3 +169,13 @@ test(
       assert.match((await node.run(['completion', shell])).stdout, /quayctl/, shell);
   },
 );
+
+test('store gc takes a share of the file system', async (t) => {
+  const node = await quayctlNode(t);
+  const gc = await node.run(['store', 'gc', '--max-size', '20%']);
+  assert.equal(gc.code, 0, gc.stderr);
+  const limit = Number(await readFile(join(node.store, 'quayctl/limit'), 'utf8'));
+  const { blocks, bsize } = await statfs(node.store);
+  assert.equal(limit, Math.floor(blocks * bsize * 0.2));
+  assert.equal((await node.run(['store', 'gc', '--max-size', '120%'])).code, 2);
+});
