@@ -1,4 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { delay } from '../base/retry.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import { shortDigest } from '../image/digest.ts';
 import type { Metainfo } from '../metainfo/metainfo.ts';
@@ -20,6 +21,9 @@ const SMALL_BLOB_MS = 4_000;
 /** Pieces at a reader's position that come before all others. */
 const WANTED_PIECES = 2;
 
+/** How often it is looked for bytes that nothing but the registry vouches for. */
+const UNCHECKED_POLL_MS = 50;
+
 /** What the transfers of one process share. */
 export interface TransferContext {
   /** Opened at the first torrent: a pull that needs none never loads BitTorrent. */
@@ -40,6 +44,8 @@ export class Transfer {
   readonly #context: TransferContext;
   readonly #signal: AbortSignal;
   readonly #onState: (state: DownloadState) => void;
+  /** Nothing was here from an earlier run. */
+  readonly #isFromEmpty: boolean;
   #metainfo: Metainfo | undefined;
   #metainfoLater: ((signal: AbortSignal) => Promise<Metainfo | undefined>) | undefined;
   #wanted: Span | undefined;
@@ -59,6 +65,7 @@ export class Transfer {
   ) {
     this.partial = partial;
     this.ledger = new TransferLedger(partial);
+    this.#isFromEmpty = partial.written === 0;
     this.#origin = origin;
     this.#context = context;
     this.#signal = signal;
@@ -79,6 +86,20 @@ export class Transfer {
     if (piece === this.#wantedPiece) return;
     this.#wantedPiece = piece;
     swarm.want(start, Math.min(end, (piece + WANTED_PIECES) * pieceLength));
+  }
+
+  /**
+   * Waits until the byte at `at` was written while nothing but the registry has written here: no earlier run, and no peer.
+   * @returns where the written bytes end (exclusive)
+   * @throws the signal's reason
+   */
+  async uncheckedFrom(at: number, signal: AbortSignal): Promise<number> {
+    for (;;) {
+      if (this.#isFromEmpty && this.#metainfo === undefined && this.partial.has(at, at + 1)) {
+        return this.partial.spans.find(({ start, end }) => start <= at && at < end)?.end ?? at + 1;
+      }
+      await delay(UNCHECKED_POLL_MS, signal);
+    }
   }
 
   /**
