@@ -1,4 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { delay } from '../base/retry.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { decodeTorrent, withoutSecrets, type Metainfo } from '../metainfo/metainfo.ts';
@@ -7,9 +8,11 @@ import type { TorrentAnswer, TorrentService } from '../registry/repository.ts';
 import type { Store } from '../store/store.ts';
 import { askUntilMade } from './ask-until-made.ts';
 import type { BlobListener } from './blob-events.ts';
+import { obstacleText, type Obstacle } from './peer-use.ts';
 
-/** Hashing is waited for while it is estimated to take less than this, or less than this share of the download. */
+/** The download waits for piece hashes that the service expects to have within this time, ... */
 const MAX_HASH_WAIT_SECONDS = 2;
+/** ... or within this part of the time that the download itself would take. Otherwise it begins at the registry. */
 const MAX_HASH_WAIT_SHARE = 0.1;
 /** An answer that was asked for ahead of time is used for so long; then the announce token in it is too old. */
 const EARLY_MS = 60_000;
@@ -25,7 +28,7 @@ export type TorrentPlan =
   | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
 export interface TorrentFinderOptions {
-  readonly torrents: Pick<TorrentService, 'torrent'>;
+  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven'>;
   readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
   readonly listener: BlobListener;
 }
@@ -40,9 +43,48 @@ export class TorrentFinder {
   #first: Promise<TorrentAnswer> | undefined;
   #silent: string | undefined;
   #refused: QuayctlError | undefined;
+  #obstacle: Obstacle | undefined;
+  #isTold = false;
 
   constructor(options: TorrentFinderOptions) {
     this.#options = options;
+  }
+
+  /** What keeps torrents from being found, the last that was met; undefined while nothing does. */
+  get obstacle(): Obstacle | undefined {
+    return this.#obstacle;
+  }
+
+  /** The user named the torrent service (`--torrent-service`), and expects to hear of it when that is no good. */
+  get isGiven(): boolean {
+    return this.#options.torrents.isGiven === true;
+  }
+
+  /** Tells the user of the obstacle, once. */
+  tellObstacle(): void {
+    if (this.#obstacle === undefined || this.#isTold) return;
+    this.#isTold = true;
+    this.#options.listener({ kind: 'warning', message: obstacleText(this.#obstacle) });
+  }
+
+  /**
+   * Waits for the answer to the first question, if one was asked.
+   * @param mostMs after which the service counts as one that does not answer
+   */
+  async firstAnswer(mostMs: number, signal: AbortSignal): Promise<void> {
+    if (this.#first === undefined) return;
+    const enough = new AbortController();
+    const tooLate = delay(mostMs, AbortSignal.any([signal, enough.signal])).then(() => 'late' as const);
+    const first = await Promise.race([this.#first.catch(() => undefined), tooLate]).finally(() => {
+      tooLate.catch(() => undefined);
+      enough.abort();
+    });
+    if (first === 'late')
+      this.#obstacle ??= {
+        state: 'unavailable',
+        reason: 'the torrent service had not answered when the pull was over',
+        hint: 'check --torrent-service',
+      };
   }
 
   /** Asks before the blob's download begins, so that the service hashes, and the answer travels, meanwhile. */
@@ -69,6 +111,11 @@ export class TorrentFinder {
     };
     const answer = await askUntilMade(ask, signal, onHashing, first);
     if (answer.kind !== 'hashing') return this.#plan(descriptor, answer);
+    this.#obstacle = {
+      state: 'hashing',
+      reason: 'the torrent service is still hashing this image',
+      hint: 'it comes from the registry meanwhile; `quayctl serve prepare IMAGE` hashes ahead of time',
+    };
     return { kind: 'later', metainfo: (later) => this.#waitForHashes(descriptor, later) };
   }
 
@@ -124,22 +171,32 @@ export class TorrentFinder {
 
   async #answer(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
     try {
-      return await this.#options.torrents.torrent(descriptor, waitSeconds, signal);
+      const answer = await this.#options.torrents.torrent(descriptor, waitSeconds, signal);
+      if (answer.kind === 'none') this.#obstacle = this.#obstacleOf(answer);
+      else this.#obstacle = undefined;
+      return answer;
     } catch (error) {
       signal.throwIfAborted();
       if (!isQuayctlError(error)) throw error;
-      if (error.code === 'unauthorized') this.#warnOnce(error);
+      if (error.code === 'unauthorized') this.#refused ??= error;
+      this.#obstacle = {
+        state: error.code === 'unauthorized' ? 'refused' : 'unavailable',
+        reason: error.message,
+        hint: error.hint,
+      };
+      if (error.code === 'unauthorized') this.tellObstacle();
       // A service that is down stays down for the rest of this run: its time-out is paid once.
       if (error.code === 'unreachable') this.#silent = error.message;
       return { kind: 'none', reason: error.message };
     }
   }
 
-  #warnOnce(refusal: QuayctlError): void {
-    if (this.#refused !== undefined) return;
-    this.#refused = refusal;
-    const advice = refusal.hint === undefined ? '' : ` (${refusal.hint})`;
-    this.#options.listener({ kind: 'warning', message: `${refusal.message}${advice}` });
+  #obstacleOf({ reason, isService }: TorrentAnswer & { readonly kind: 'none' }): Obstacle {
+    if (isService === true) return { state: 'no-torrent', reason };
+    const hint = this.isGiven
+      ? 'what --torrent-service names is no torrent service: `quayctl serve` is one'
+      : '--torrent-service URL names a torrent service for it';
+    return { state: 'no-service', reason, hint };
   }
 
   async #plan(

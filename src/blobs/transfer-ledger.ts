@@ -1,6 +1,6 @@
 import { Rate } from '../base/rate.ts';
 import type { PartialBlob } from '../store/blob-store.ts';
-import type { Swarm } from '../swarm/swarm-client.ts';
+import type { Meeting, Swarm } from '../swarm/swarm-client.ts';
 import type { BlobProgress } from './blob-events.ts';
 
 /** Where the bytes of one blob came from, integer bytes: size = the sum of the four sources. */
@@ -13,6 +13,8 @@ export interface BlobOutcome {
   readonly wasted: number;
   /** The most peers that were connected at one moment. */
   readonly peers: number;
+  /** Absent where no swarm was joined. */
+  readonly meeting?: Meeting;
   readonly seconds: number;
 }
 
@@ -38,6 +40,8 @@ export class TransferLedger {
   #wasted = 0;
   #mostPeers = 0;
   #swarm: Swarm | undefined;
+  /** Of the swarm that was left. */
+  #meeting: Meeting | undefined;
 
   constructor(partial: PartialBlob) {
     this.#partial = partial;
@@ -55,6 +59,7 @@ export class TransferLedger {
   /** Leaves the swarm, whose bytes are no longer trusted. */
   async leave(): Promise<void> {
     const swarm = this.#swarm;
+    this.#meeting = swarm?.stats().meeting ?? this.#meeting;
     this.#swarm = undefined;
     this.#wasted += swarm?.stats().wasted ?? 0;
     await swarm?.leave();
@@ -99,6 +104,7 @@ export class TransferLedger {
     const fromStore = Math.min(this.#resumed, stats?.fromStorage ?? this.#resumed);
     const fromRegistry = size - fromPeers - fromStore;
     const received = this.#direct + (stats?.fromRegistry ?? 0);
+    const meeting = stats?.meeting ?? this.#meeting;
     return {
       fromPeers,
       fromStore,
@@ -106,6 +112,7 @@ export class TransferLedger {
       alreadyInEngine: 0,
       wasted: this.#wasted + (stats?.wasted ?? 0) + Math.max(0, received - fromRegistry),
       peers: this.#mostPeers,
+      ...(meeting === undefined ? {} : { meeting }),
       seconds: (performance.now() - this.#started) / 1000,
     };
   }

@@ -132,6 +132,11 @@ function addServe(program: Command, session: Session): void {
       'peers that may name another address than theirs (--announce-ip); repeatable and comma-separated',
       collect,
     )
+    .option(
+      '--peers <rule>',
+      'any: every peer with a token; tls: only nodes that prove it is their own, in encrypted connections',
+      'any',
+    )
     .option('--insecure', 'plain HTTP towards the upstream')
     .option('--secret-file <file>', 'the secrets that replicas share (default: in --data)')
     .option('--alias <host>', 'a further name of the upstream; repeatable', collect)

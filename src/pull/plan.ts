@@ -109,6 +109,9 @@ async function askAhead(
     torrents.askAhead(blob, signal);
     if (++asked === MAX_ASKED_AHEAD) break;
   }
+  // Small blobs need no torrent, but a service that the user named and that is no good must not go unnoticed.
+  const [smallest] = manifest.layers;
+  if (asked === 0 && torrents.isGiven && smallest !== undefined) torrents.askAhead(smallest, signal);
   if (asked > 0) downloads.prepareSwarm();
 }
 

@@ -1,9 +1,10 @@
+import type { PeerUse } from '../blobs/peer-use.ts';
 import { NOTHING, type BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { Digest } from '../image/digest.ts';
 import { digestHex } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 
-interface LayerReceipt extends Omit<BlobOutcome, 'wasted' | 'peers'> {
+interface LayerReceipt extends Omit<BlobOutcome, 'wasted' | 'peers' | 'meeting'> {
   readonly digest: Digest;
   readonly size: number;
 }
@@ -19,6 +20,8 @@ export interface Receipt {
   /** `none` for a pull into the store alone. */
   readonly engine: string;
   readonly layers: readonly LayerReceipt[];
+  /** Whether bytes came from peers, and if not, why. */
+  readonly p2p: PeerUse;
   readonly total: {
     readonly size: number;
     readonly fromPeers: number;
@@ -44,6 +47,7 @@ export function makeReceipt(of: {
   readonly engine: string;
   readonly layers: readonly Descriptor[];
   readonly outcomes: ReadonlyMap<Digest, BlobOutcome>;
+  readonly p2p: PeerUse;
   readonly uploaded: number;
   readonly seconds: number;
 }): Receipt {
@@ -67,6 +71,7 @@ export function makeReceipt(of: {
     ...(of.vouchedBy === undefined ? {} : { vouchedBy: of.vouchedBy }),
     engine: of.engine,
     layers,
+    p2p: of.p2p,
     total: {
       size: sum((layer) => layer.size),
       fromPeers: sum((layer) => layer.fromPeers),

@@ -5,9 +5,13 @@ import { passGate, type GatedPull } from './gate.ts';
 import type { ImageKind, PullPlan } from './image-kind.ts';
 import type { SharedServices } from './pull-context.ts';
 import { makeReceipt, type Receipt } from './receipt.ts';
+import { obstacleText, peerUseOf, type PeerUse } from '../blobs/peer-use.ts';
 import type { BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { Digest } from '../image/digest.ts';
 import type { PullRequest } from './request.ts';
+
+/** A torrent service that no blob waited for is waited for this long at the end. Milliseconds. */
+const LONGEST_ANSWER_MS = 1000;
 
 interface Request extends Pick<PullRequest, 'onReceipt' | 'seedMs' | 'gate'> {
   /** Where the image goes, in the receipt; `none` for the store. */
@@ -38,11 +42,13 @@ export async function runPull<Resolved>(
     const gated = gate === undefined ? undefined : { gate, image: kind.gated(resolved) };
     const outcomes = await fetchAndDeliver(plan, gated, services, signal);
     await plan.record(signal);
+    const p2p = await peerUse(plan, outcomes, services, signal);
     const receipt = makeReceipt({
       ...plan,
       image: plan.name,
       engine: request.engineName,
       outcomes,
+      p2p,
       uploaded: downloads.seeds.totals(digests).uploaded,
       seconds: (performance.now() - startedAt) / 1000,
     });
@@ -76,6 +82,21 @@ async function fetchAndDeliver(
   }
   await fetching.done;
   return new Map([...plan.settled, ...fetching.outcomes]);
+}
+
+/** How peers were used; what the user can do something about is told, once. */
+async function peerUse(
+  { origin: { torrents } }: PullPlan,
+  outcomes: ReadonlyMap<Digest, BlobOutcome>,
+  { listener }: SharedServices,
+  signal: AbortSignal,
+): Promise<PeerUse> {
+  const wasFetched = [...outcomes.values()].some(({ fromRegistry }) => fromRegistry > 0);
+  if (wasFetched && torrents.isGiven) await torrents.firstAnswer(LONGEST_ANSWER_MS, signal);
+  const use = peerUseOf(outcomes.values(), torrents.obstacle);
+  if (use === torrents.obstacle) torrents.tellObstacle();
+  else if (use.hint !== undefined) listener({ kind: 'warning', message: obstacleText(use) });
+  return { state: use.state, reason: use.reason };
 }
 
 /** What the engine had was not downloaded, and cannot be seeded. */

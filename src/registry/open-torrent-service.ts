@@ -47,6 +47,10 @@ class HttpTorrentService implements TorrentService {
     this.#asker = new ServiceAsker(options);
   }
 
+  get isGiven(): boolean {
+    return this.#options.service !== undefined;
+  }
+
   torrent({ digest }: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
     const { name } = this.#options;
     const what = `the torrent of ${shortDigest(digest)}`;

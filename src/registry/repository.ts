@@ -35,7 +35,7 @@ export interface Repository {
   ): AsyncIterable<Uint8Array>;
 }
 
-/** What a torrent service said when it was asked for the torrent of a blob (protocol.md of the project). */
+/** What a torrent service said when it was asked for the torrent of a blob (docs/protocol.md, "The torrent of a blob"). */
 export type TorrentAnswer =
   | { readonly kind: 'torrent'; readonly bytes: Uint8Array }
   /** 202: piece hashes are being made; `etaSeconds` until they are. */
@@ -56,6 +56,8 @@ export type TorrentAnswer =
 
 /** Where torrents are asked for: the registry itself, or `--torrent-service`. */
 export interface TorrentService {
+  /** The user named it; absent or false: the registry itself is asked on the off-chance. */
+  readonly isGiven?: boolean;
   /**
    * @param waitSeconds sent as `?wait=`, at most 60
    * @throws QuayctlError `unauthorized` (401, 403), `unreachable`, `protocol`

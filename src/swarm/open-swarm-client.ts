@@ -15,10 +15,11 @@ import { TorrentSwarm } from './torrent-swarm.ts';
 
 /** Azureus style (BEP 20): client, version, then random bytes. */
 const PEER_ID_PREFIX = '-QC0100-';
+/** Outgoing connections that a process opens per second. */
 const DEFAULT_DIALS_PER_SECOND = 200;
-/** Of pieces that came a moment ago, and that others are about to ask for. */
+/** Memory for pieces that have just arrived and that other peers are about to ask for. */
 const CACHE_BYTES = 16 * 1024 * 1024;
-/** Announces of one process that are under way at once: a store of 1,000 seeds must not storm its tracker. */
+/** Announces of one process that are under way at once, so that a store of 1,000 seeds does not storm its tracker. */
 const ANNOUNCES_AT_ONCE = 16;
 const UNLIMITED = createRateLimiter(0);
 /** bittorrent-protocol's numbers for the modes of the command line. */
@@ -33,7 +34,7 @@ class OwnSwarmClient implements SwarmClient {
   readonly #options: SwarmClientOptions;
   readonly #closed = new AbortController();
   readonly #swarms = new Map<InfoHash, TorrentSwarm | undefined>();
-  #opening: Promise<{ readonly door: PeerListener; readonly context: SwarmContext }> | undefined;
+  #opening: Promise<{ readonly listener: PeerListener; readonly context: SwarmContext }> | undefined;
   #port = 0;
 
   constructor(options: SwarmClientOptions) {
@@ -80,14 +81,14 @@ class OwnSwarmClient implements SwarmClient {
     this.#closed.abort(new QuayctlError('interrupted', 'the swarm client was closed'));
     const swarms = [...this.#swarms.values()].filter((swarm) => swarm !== undefined);
     await Promise.all(swarms.map((swarm) => swarm.leave()));
-    await (await this.#opening?.catch(() => undefined))?.door.close();
+    await (await this.#opening?.catch(() => undefined))?.listener.close();
   }
 
-  async #open(): Promise<{ door: PeerListener; context: SwarmContext }> {
+  async #open(): Promise<{ listener: PeerListener; context: SwarmContext }> {
     const { downloadLimiter = UNLIMITED, uploadLimiter = UNLIMITED, encryptionMode = 1 } = this.#options;
     const { http, announceIp, onWarning = () => {}, onDebug = () => {} } = this.#options;
     const encryption = ENCRYPTION[encryptionMode];
-    const door = await this.#openDoor({
+    const listener = await this.#openListener({
       encryption,
       limiter: downloadLimiter,
       infoHashes: () => this.#swarms.keys(),
@@ -97,13 +98,13 @@ class OwnSwarmClient implements SwarmClient {
         else swarm.accept(wire);
       },
     });
-    this.#port = door.port;
+    this.#port = listener.port;
     const perSecond = this.#options.connectionsPerSecond ?? DEFAULT_DIALS_PER_SECOND;
     // Evenly: a burst would be what the limit is against.
     const dials = new TokenBucket({ perSecond, burst: 1 });
     const context: SwarmContext = {
       peerId: Buffer.concat([Buffer.from(PEER_ID_PREFIX), randomBytes(12)]).toString('hex'),
-      port: door.port,
+      port: listener.port,
       encryption,
       announceIp,
       downloadLimiter,
@@ -118,21 +119,21 @@ class OwnSwarmClient implements SwarmClient {
       onWarning,
       onDebug,
     };
-    return { door, context };
+    return { listener, context };
   }
 
   /** The first free port of the range. @throws QuayctlError `port` when it is full and was the user's */
-  async #openDoor(options: PeerListenerOptions): Promise<PeerListener> {
+  async #openListener(options: PeerListenerOptions): Promise<PeerListener> {
     const { lowerPort, upperPort, portRangeStrict = false, onWarning } = this.#options;
     for (let port = lowerPort; port <= upperPort; port++) {
-      const door = await PeerListener.tryOpen(port, options);
-      if (door !== undefined) return door;
+      const listener = await PeerListener.tryOpen(port, options);
+      if (listener !== undefined) return listener;
     }
     const full = `no port from ${lowerPort} to ${upperPort} is free`;
     if (portRangeStrict) throw new QuayctlError('port', full, { hint: 'give a wider range' });
-    const door = await PeerListener.tryOpen(0, options);
-    if (door === undefined) throw new QuayctlError('port', 'no port can be opened for peers');
-    onWarning?.(`${full}; peers reach this node at port ${door.port}`);
-    return door;
+    const listener = await PeerListener.tryOpen(0, options);
+    if (listener === undefined) throw new QuayctlError('port', 'no port can be opened for peers');
+    onWarning?.(`${full}; peers reach this node at port ${listener.port}`);
+    return listener;
   }
 }

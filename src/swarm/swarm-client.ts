@@ -17,6 +17,16 @@ export interface PieceStorage {
 /** The registry behind a RegistrySeed: bytes `start` to `end` (exclusive), in order. */
 export type RangeSource = (start: number, end: number, signal: AbortSignal) => AsyncIterable<Uint8Array>;
 
+/** Who was met in a swarm. */
+export interface Meeting {
+  /** Addresses of other nodes that trackers named. */
+  readonly known: number;
+  /** Peers with whom a handshake was made, in either direction. */
+  readonly reached: number;
+  /** An attempt to connect has failed, or has been waiting for longer than a connection usually takes. */
+  readonly isOverdue: boolean;
+}
+
 /** Integer bytes; what verified, by where it came from. `length = fromPeers + fromRegistry + fromStorage` when done. */
 export interface SwarmStats {
   readonly fromPeers: number;
@@ -28,6 +38,9 @@ export interface SwarmStats {
   readonly uploaded: number;
   /** Connected BitTorrent peers, the registry not counted. */
   readonly peers: number;
+  readonly meeting: Meeting;
+  /** Peer ids of those that bytes were given to; a node has one for all its torrents. */
+  readonly takers: ReadonlySet<string>;
   /** Bytes per second. */
   readonly downloadRate: number;
   readonly uploadRate: number;

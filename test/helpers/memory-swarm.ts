@@ -57,7 +57,16 @@ class MemorySwarm implements Swarm {
   stats(): SwarmStats {
     const { content, uploaded } = this.#client.peers;
     const peers = content === undefined ? 0 : 1;
-    return { ...this.#stats, uploaded, peers, downloadRate: 1000 * peers, uploadRate: 0 };
+    const meeting = { known: peers, reached: peers, isOverdue: false };
+    return {
+      ...this.#stats,
+      uploaded,
+      peers,
+      meeting,
+      takers: new Set<string>(),
+      downloadRate: 1000 * peers,
+      uploadRate: 0,
+    };
   }
 
   want(start: number, end: number): void {

@@ -59,6 +59,7 @@ export interface ReceiptJson {
   readonly digest: string;
   readonly index?: string;
   readonly engine: string;
+  readonly p2p: { readonly state: string; readonly reason: string };
   readonly layers: readonly (Sources & { readonly digest: string })[];
   readonly total: Sources & { readonly wasted: number; readonly peers: number; readonly uploaded: number };
 }

@@ -37,7 +37,7 @@ test('what the engine has is neither fetched nor seeded', async (t) => {
   assert.ok(!stage.asked.includes(image.layers[0]?.digest ?? ('' as never)));
   const warnings = stage.told.flatMap((event) => (event.kind === 'warning' ? [event.message] : []));
   assert.equal(
-    warnings.length,
+    warnings.filter((message) => message.startsWith('not seeding')).length,
     3,
     'config and two layers have no torrent; the layer in the engine is no matter',
   );

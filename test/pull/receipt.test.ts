@@ -18,6 +18,7 @@ test('each layer adds up to its size, and the total is the sum of the rows', () 
       [digest('b'), { ...NOTHING, alreadyInEngine: 50 }],
       [digest('c'), { ...NOTHING, fromStore: 7 }],
     ]),
+    p2p: { state: 'used', reason: '' },
     uploaded: 11,
     seconds: 2,
   });
@@ -47,6 +48,7 @@ test('a layer that stands twice was fetched once, unless the engine had it', () 
       engine: 'docker',
       layers: [layer('a', 9), layer('a', 9)],
       outcomes: new Map([[digest('a'), { ...NOTHING, ...outcome }]]),
+      p2p: { state: 'used', reason: '' },
       uploaded: 0,
       seconds: 0,
     }).layers.map(({ fromRegistry, fromStore, alreadyInEngine }) => [

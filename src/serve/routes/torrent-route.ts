@@ -1,5 +1,7 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import type { InfoHash } from '../../metainfo/info-hash.ts';
+import type { PeerRule } from '../../metainfo/metainfo.ts';
+import { admitsKey, keyThumbprintOf } from './node-key.ts';
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
 import { claimantsOf } from '../claimants.ts';
@@ -26,6 +28,8 @@ export interface TorrentRouteOptions {
   readonly tokens: AnnounceTokens;
   /** The signed URL of a blob that the service can read by itself. */
   readonly webSeed: (blob: BlobName) => string;
+  /** Who may be in a swarm; undefined: anybody with a token. */
+  readonly peers: PeerRule | undefined;
   /** By which callers may mean this upstream. */
   readonly names: UpstreamNames;
 }
@@ -38,6 +42,7 @@ export function torrentRoute(options: TorrentRouteOptions): Route {
     if (!exchange.query.has('ns')) {
       return refuse(exchange, 404, 'NAME_UNKNOWN', 'the registry is not named: ?ns=HOST', NOT_STORED);
     }
+    if (!admitsKey(exchange)) return;
     if (admitsNamespace(options.names, exchange)) await answer(options, exchange, blob);
   };
 }
@@ -67,8 +72,10 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
   }
 
   const webSeeds = (await isReadable(options.own, blob, signal)) ? [options.webSeed(blob)] : [];
-  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, authorization);
-  sendTorrent(exchange, blob.digest, await makeTorrent(secret, hashes, { announce, webSeeds }));
+  const caller = { authorization, keyThumbprint: keyThumbprintOf(exchange) };
+  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, caller);
+  const torrent = await makeTorrent(secret, hashes, { announce, webSeeds, peers: options.peers });
+  sendTorrent(exchange, blob.digest, torrent);
 }
 
 /** A web seed is the service's own to read; where it may not, or cannot now, peers must do. */

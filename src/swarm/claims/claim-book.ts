@@ -21,17 +21,17 @@ export interface ClaimTimeouts {
   readonly doubted: number;
 }
 
-/** What one peer may hold back from the others at a time: more than a fair node has open. */
+/** Claims of one peer that are believed at a time: more than an honest node has open. */
 const MAX_CLAIMS = 16;
-/** What one peer may pass on at a time: a swarm of thousands has fewer open. */
+/** Relayed claims of one peer that are believed at a time: a swarm of thousands has fewer open. */
 const MAX_RELAYED = 64;
-/** A claim that was let go may be made again, within reason: nobody holds a piece back for ever. */
+/** How often a peer may claim the same piece, so that it cannot hold it back for ever. */
 const MAX_TIMES = 4;
-/** Who lacks so many more pieces that it claimed and others overtook than it ever brought is not believed. */
+/** A peer is ignored once its overdue claims exceed the pieces that it delivered by this number. */
 const MAX_LATE = 4;
-/** Of one piece, by all peers: more are not listened to. */
+/** Claims of one piece, by all peers, that are kept. */
 const MAX_CLAIMERS = 8;
-/** So many later claims must have come before one is overtaken. */
+/** A claim is overtaken when this many that were made after it have been fulfilled. */
 const LATER_ONES = 2;
 const NO_CLAIMS: readonly Claim[] = [];
 

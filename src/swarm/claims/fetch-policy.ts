@@ -51,17 +51,17 @@ export interface ShareDecision {
 /** Fewer would leave the pipe empty between two requests; more make the shares uneven (measured). */
 const MIN_OPEN = 2;
 const MAX_OPEN = 16;
-/** Of the registry's work is opened at once: hides the registry's delay where pieces are quick. */
+/** How much of the registry's work is opened at once: hides its delay where pieces are quick. Milliseconds. */
 const OPEN_AHEAD_MS = 1000;
 /**
- * Alone nobody needs to be told, and one long request is the fastest; but who was alone a moment ago throws away
- * what is under way, so the first run is short and each is as long as all before it.
+ * Without peers, one long range request is the fastest. If a peer appears, the request is cancelled and its bytes are
+ * lost, so runs start at 8 MiB and each is as long as all before it.
  */
 const FIRST_ALONE_BYTES = 8 * 1024 * 1024;
 const MAX_ALONE_BYTES = 256 * 1024 * 1024;
-/** Memory does not grow with it, claims do. */
+/** The most that is open at once: memory does not grow with it, but other nodes wait for what is claimed. Bytes. */
 const OPEN_BYTES = 32 * 1024 * 1024;
-/** A piece that another brings too is broken off before this part of it is here; or a speculative one. */
+/** A duplicate request is cancelled if less than this part of the piece has arrived; a speculative one likewise. */
 const WORTH_ENDING = 1 / 2;
 const HARDLY_BEGUN = 1 / 8;
 

@@ -23,16 +23,16 @@ export interface Standing {
  * two are slow; with more, each piece comes later. Chosen, not measured against others: scripts/bench/simulate --fetchers.
  */
 export const FETCHERS = 8;
-/** A node is left behind when it has fewer pieces than half of the others, by so much: pieces, part of all. */
+/** A node is behind when it has this much less than the median: pieces, or this part of all pieces if that is more. */
 const BEHIND_PIECES = 8;
 const BEHIND_PART = 16;
-/** A swarm so much larger than what a node is connected with is known to it only in part. */
+/** A swarm that is larger than a node's connections by this factor is known to it only in part. */
 const PART = 1.5;
 const TAGS = 2 ** 32;
 
 /**
- * Whether this node is one of the few that fetch. Who knows nearly everybody counts those that go before it; who knows
- * a part of a large swarm draws a lot, which is its tag: both know without talking.
+ * Whether this node is one of the few that fetch. Decides without communication: a node that is connected to most of the
+ * swarm ranks itself among its peers; in a larger swarm it is chosen with a probability, its tag being the random number.
  */
 export function isFetcher(standing: Standing, fetchers: number = FETCHERS): boolean {
   const { self, others, swarmSize = 0, stalls } = standing;
@@ -45,12 +45,12 @@ export function isFetcher(standing: Standing, fetchers: number = FETCHERS): bool
   return before < places;
 }
 
-/** Whether there are nodes with which this one is not connected: what it hears is to be passed on. */
+/** Whether there are nodes to which this one is not connected, so that it relays what it hears. */
 export function hasStrangers({ others, swarmSize = 0 }: Standing): boolean {
   return swarmSize > others.length + 1;
 }
 
-/** Who has fewer leaves the registry to the others: its link is slow, or it has just come and takes from peers. */
+/** A node with fewer pieces does not fetch: its link is slow, or it has just come and takes from peers. */
 function leastCount({ self, others, pieceCount }: Standing): number {
   const counts = [self, ...others].map(({ count }) => count).sort((a, b) => a - b);
   const median = counts[Math.floor(counts.length / 2)] ?? 0;

@@ -17,15 +17,15 @@ export function goesBefore(index: number, a: number, b: number): boolean {
   return ofA === ofB ? a > b : ofA > ofB;
 }
 
-/** A blob is gone through in so many windows, none of fewer pieces than that. */
+/** A blob is fetched in this many windows, one after the other; none has fewer pieces than LEAST_WINDOW. */
 const WINDOWS = 4;
 const LEAST_WINDOW = 64;
 
 /**
- * All pieces, best first: one part of the blob after the other, so that what is here can be hashed from its beginning
- * while the rest arrives; in each every node begins in another place. Larger parts: more is left to be hashed at the
- * end. Smaller ones: more nodes meet at what is left of each. The very first piece lies anywhere, since nodes that
- * begin in the same moment have not heard of each other.
+ * All pieces in the order in which this node prefers to fetch them: one window of the blob after the other, so that the
+ * digest can be computed from the start while the rest arrives, and in each window another order at each node. Window
+ * size is a trade-off: large windows leave more to hash at the end, small ones make nodes collide at the end of each
+ * window. The first piece is random, because nodes that start together have not exchanged claims yet.
  */
 export function rendezvousOrder(pieceCount: number, tag: number): number[] {
   const window = Math.max(LEAST_WINDOW, Math.ceil(pieceCount / WINDOWS));
@@ -37,7 +37,7 @@ export function rendezvousOrder(pieceCount: number, tag: number): number[] {
   );
 }
 
-/** Different for every pair, the same for nobody else: whom of its peers a node tells what it has heard. */
+/** A weight for each pair of nodes: a node relays what it hears to the peers with the greatest. */
 export function pairWeight(a: number, b: number): number {
   return mixed(Math.imul(a, 0x9e3779b1) ^ b);
 }

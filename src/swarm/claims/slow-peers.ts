@@ -8,7 +8,7 @@ export interface Progress {
   readonly fetcher: boolean;
 }
 
-/** So long a backlog is left to the peers, whatever the registry could do. */
+/** A backlog that peers would need less time for is left to them, whatever the registry could do. */
 const PATIENCE_MS = 20_000;
 /**
  * Peers alone are watched for so long before the registry is tried, longer by the many that do not fetch; and both for

@@ -7,7 +7,7 @@ const COALESCE_MS = 25;
  * Pieces that are begun, and pieces that the disk has not taken yet, lie in memory. At this bound no other piece is
  * begun. Bytes; at least so many pieces, so that the network does not wait for the disk.
  */
-const MAX_MEMORY_BYTES = 24 * 1024 * 1024;
+const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
 const MIN_PIECES_IN_MEMORY = 2;
 /** Of the pieces that somebody waits for, so many may be begun out of turn. */
 const MAX_WANTED_AT_ONCE = 2;

@@ -4,7 +4,7 @@ import { Dialer } from '../peers/dialer.ts';
 import { sendOpening, type Peer } from '../peers/peer.ts';
 import type { TorrentState } from '../peers/torrent-state.ts';
 import type { PieceWriter } from '../pieces/piece-writer.ts';
-import type { JoinOptions } from '../swarm-client.ts';
+import type { JoinOptions, Meeting } from '../swarm-client.ts';
 import type { SwarmContext } from '../swarm-context.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
 import { Download } from './download.ts';
@@ -21,6 +21,7 @@ export class TorrentPeers {
   readonly #download: Download;
   readonly #picker: PiecePicker;
   readonly #dialer: Dialer;
+  #reached = 0;
 
   constructor(
     state: TorrentState,
@@ -44,6 +45,8 @@ export class TorrentPeers {
       limiter: context.downloadLimiter,
       refuses: (address) => this.#connections.refuses(address),
       onWire: (wire, address) => this.accept(wire, address),
+      onFailed: (address, why) =>
+        context.onDebug(`peer ${address} of ${shortName(state.metainfo)} cannot be reached: ${why}`),
     });
     this.#listen();
   }
@@ -54,6 +57,11 @@ export class TorrentPeers {
     const addresses = group === undefined ? [] : this.#context.relatedPeers.of(group);
     for (const address of addresses) this.#dialer.addRelated(address);
     return addresses.length;
+  }
+
+  get meeting(): Meeting {
+    const isOverdue = this.#dialer.isOverdue(performance.now());
+    return { known: this.#state.othersNamed, reached: this.#reached, isOverdue };
   }
 
   /** A connection whose handshake is here. @param address at which it was dialled */
@@ -135,6 +143,7 @@ export class TorrentPeers {
     const { dialLimits, cache, uploadLimiter, peerId, port } = this.#context;
     const { metainfo, pieces, stats } = this.#state;
     dialLimits.answered(peer.host);
+    this.#reached++;
     this.#remember(peer);
     const uploads = new Uploads(peer.wire, {
       geometry: metainfo.geometry,
@@ -143,7 +152,10 @@ export class TorrentPeers {
       cached: (index) => this.#writer.held(index),
       cache,
       limiter: uploadLimiter,
-      onGiven: (bytes) => (stats.uploaded += bytes),
+      onGiven: (bytes) => {
+        stats.uploaded += bytes;
+        stats.takers.add(peer.peerId);
+      },
     });
     this.#converse(peer, uploads);
     sendOpening(peer.wire, { infoHash: metainfo.infoHash, peerId, port }, pieces);

@@ -4,7 +4,10 @@ import type { InfoHash } from '../../metainfo/metainfo.ts';
 import { PeerWire } from '../wire/peer-wire.ts';
 import type { DialLimits } from './dial-limits.ts';
 
+/** The longest wait for an outgoing connection. */
 const CONNECT_TIMEOUT_MS = 5000;
+/** A peer that can be reached at all has answered by then. Milliseconds. */
+const OVERDUE_MS = 1000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Outgoing connections of one torrent. */
 const MAX_OUTGOING = 80;
@@ -47,6 +50,8 @@ export interface DialerOptions {
   readonly dialWaitMs: number;
   /** The handshake is done. */
   readonly onWire: (wire: PeerWire, address: string) => void;
+  /** For people: an attempt failed. */
+  readonly onFailed?: (address: string, why: string) => void;
 }
 
 /** Connects to the peers of one torrent, by addresses that trackers named. */
@@ -58,6 +63,9 @@ export class Dialer {
   readonly #queue = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
   #outgoing = 0;
+  #hasFailed = false;
+  /** When each attempt that is under way began, on the clock of performance.now. */
+  readonly #begun = new Map<string, number>();
   /** Wires without a handshake yet. */
   readonly #pending = new Set<PeerWire>();
   #waiting = false;
@@ -76,6 +84,11 @@ export class Dialer {
   /** @param address of a peer of a related torrent, which need not know this one */
   addRelated(address: string): void {
     this.#add(address, false);
+  }
+
+  /** Whether an attempt to connect has failed or takes too long. @param now milliseconds, as performance.now */
+  isOverdue(now: number): boolean {
+    return this.#hasFailed || [...this.#begun.values()].some((begun) => now - begun > OVERDUE_MS);
   }
 
   stop(): void {
@@ -150,6 +163,7 @@ export class Dialer {
     target.busy = true;
     this.#outgoing++;
     dialLimits.begin(host);
+    this.#begun.set(address, performance.now());
     const wire = PeerWire.dial({ host, port }, isPlain ? 0 : encryption, limiter);
     const shake = (): void => {
       // Asked for an encrypted payload, the peer chose another: it is not told the info hash either.
@@ -175,6 +189,7 @@ export class Dialer {
     };
     wire.once('handshake', (theirs: string) => {
       shaken = true;
+      this.#begun.delete(address);
       ended(true);
       this.#pending.delete(wire);
       clearTimeout(timer);
@@ -183,6 +198,11 @@ export class Dialer {
     });
     wire.once('close', () => {
       clearTimeout(timer);
+      this.#begun.delete(address);
+      if (!shaken && !this.#stopped) {
+        this.#hasFailed = true;
+        this.#options.onFailed?.(address, connected ? 'no handshake' : 'no connection');
+      }
       this.#pending.delete(wire);
       this.#outgoing--;
       target.busy = false;

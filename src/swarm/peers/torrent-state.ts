@@ -57,6 +57,8 @@ export class TorrentState extends EventEmitter<TorrentEvents> {
   readonly peers = new Map<PeerWire, Peer>();
   /** Nodes that miss pieces, this one included, as a tracker counts them; undefined: not known. */
   swarmSize: number | undefined;
+  /** The most nodes besides this one that a tracker named in one answer. */
+  othersNamed = 0;
 
   /** @param stored pieces that are in the storage and have verified */
   constructor(metainfo: Metainfo, stored: readonly number[]) {
