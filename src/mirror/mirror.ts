@@ -92,14 +92,7 @@ async function answerV2(
   registries: ReadonlyMap<string, MirroredRegistry>,
   exchange: RequestContext,
 ): Promise<void> {
-  if (isPing(exchange)) {
-    // Who names no registry here names it in the path later, and shows what is kept for it only if it was asked now.
-    const headers = {
-      'www-authenticate': BASIC_CHALLENGE,
-      'docker-distribution-api-version': 'registry/2.0',
-    };
-    return refuse(exchange, 401, 'UNAUTHORIZED', 'the registry is named in the path', headers);
-  }
+  if (isPing(exchange)) return answerPing(exchange);
   const target = targetOf(exchange, new Set(registries.keys()));
   const registry = target === undefined ? undefined : registries.get(target.registry);
   if (target === undefined || registry === undefined) {
@@ -112,6 +105,19 @@ async function answerV2(
   if (wanted.kind === 'manifest') return answerManifest(request, wanted);
   if (wanted.kind === 'blob') return answerBlob(context, request, wanted);
   return passOn(request, wanted);
+}
+
+/**
+ * Who names no registry here names it in the path later, and shows what is kept for it only if it was asked now. Whether a
+ * password is right is known once it is used: this is what `podman login` asks.
+ */
+function answerPing(exchange: RequestContext): void {
+  const version = { 'docker-distribution-api-version': 'registry/2.0' };
+  if (shownAuthorization(exchange.request.headers.authorization) !== undefined) {
+    return send(exchange, 200, version);
+  }
+  const headers = { 'www-authenticate': BASIC_CHALLENGE, ...version };
+  refuse(exchange, 401, 'UNAUTHORIZED', 'the registry is named in the path', headers);
 }
 
 function isPing({ components, query }: RequestContext): boolean {

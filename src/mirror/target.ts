@@ -30,7 +30,8 @@ export function targetOf(
     const isOne = named.every((host) => host === first) && registries.has(first);
     return isOne ? { registry: first, components: rest, form: 'ns' } : undefined;
   }
-  const host = canonicalHost(rest[0] ?? '');
+  // In a path podman takes no colon: `registry.example.com_5000` for port 5000. No host name holds a `_` itself.
+  const host = canonicalHost((rest[0] ?? '').replace(/_(\d+)$/, ':$1'));
   if (registries.has(host)) return { registry: host, components: rest.slice(1), form: 'path' };
   // Names of hosts hold a dot, a colon or nothing else than `localhost`; names in a repository of Docker Hub's do not begin so.
   const isHost = /[.:]/.test(host) || host === 'localhost';

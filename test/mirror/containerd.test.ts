@@ -75,9 +75,9 @@ for (const kind of CONTAINERD_KINDS) {
       await containerd.useMirror(stage.pipe.host, hostsToml(stage));
       const pulling = containerd.crictl('pull', stage.name('team/app:1.0'));
       const isOver = pulling.then(() => true);
-    while (stage.pipe.traffic.toClient < 3_000_000) {
-      if (await Promise.race([isOver, sleep(20, false)])) break;
-    }
+      while (stage.pipe.traffic.toClient < 3_000_000) {
+        if (await Promise.race([isOver, sleep(20, false)])) break;
+      }
       await stage.mirror.process.kill('SIGKILL');
       const output = await pulling;
       assert.equal(output.code, 0, output.stderr + containerd.log());
