@@ -1,6 +1,6 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
-import { delay } from '../base/retry.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
+import { delay } from '../base/retry.ts';
 import { shortDigest } from '../image/digest.ts';
 import type { Metainfo } from '../metainfo/metainfo.ts';
 import { BESIDE_PEERS } from '../registry/resuming.ts';
@@ -8,6 +8,7 @@ import type { PartialBlob, Span } from '../store/blob-store.ts';
 import type { SwarmClient } from '../swarm/swarm-client.ts';
 import type { BlobListener } from './blob-events.ts';
 import type { BlobOrigin } from './blob-origin.ts';
+import { nearestSource, type BlobSource } from './blob-source.ts';
 import { nextState, type DownloadState, type EventOf, type WorkingState } from './download-states.ts';
 import { fillGaps } from './fill-gaps.ts';
 import type { Seeds } from './seeds.ts';
@@ -25,6 +26,8 @@ const WANTED_PIECES = 2;
 
 /** How often it is looked for bytes that nothing but the registry vouches for. */
 const UNCHECKED_POLL_MS = 50;
+/** A download that would end so soon goes on without a swarm. Milliseconds. */
+const ENDS_SOON_MS = 1_000;
 
 /** What the transfers of one process share. */
 export interface TransferContext {
@@ -46,10 +49,14 @@ export class Transfer {
   readonly #context: TransferContext;
   readonly #signal: AbortSignal;
   readonly #onState: (state: DownloadState) => void;
-  /** Nothing was here from an earlier run. */
-  readonly #isFromEmpty: boolean;
+  /** Neither an earlier run, nor a peer, nor the service has written any of it. */
+  #isRegistrysAlone: boolean;
   #metainfo: Metainfo | undefined;
   #metainfoLater: ((signal: AbortSignal) => Promise<Metainfo | undefined>) | undefined;
+  /** The reading that makes the hashes is followed, so it ends together with them. */
+  #isFollowing = false;
+  /** In place of the swarm's peers: the registry, or the service where that is nearer. */
+  #source: BlobSource;
   #wanted: Span | undefined;
   /** Of which the swarm was told last. */
   #wantedPiece: number | undefined;
@@ -67,11 +74,12 @@ export class Transfer {
   ) {
     this.partial = partial;
     this.ledger = new TransferLedger(partial);
-    this.#isFromEmpty = partial.written === 0;
+    this.#isRegistrysAlone = partial.written === 0;
     this.#origin = origin;
     this.#context = context;
     this.#signal = signal;
     this.#onState = onState;
+    this.#source = origin.source;
   }
 
   get generation(): number {
@@ -91,13 +99,13 @@ export class Transfer {
   }
 
   /**
-   * Waits until the byte at `at` was written while nothing but the registry has written here: no earlier run, and no peer.
+   * Waits until the byte at `at` was written while nothing but the registry has written here.
    * @returns where the written bytes end (exclusive)
    * @throws the signal's reason
    */
   async uncheckedFrom(at: number, signal: AbortSignal): Promise<number> {
     for (;;) {
-      if (this.#isFromEmpty && this.#metainfo === undefined && this.partial.has(at, at + 1)) {
+      if (this.#isRegistrysAlone && this.#metainfo === undefined && this.partial.has(at, at + 1)) {
         return this.partial.spans.find(({ start, end }) => start <= at && at < end)?.end ?? at + 1;
       }
       await delay(UNCHECKED_POLL_MS, signal);
@@ -161,6 +169,7 @@ export class Transfer {
       await this.ledger.leave();
       this.#metainfo = undefined;
       this.ledger.startOver();
+      this.#source = this.#origin.source;
       this.#generation++;
       await this.partial.discard();
       return this.#registry();
@@ -170,14 +179,28 @@ export class Transfer {
 
   #found(plan: TorrentPlan): TorrentPlan['kind'] {
     if (plan.kind === 'torrent') this.#metainfo = plan.metainfo;
-    if (plan.kind === 'later') this.#metainfoLater = plan.metainfo;
+    if (plan.kind === 'later') {
+      this.#metainfoLater = plan.metainfo;
+      this.#isFollowing = plan.isFollowed ?? false;
+    }
+    if (plan.kind !== 'none' && plan.atService !== undefined) this.#readAtService(plan.atService);
     return plan.kind;
+  }
+
+  /** The service is near and has the blob, or is reading it: the registry gives only what the service does not. */
+  #readAtService(service: BlobSource): void {
+    const { source } = this.#origin;
+    this.#isRegistrysAlone = false;
+    this.#source = nearestSource(service, source, (error) => {
+      this.#source = source;
+      this.#say('debug', `${messageOf(error)}; the registry delivers`);
+    });
   }
 
   async #registry(signal = this.#signal): Promise<'whole'> {
     const { downloadLimiter } = this.#context;
     const count = (length: number): void => this.ledger.addDirect(length);
-    await fillGaps(this.partial, this.#origin.source, downloadLimiter, count, signal);
+    await fillGaps(this.partial, this.#source, downloadLimiter, count, signal);
     return 'whole';
   }
 
@@ -226,12 +249,27 @@ export class Transfer {
     try {
       const metainfo = await Promise.race([registry.then(() => undefined), hashed]);
       if (metainfo === undefined) return await registry;
+      if (this.#isFollowing && (await this.#endsSoon(registry))) return 'whole';
       this.#metainfo = metainfo;
       stopRegistry.abort();
       await registry.catch(() => undefined);
       return 'hashed';
     } finally {
       stopAsking.abort();
+    }
+  }
+
+  /** Whoever has nearly everything has nothing to gain from a swarm, which would first hash what is here. */
+  async #endsSoon(registry: Promise<'whole'>): Promise<boolean> {
+    const { downloadRate, received, size } = this.ledger.progress();
+    if (size - received > downloadRate * (ENDS_SOON_MS / 1000)) return false;
+    const late = new AbortController();
+    try {
+      const signal = AbortSignal.any([this.#signal, late.signal]);
+      const isLate = delay(2 * ENDS_SOON_MS, signal).then(() => false);
+      return await Promise.race([registry.then(() => true), isLate]);
+    } finally {
+      late.abort();
     }
   }
 
@@ -251,7 +289,8 @@ export class Transfer {
   async #join(withRegistry: boolean): Promise<'whole'> {
     const metainfo = this.#metainfo;
     if (metainfo === undefined) throw new TypeError('a swarm is joined with a torrent');
-    const { source, torrents, rules } = this.#origin;
+    const { torrents, rules } = this.#origin;
+    const source = (): BlobSource => this.#source;
     const { partial } = this;
     const blob = partial.descriptor;
     const client = await this.#context.swarm();
@@ -265,7 +304,7 @@ export class Transfer {
       renewTrackers: (abort) => torrents.renewTrackers(blob, metainfo, abort),
       ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
       ...(withRegistry
-        ? { registry: (start, end, abort) => source.open(blob, start, end, abort, BESIDE_PEERS) }
+        ? { registry: (start, end, abort) => source().open(blob, start, end, abort, BESIDE_PEERS) }
         : {}),
     });
     this.ledger.joined(swarm);

@@ -5,7 +5,7 @@ import type { BlobDownload } from '../blobs/blob-download.ts';
 import type { BlobSource } from '../blobs/blob-source.ts';
 import { digestHex, shortDigest } from '../image/digest.ts';
 
-/** What the registry is asked for directly where the download stands still; twice as much each time in a row. */
+/** What the registry is asked for directly; twice as much each time in a row where the download stands still. */
 const FIRST_STEP_BYTES = 1024 * 1024;
 const LARGEST_STEP_BYTES = 64 * 1024 * 1024;
 
@@ -55,6 +55,7 @@ async function* eitherWay(start: number, end: number, options: LiveBytesOptions)
   let step = FIRST_STEP_BYTES;
   /** Silence of both, one after the other, ends the body. */
   let silences = 0;
+  let received = -1;
   while (at < end) {
     const before = at;
     const follow = (abort: AbortSignal) => download.reader(before, end, abort, true, true);
@@ -64,6 +65,9 @@ async function* eitherWay(start: number, end: number, options: LiveBytesOptions)
     }
     if (at >= end) return;
     if (at > before) [silences, step] = [0, FIRST_STEP_BYTES];
+    // Where it moves, only not at this place, a step now and then is enough: each crosses the gateway twice.
+    const isStill = download.progress().received === received;
+    received = download.progress().received;
     const from = at;
     const until = Math.min(end, at + step);
     const direct = (abort: AbortSignal) => source.open(download.blob, from, until, abort);
@@ -71,7 +75,8 @@ async function* eitherWay(start: number, end: number, options: LiveBytesOptions)
       at += bytes.length;
       yield { bytes, isLast: at >= end };
     }
-    if (at > from) [silences, step] = [0, Math.min(step * 2, LARGEST_STEP_BYTES)];
+    if (at > from)
+      [silences, step] = [0, isStill ? Math.min(step * 2, LARGEST_STEP_BYTES) : FIRST_STEP_BYTES];
     else if (++silences === 2) {
       throw new QuayctlError(
         'unreachable',
