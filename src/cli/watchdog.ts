@@ -1,7 +1,8 @@
 import { Worker } from 'node:worker_threads';
 
-/** The main loop beats so often; after so many seconds without a beat it counts as standing still. */
+/** How often the main loop beats. */
 const BEAT_MS = 500;
+/** After so many seconds without a beat the main loop counts as standing still. */
 const STILL_SECONDS = 5;
 
 /** Runs in a thread of its own, so that it can see the main loop stand still. Told in one string: builds bundle files. */
