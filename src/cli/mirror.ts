@@ -68,11 +68,12 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
       listener,
       session,
       async (worlds) => {
-        const { http, store, downloads } = worlds;
+        const { http, store, downloads, nodeKey } = worlds;
         const mirror = await startMirror({
           ...{ registries, http, store, downloads, stallMs, permissionGraceMs },
           listen: place,
           insecure: flags.insecure,
+          nodeKey: async () => (await nodeKey()).thumbprint,
           listener: (event) => say(eventLine(event, raw.debug ?? false)),
         });
         session.terminal.out(`${mirror.url}\n`);

@@ -18,6 +18,7 @@ import type { Session } from './session.ts';
 /** All that a torrent command opens, closed in one go. */
 interface OpenWorlds extends ContextOpener {
   readonly http: Commons['http'];
+  readonly nodeKey: Commons['nodeKey'];
   /** @param service where torrents are asked for; by default `--torrent-service`, else the registry itself */
   of(reference: ImageReference, service?: URL): Promise<PullContext>;
   close(): Promise<void>;
@@ -49,9 +50,10 @@ async function openWorlds(
   options: Parameters<typeof openCommons>[3],
 ): Promise<OpenWorlds> {
   const commons = await openCommons(flags, listener, session, options);
-  const { http, warn, store, downloads } = commons;
+  const { http, warn, store, downloads, nodeKey } = commons;
   return {
     http,
+    nodeKey,
     store,
     downloads,
     listener,
@@ -70,6 +72,7 @@ async function openWorlds(
         insecure: flags.insecure,
         sendCredentials: flags.sendCredentials,
         silentHosts: store.silentHosts,
+        nodeKey: async () => (await nodeKey()).thumbprint,
       });
       return {
         repository,

@@ -28,6 +28,8 @@ export interface MirrorOptions {
   /** How long a granted permission serves while a registry does not answer, milliseconds. */
   readonly permissionGraceMs: number;
   readonly http: Http;
+  /** Thumbprint of the key by which peers know this node. */
+  readonly nodeKey: () => Promise<string>;
   readonly store: Store;
   /** Downloads that nobody wants any more should linger, as an engine may come back for them. */
   readonly downloads: Downloads;
@@ -47,12 +49,12 @@ export interface Mirror {
  * @throws QuayctlError `port`
  */
 export async function startMirror(options: MirrorOptions): Promise<Mirror> {
-  const { store, downloads, listener, stallMs, http, insecure, permissionGraceMs } = options;
+  const { store, downloads, listener, stallMs, http, insecure, permissionGraceMs, nodeKey } = options;
   const registries = new Map(
     [...options.registries].map(([name, service]) => [
       name,
       new MirroredRegistry({
-        ...{ name, service, insecure, http, store, permissionGraceMs },
+        ...{ name, service, insecure, http, store, permissionGraceMs, nodeKey },
         listener: (event) => {
           if (event.kind !== 'progress') listener(event);
         },

@@ -27,6 +27,8 @@ export interface MirroredRegistryOptions {
   readonly http: Http;
   readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent' | 'silentHosts'>;
   readonly permissionGraceMs: number;
+  /** Thumbprint of the key by which peers know this node. */
+  readonly nodeKey: () => Promise<string>;
   readonly listener: BlobListener;
 }
 
@@ -91,7 +93,7 @@ export class MirroredRegistry {
   }
 
   #openOrigin(name: string, credential: Credential | undefined): BlobOrigin {
-    const { service, insecure, http, store, listener } = this.#options;
+    const { service, insecure, http, store, listener, nodeKey } = this.#options;
     const repository = openRepository({ ...this.#access(), credential }, name);
     const torrents = openTorrentService({
       http,
@@ -103,6 +105,7 @@ export class MirroredRegistry {
       // An engine's Bearer token was made for this one repository by the registry's token server. A password stays here.
       sendCredentials: credential?.kind === 'registry-token',
       silentHosts: store.silentHosts,
+      nodeKey,
     });
     return {
       source: registrySource(repository),
