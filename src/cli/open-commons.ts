@@ -22,11 +22,16 @@ export interface Commons extends SharedServices {
   readonly close: () => Promise<void>;
 }
 
-/** Nothing is asked of the network yet. @throws QuayctlError `store` */
+/**
+ * Nothing is asked of the network yet.
+ * @param lingerMs how long a download goes on that nobody wants any more, milliseconds
+ * @throws QuayctlError `store`
+ */
 export async function openCommons(
   flags: TorrentFlags,
   listener: Listener,
   session: Session,
+  { lingerMs = 0 }: { readonly lingerMs?: number } = {},
 ): Promise<Commons> {
   const http = new Http({
     env: session.env,
@@ -42,7 +47,7 @@ export async function openCommons(
   let client: Promise<SwarmClient> | undefined;
   const swarm = (): Promise<SwarmClient> =>
     (client ??= openSwarm(flags, { http, downloadLimiter, uploadLimiter }, nodeKey, listener));
-  const downloads = new Downloads({ store, swarm, downloadLimiter, listener });
+  const downloads = new Downloads({ store, swarm, downloadLimiter, listener, lingerMs });
   return {
     http,
     store,

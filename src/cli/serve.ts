@@ -15,7 +15,7 @@ import { rotateKey } from '../serve/tokens/secret-file.ts';
 import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
 import { becomeOwnerOf } from './become-owner.ts';
 import { serviceCredential } from './credentials.ts';
-import { named } from './flags.ts';
+import { hostAndPort, named } from './flags.ts';
 import { notifyOptions, openClair } from './open-clair.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import type { RawNotifyFlags } from './report-flags.ts';
@@ -208,15 +208,6 @@ async function adminToken(path: string): Promise<string> {
     throw new QuayctlError('usage', `--admin-token-file: ${path} holds no token of 16 characters or more`);
   }
   return token;
-}
-
-function hostAndPort(flag: string, listen: string): { host: string; port: number } {
-  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:]*)):(\d{1,5})$/.exec(listen) ?? [];
-  const number = Number(port);
-  if (!(number <= 65_535)) {
-    throw new QuayctlError('usage', `${flag}: HOST:PORT is wanted, not ${JSON.stringify(listen)}`);
-  }
-  return { host: bracketed ?? plain ?? '', port: number };
 }
 
 async function keyPair({
