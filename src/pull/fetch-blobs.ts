@@ -65,7 +65,8 @@ export function startFetching(
     follow: async (digest, reading) => {
       const download = downloads.find(digest);
       if (download === undefined || (await store.stat(digest)) !== undefined) return undefined;
-      return Readable.from(download.reader(0, download.size, reading, false), { objectMode: false });
+      const options = { isUrgent: false, isVerified: false };
+      return Readable.from(download.reader(0, download.size, reading, options), { objectMode: false });
     },
     file: (digest) => store.blobFile(digest),
   };

@@ -2,11 +2,12 @@ import { isQuayctlError } from '../../base/errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import { blobPath } from '../../image/layout.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
+import { ReplacedBytes } from '../../store/replaced-bytes.ts';
 import { Arrivals } from '../arrivals.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { DockerRefusal } from '../docker-api/failures.ts';
 import { Comebacks, survivingRestarts } from '../docker-api/wait-for-daemon.ts';
-import type { BlobFeed, LoadOptions } from '../engine.ts';
+import { committedOnly, type BlobFeed, type LoadOptions } from '../engine.ts';
 import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts';
 import { layerFile } from '../layer-file.ts';
 import { ociBlobs, ociDocuments, ociEntry, ociImage, ociPrefix } from '../oci-archive.ts';
@@ -31,20 +32,23 @@ export async function loadIntoContainerd(
   const comebacks = new Comebacks(client, options.signal);
   let from = firstMissing(options.presence);
   let isPruned = false;
+  let source = feed;
   for (;;) {
     try {
-      await loadFrom(from, client, image, feed, options, name, temporary);
+      await loadFrom(from, client, image, source, options, name, temporary);
       temporary.succeeded();
       return;
     } catch (error) {
-      if (options.signal.aborted || isQuayctlError(error)) throw error;
+      const isReplaced = error instanceof ReplacedBytes;
+      if (options.signal.aborted || (isQuayctlError(error) && !isReplaced)) throw error;
+      if (isReplaced) source = committedOnly(feed);
       const missing = error instanceof DockerRefusal ? missingLayer(error.message, image) : undefined;
       if (missing !== undefined && !isPruned) {
         // Somebody has removed images that shared layers with this one.
         isPruned = true;
         from = missing;
       } else {
-        await comebacks.after(error);
+        if (!isReplaced) await comebacks.after(error);
         from = await survivingRestarts(client, options.signal, () =>
           countUnpacked(client, image, options.signal),
         );
