@@ -38,7 +38,10 @@ for (const kind of DOCKERD_KINDS) {
 
     for (const at of [0, 1]) {
       const which = at === 0 ? 'base' : 'upper';
-      const spots = { 'in the middle': (size: number) => size >> 1, 'at the end': (size: number) => size - 1 };
+      const spots = {
+        'in the middle': (size: number) => size >> 1,
+        'at the end': (size: number) => size - 1,
+      };
       for (const [place, spot] of Object.entries(spots)) {
         test(`${place} of the ${which} layer: 6, and nothing is in the engine`, async (t) => {
           const layer = image.layers[at];

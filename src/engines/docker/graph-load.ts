@@ -7,7 +7,7 @@ import { taggedName } from '../../image/reference.ts';
 import { ReplacedBytes } from '../../store/replaced-bytes.ts';
 import { Arrivals } from '../arrivals.ts';
 import type { DockerClient } from '../docker-api/client.ts';
-import { DockerRefusal } from '../docker-api/failures.ts';
+import { DockerRefusal, isLost } from '../docker-api/failures.ts';
 import { Comebacks, survivingRestarts } from '../docker-api/wait-for-daemon.ts';
 import { committedOnly, type BlobFeed, type LoadOptions } from '../engine.ts';
 import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts';
@@ -127,7 +127,7 @@ async function importBase(
   try {
     temporary.add(await client.importLayer(body, temporary.labelText, signal));
   } catch (error) {
-    if (!(error instanceof DockerRefusal)) throw error;
+    if (!(error instanceof DockerRefusal) || isLost(error)) throw error;
     // The daemon has unpacked bytes that nobody had verified yet. Where they were wrong, the download says so or mends
     // it; the load then finds that the layer is missing, and sends it.
     await orAborted(feed.ready(base.digest), signal);
