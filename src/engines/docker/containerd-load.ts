@@ -50,6 +50,7 @@ export async function loadIntoContainerd(
       loaded.abort();
       return;
     } catch (error) {
+      temporary.brokeOff();
       const isReplaced = error instanceof ReplacedBytes;
       if (options.signal.aborted || (isQuayctlError(error) && !isReplaced)) throw error;
       if (isReplaced) source = committedOnly(feed);

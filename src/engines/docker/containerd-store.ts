@@ -4,6 +4,7 @@ import { digestName } from '../../image/reference.ts';
 import type { ImageStore } from '../docker-api/api-engine.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { isAtLeast, type DaemonFacts } from '../docker-api/daemon-facts.ts';
+import { survivingRestarts } from '../docker-api/wait-for-daemon.ts';
 import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
 import { loadIntoContainerd } from './containerd-load.ts';
 import { presenceInContainerd } from './containerd-presence.ts';
@@ -54,8 +55,10 @@ export class ContainerdStore implements ImageStore {
 
   /** @throws QuayctlError `engine` */
   async #finish(image: RunnableImage, { names, signal }: LoadOptions): Promise<void> {
-    await this.#assertRunnable(image, signal);
-    for (const name of names) await this.#client.tag(targetOf(image), name, signal);
+    await survivingRestarts(this.#client, signal, async () => {
+      await this.#assertRunnable(image, signal);
+      for (const name of names) await this.#client.tag(targetOf(image), name, signal);
+    });
   }
 
   /** @throws QuayctlError `engine` */

@@ -44,6 +44,7 @@ export async function loadIntoGraph(
         temporary.succeeded();
         return;
       } catch (error) {
+        temporary.brokeOff();
         const isReplaced = error instanceof ReplacedBytes;
         if (options.signal.aborted || (isQuayctlError(error) && !isReplaced)) throw error;
         if (isReplaced) source = committedOnly(feed);

@@ -2,10 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Digest } from '../../image/digest.ts';
 import type { DockerClient, ListedImage } from '../docker-api/client.ts';
+import { survivingRestarts } from '../docker-api/wait-for-daemon.ts';
 import { TEMPORARY_LABEL } from '../prefix-config.ts';
 
 /** A daemon that does not answer must not hold up the end of a run. Milliseconds. */
 const CLEANUP_MS = 5000;
+/** One that is being restarted at that moment is waited for. Milliseconds. */
+const RESTART_MS = 20_000;
 /** Listing takes some milliseconds for each image that the engine holds. What is not known by then, the next run removes. */
 const LIST_WAIT_MS = 100;
 /** No run of another image takes longer than this; what is older was left by a crash. Seconds. */
@@ -21,6 +24,7 @@ export class TemporaryImages {
   readonly #before: Promise<readonly ListedImage[]>;
   readonly #dropping: Promise<void>[] = [];
   #succeeded = false;
+  #hasUntold = false;
 
   constructor(client: DockerClient, image: Digest) {
     this.#client = client;
@@ -39,6 +43,11 @@ export class TemporaryImages {
     this.#ids.add(id);
   }
 
+  /** A load has broken off: the engine may have made an image of which the ID was never told. */
+  brokeOff(): void {
+    this.#hasUntold = true;
+  }
+
   /**
    * Removes images on the way that a larger one makes superfluous, without waiting for it.
    * @param images by how many layers they have; those with fewer than `count` go
@@ -48,7 +57,7 @@ export class TemporaryImages {
       if (smaller >= count) continue;
       images.delete(smaller);
       this.#ids.delete(id);
-      this.#dropping.push(this.#client.remove(id, AbortSignal.timeout(CLEANUP_MS)).catch(() => undefined));
+      this.#dropping.push(this.#remove(id).catch(() => undefined));
     }
   }
 
@@ -65,14 +74,22 @@ export class TemporaryImages {
     const known = Promise.race([this.#before, delay(LIST_WAIT_MS, [], { ref: false })]);
     const others = this.#succeeded ? (await known).filter((image) => this.#isLeftover(image)) : [];
     // After a failure one may be there of which the ID was never told.
-    const own = this.#succeeded
-      ? []
-      : (await this.#list(signal)).filter((image) => labelOf(image) === this.label);
+    const own =
+      this.#succeeded && !this.#hasUntold
+        ? []
+        : (await this.#list(signal)).filter((image) => labelOf(image) === this.label);
     const ids = new Set([...this.#ids, ...[...others, ...own].map(({ id }) => id)]);
     await Promise.allSettled([
       ...this.#dropping,
-      ...Array.from(ids, (id) => this.#client.remove(id, signal)),
+      ...Array.from(ids, (id) => (this.#succeeded ? this.#remove(id) : this.#client.remove(id, signal))),
     ]);
+  }
+
+  /** A daemon that is told to end finishes the load first, and has gone when the removal comes. */
+  #remove(id: string): Promise<void> {
+    return survivingRestarts(this.#client, AbortSignal.timeout(RESTART_MS), () =>
+      this.#client.remove(id, AbortSignal.timeout(CLEANUP_MS)),
+    );
   }
 
   #list(signal: AbortSignal): Promise<readonly ListedImage[]> {
