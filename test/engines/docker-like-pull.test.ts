@@ -76,7 +76,7 @@ describe('beside docker pull', { skip: skipWithoutDockerd('containerd', 'docker-
   /** As the pull gives it out, with the layout for a registry. */
   function feedOf(image: RunnableImage): BlobFeed {
     const feed = new TestFeed(layout);
-    const registry = {
+    const repository = {
       manifest: async (digest: string) => {
         const bytes = await layout.blob(digest);
         const { mediaType } = JSON.parse(bytes.toString()) as { mediaType: string };
@@ -89,7 +89,7 @@ describe('beside docker pull', { skip: skipWithoutDockerd('containerd', 'docker-
     return {
       ready: (digest) => feed.ready(digest),
       stream: (digest) => feed.stream(digest),
-      attestations: (signal) => fetchAttestations(image, registry, signal),
+      attestations: (signal) => fetchAttestations(image, repository, signal),
     };
   }
 
