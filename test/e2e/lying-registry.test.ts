@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { before, describe, test, type TestContext } from 'node:test';
 import { DOCKERD_KINDS, skipWithoutDockerd, startDockerd, type TestDockerd } from '../helpers/dockerd.ts';
+import { startPodman } from '../helpers/podman.ts';
+import { skipWithout } from '../helpers/programs.ts';
 import type { HttpFault } from '../helpers/fault-proxy.ts';
 import { randomLayer, type BuiltImage } from '../helpers/images.ts';
 import type { Output } from '../helpers/processes.ts';
@@ -67,3 +69,32 @@ for (const kind of DOCKERD_KINDS) {
     }
   });
 }
+
+/** podman compares no layer with a digest: what breaks off must be enough. */
+const skipPodman = skipWithout('root', 'podman', 'docker-registry');
+test(
+  'a registry that lies to podman: 6, and nothing is in the engine; once: it is loaded',
+  { skip: skipPodman },
+  async (t) => {
+    const stage = await openStage(t);
+    const podman = await startPodman(t);
+    const image = await stage.layout.addImage({
+      layers: [{ ...randomLayer(LAYER_BYTES, 'podman'), compression: 'none' }],
+    });
+    await stage.push(image.manifest, IMAGE);
+    const [layer] = image.layers;
+    assert.ok(layer);
+    const match = new RegExp(layer.digest);
+    const pull = async (fault: HttpFault): Promise<Output> => {
+      stage.pipe.faults.splice(0, Infinity, fault);
+      const node = await quayctlNode(t, { env: { CONTAINER_HOST: podman.dockerHost } });
+      return node.run(['podman', 'torrent', 'pull', stage.name(IMAGE), '--json']);
+    };
+    for (const corruptAt of [layer.size >> 1, layer.size - 1]) {
+      assertFails(await pull({ match, corruptAt }), 6, 'verification');
+      assert.equal((await podman.podman('images', '--all', '--quiet')).stdout, '');
+    }
+    receiptOf(await pull({ match, corruptAt: layer.size >> 1, times: 1 }));
+    assert.notEqual((await podman.podman('images', '--all', '--quiet')).stdout, '');
+  },
+);

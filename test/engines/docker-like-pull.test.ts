@@ -202,6 +202,25 @@ describe('beside docker pull', { skip: skipWithoutDockerd('containerd', 'docker-
     await removeAll();
   });
 
+  test('docker image prune takes the same of an image that has lost its name, and leaves nothing', async () => {
+    const [amd] = platforms;
+    assert.ok(amd);
+    await both('team/index:1', amd, index);
+    await both('team/plain:1', plain);
+    const [lost, kept] = [`${registry.host}/team/index:1`, `${registry.host}/team/plain:1`];
+    for (const daemon of [loaded, pulled]) await daemon.docker('tag', kept, lost);
+    await assertSame('/images/json?all=1&digests=1');
+    const pruned = async (daemon: TestDockerd): Promise<string[]> => {
+      const { text } = await daemon.api('POST', '/images/prune');
+      const { ImagesDeleted } = JSON.parse(text) as { ImagesDeleted: object[] | null };
+      return (ImagesDeleted ?? []).map((image) => JSON.stringify(image)).sort();
+    };
+    assert.deepEqual(await pruned(loaded), await pruned(pulled));
+    await assertSame('/images/json?all=1&digests=1');
+    assert.deepEqual(await blobsIn(loaded), await blobsIn(pulled));
+    await removeAll();
+  });
+
   test('saved and loaded elsewhere it is the same image, and prune takes what has lost its name', async () => {
     await both('team/plain:1', plain);
     const name = `${registry.host}/team/plain:1`;
