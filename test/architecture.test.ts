@@ -4,7 +4,7 @@ import { isBuiltin } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
 import { test } from 'node:test';
 
-/** Rooms from the ground up; a room imports only from rooms on lines above its own (src/README.md). */
+/** Rooms from the ground up; a room imports only from rooms on lines above its own (docs/architecture.md). */
 const FLOORS = [
   ['base'],
   ['http', 'image', 'metainfo', 'tar'],
@@ -19,7 +19,16 @@ const FLOORS = [
 ];
 
 /** The rooms inside `swarm`, likewise. What lies in `swarm` itself puts them together. */
-const SWARM_FLOORS = [['wire'], ['pieces'], ['peers'], ['exchange'], ['claims'], ['registry'], ['tracker']];
+const SWARM_FLOORS = [
+  ['wire'],
+  ['admission'],
+  ['pieces'],
+  ['peers'],
+  ['exchange'],
+  ['claims'],
+  ['registry'],
+  ['tracker'],
+];
 
 /** Types of `swarm` itself that its rooms know: what a client may ask of it. */
 const SWARM_TYPES = ['swarm/swarm-client.ts', 'swarm/swarm-context.ts'];

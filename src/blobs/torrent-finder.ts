@@ -8,26 +8,52 @@ import type { TorrentAnswer, TorrentService } from '../registry/repository.ts';
 import type { Store } from '../store/store.ts';
 import { askUntilMade } from './ask-until-made.ts';
 import type { BlobListener } from './blob-events.ts';
+import type { BlobSource } from './blob-source.ts';
 import { obstacleText, type Obstacle } from './peer-use.ts';
 
-/** Hashing is waited for while it is estimated to take less than this, or less than this share of the download. */
+/** The download waits for piece hashes that the service expects to have within this time, ... */
 const MAX_HASH_WAIT_SECONDS = 2;
+/** ... or within this part of the time that the download itself would take. Otherwise it begins at the registry. */
 const MAX_HASH_WAIT_SHARE = 0.1;
 /** An answer that was asked for ahead of time is used for so long; then the announce token in it is too old. */
 const EARLY_MS = 60_000;
 /** The protocol's upper bound of `?wait=`. */
 const LONGEST_WAIT_SECONDS = 60;
 
+const BEING_HASHED: Obstacle = {
+  state: 'hashing',
+  reason: 'the torrent service is still hashing this image',
+  hint: 'it comes from the registry meanwhile; `quayctl serve prepare IMAGE` hashes ahead of time',
+};
+const BEING_READ: Obstacle = {
+  state: 'hashing',
+  reason:
+    'the torrent service is reading this image from the registry for the first time, and passes on what it reads',
+};
+
 /** What is known of a blob's torrent when its download is to begin. */
 export type TorrentPlan =
-  | { readonly kind: 'torrent'; readonly metainfo: Metainfo }
+  | {
+      readonly kind: 'torrent';
+      readonly metainfo: Metainfo;
+      /** The service, where it has the blob itself and is not the registry. */
+      readonly atService?: BlobSource | undefined;
+    }
   /** Piece hashes are still being made: begin without them, join the swarm when they come. */
-  | { readonly kind: 'later'; readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined> }
+  | {
+      readonly kind: 'later';
+      readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined>;
+      /** The service gives the blob from the reading that makes the hashes: who follows it costs the registry nothing. */
+      readonly isFollowed?: true | undefined;
+      /** The service, where it is that and is not the registry. */
+      readonly atService?: BlobSource | undefined;
+    }
   /** `refused`: the service answered 401 or 403. */
   | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
 export interface TorrentFinderOptions {
-  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven'>;
+  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven' | 'blob'> &
+    Partial<Pick<TorrentService, 'serviceKeys'>>;
   readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
   readonly listener: BlobListener;
 }
@@ -110,12 +136,14 @@ export class TorrentFinder {
     };
     const answer = await askUntilMade(ask, signal, onHashing, first);
     if (answer.kind !== 'hashing') return this.#plan(descriptor, answer);
-    this.#obstacle = {
-      state: 'hashing',
-      reason: 'the torrent service is still hashing this image',
-      hint: 'it comes from the registry meanwhile; `quayctl serve prepare IMAGE` hashes ahead of time',
+    const { isFollowed } = answer;
+    this.#obstacle = isFollowed === undefined ? BEING_HASHED : BEING_READ;
+    return {
+      kind: 'later',
+      metainfo: (later) => this.#waitForHashes(descriptor, later),
+      isFollowed,
+      atService: isFollowed === undefined ? undefined : this.#service(),
     };
-    return { kind: 'later', metainfo: (later) => this.#waitForHashes(descriptor, later) };
   }
 
   /** As `find`, but waits for as long as the service hashes. */
@@ -146,12 +174,24 @@ export class TorrentFinder {
     throw new QuayctlError('protocol', `${what} has changed`);
   }
 
+  /** For JoinOptions: the keys with which the service signs announce tokens; none where nobody can be asked. */
+  admission(signal: AbortSignal): { serviceKeys?: (kid: string) => Promise<unknown> } {
+    const { torrents } = this.#options;
+    const ask = torrents.serviceKeys?.bind(torrents);
+    return ask === undefined ? {} : { serviceKeys: (kid) => ask(kid, signal) };
+  }
+
   async #earlyAnswer(digest: Digest): Promise<TorrentAnswer | undefined> {
     const early = this.#early.get(digest);
     this.#early.delete(digest);
     const answer = early === undefined || performance.now() > early.until ? undefined : await early.answer;
     // How far the hashing was by then says nothing now.
     return answer?.kind === 'hashing' ? undefined : answer;
+  }
+
+  #service(): BlobSource | undefined {
+    const { blob: open } = this.#options.torrents;
+    return open === undefined ? undefined : { open };
   }
 
   async #waitForHashes(descriptor: Descriptor, signal: AbortSignal): Promise<Metainfo | undefined> {
@@ -207,6 +247,7 @@ export class TorrentFinder {
       const parsed = this.#parse(descriptor, answer.bytes);
       if (parsed.kind === 'torrent') {
         await store.saveTorrent(descriptor.digest, withoutSecrets(answer.bytes));
+        return answer.isCached === undefined ? parsed : { ...parsed, atService: this.#service() };
       }
       return parsed;
     }
@@ -214,10 +255,21 @@ export class TorrentFinder {
     if (kept !== undefined) {
       // The service is down, the swarm need not be: its peers and its tracker are found as last time.
       const parsed = this.#parse(descriptor, kept);
+      if (parsed.kind === 'torrent' && parsed.metainfo.peers === 'tls') {
+        return { kind: 'none', reason: this.#noToken(this.#silent ?? '') };
+      }
       if (parsed.kind === 'torrent') return parsed;
     }
     const reason = answer.kind === 'none' ? answer.reason : 'still being hashed';
     return { kind: 'none', reason, ...(this.#refused === undefined ? {} : { refused: this.#refused }) };
+  }
+
+  /** The swarm of a torrent that the store kept is closed to a node without a token, and nobody gives one now. */
+  #noToken(why: string): string {
+    const reason = `only nodes with a live token may be in its swarm, and none can be had (${why})`;
+    this.#obstacle = { state: 'unavailable', reason };
+    this.tellObstacle();
+    return reason;
   }
 
   /** Refuses a torrent of other bytes before any of them is fetched, as far as the torrent says what it is of. */

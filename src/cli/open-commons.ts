@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { Http } from '../http/http.ts';
+import { assertOwn } from '../base/ownership.ts';
 import { createRateLimiter } from '../base/rate-limiter.ts';
 import { redact } from '../base/redact.ts';
 import type { Listener } from '../pull/events.ts';
@@ -7,7 +8,9 @@ import { Downloads } from '../blobs/downloads.ts';
 import type { SharedServices } from '../pull/pull-context.ts';
 import { openStore } from '../store/open-store.ts';
 import type { SwarmClient, SwarmClientOptions } from '../swarm/swarm-client.ts';
+import type { NodeKey } from '../swarm/admission/node-key.ts';
 import type { TorrentFlags } from './flags.ts';
+import { openNodeKey } from './node-key.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import { xdgDirectory, type Session } from './session.ts';
 
@@ -15,6 +18,8 @@ import { xdgDirectory, type Session } from './session.ts';
 export interface Commons extends SharedServices {
   readonly http: Http;
   readonly warn: (message: string) => void;
+  /** This user's, opened or made when it is needed first. */
+  readonly nodeKey: () => Promise<NodeKey>;
   readonly close: () => Promise<void>;
 }
 
@@ -29,19 +34,23 @@ export async function openCommons(
     certsDirectory: CERTS_DIRECTORY,
     onExchange: (message) => listener({ kind: 'debug', message }),
   });
-  const store = await openStore(storeDirectory(flags.store, session));
+  const store = await openStore(await ownStoreDirectory(flags.store, session));
   const downloadLimiter = createRateLimiter(flags.downloadRate);
   const uploadLimiter = createRateLimiter(flags.uploadRate);
+  const warn = (message: string): void => listener({ kind: 'warning', message });
+  let key: Promise<NodeKey> | undefined;
+  const nodeKey = (): Promise<NodeKey> => (key ??= openNodeKey(session, warn));
   let client: Promise<SwarmClient> | undefined;
   const swarm = (): Promise<SwarmClient> =>
-    (client ??= openSwarm(flags, { http, downloadLimiter, uploadLimiter }, listener));
+    (client ??= openSwarm(flags, { http, downloadLimiter, uploadLimiter }, nodeKey, listener));
   const downloads = new Downloads({ store, swarm, downloadLimiter, listener });
   return {
     http,
     store,
     downloads,
     listener,
-    warn: (message) => listener({ kind: 'warning', message }),
+    warn,
+    nodeKey,
     close: async () => {
       await downloads.close();
       await (await client)?.close();
@@ -52,7 +61,14 @@ export async function openCommons(
 }
 
 /** `--store`, QUAYCTL_STORE, `$XDG_CACHE_HOME/quayctl`. */
-export function storeDirectory(given: string | undefined, session: Session): string {
+/** What another user may have put into a store is not believed, least of all by root. @throws QuayctlError `store` */
+export async function ownStoreDirectory(given: string | undefined, session: Session): Promise<string> {
+  const directory = storeDirectory(given, session);
+  await assertOwn(directory, { uid: session.uid, what: 'the store', allowsGroupOfRoot: true });
+  return directory;
+}
+
+function storeDirectory(given: string | undefined, session: Session): string {
   return resolve(given ?? xdgDirectory(session, 'XDG_CACHE_HOME', '.cache'));
 }
 
@@ -60,6 +76,7 @@ export function storeDirectory(given: string | undefined, session: Session): str
 async function openSwarm(
   flags: TorrentFlags,
   shared: Pick<SwarmClientOptions, 'http' | 'downloadLimiter' | 'uploadLimiter'>,
+  nodeKey: () => Promise<NodeKey>,
   listener: Listener,
 ): Promise<SwarmClient> {
   const { openSwarmClient } = await import('../swarm/open-swarm-client.ts');
@@ -71,6 +88,7 @@ async function openSwarm(
     encryptionMode: flags.encryptionMode,
     connectionsPerSecond: flags.connectionsPerSecond,
     ...shared,
+    nodeKey: await nodeKey(),
     onWarning: (message) => listener({ kind: 'warning', message: redact(message) }),
     onDebug: (message) => listener({ kind: 'debug', message: redact(message) }),
   });

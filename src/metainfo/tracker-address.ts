@@ -1,15 +1,22 @@
 /**
- * The permission to announce one torrent: a JSON Web Token that the torrent service signed (docs/protocol.md). It is a
- * secret, so neither `String()`, `JSON.stringify` nor `util.inspect` shows it.
+ * The permission to announce one torrent: a JSON Web Token that the torrent service signed (docs/protocol.md,
+ * "Announce tokens"). It is a secret, so neither `String()`, `JSON.stringify` nor `util.inspect` shows it.
  */
 export class AnnounceToken {
   readonly #jwt: string;
+  /** When it came, milliseconds on the clock of performance.now. */
+  readonly receivedAt = performance.now();
   /** `exp - iat` (RFC 7519), milliseconds; undefined for a token that does not expire, or cannot be read. */
   readonly lifetimeMs: number | undefined;
 
   constructor(jwt: string) {
     this.#jwt = jwt;
     this.lifetimeMs = lifetimeOf(jwt);
+  }
+
+  /** The token itself, for showing it to a peer. Secret. */
+  get jwt(): string {
+    return this.#jwt;
   }
 
   equals(other: AnnounceToken | undefined): boolean {

@@ -35,9 +35,14 @@ export interface Repository {
   ): AsyncIterable<Uint8Array>;
 }
 
-/** What a torrent service said when it was asked for the torrent of a blob (protocol.md of the project). */
+/** What a torrent service said when it was asked for the torrent of a blob (docs/protocol.md, "The torrent of a blob"). */
 export type TorrentAnswer =
-  | { readonly kind: 'torrent'; readonly bytes: Uint8Array }
+  | {
+      readonly kind: 'torrent';
+      readonly bytes: Uint8Array;
+      /** The service has the blob on its own disk (`TorrentService.blob`). */
+      readonly isCached?: true;
+    }
   /** 202: piece hashes are being made; `etaSeconds` until they are. */
   | {
       readonly kind: 'hashing';
@@ -45,6 +50,8 @@ export type TorrentAnswer =
       readonly hashed: number;
       readonly etaSeconds: number;
       readonly retryAfterSeconds: number;
+      /** Who reads the blob at the service (`TorrentService.blob`) gets it from the reading that makes the hashes. */
+      readonly isFollowed?: true;
     }
   /** This host serves no torrents (remembered for an hour), or none of this blob; `reason` is for people. */
   | {
@@ -64,10 +71,29 @@ export interface TorrentService {
    */
   torrent(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
   /**
+   * Bytes `start` to `end` (exclusive) of a blob as the service has them, or is reading them; as `Repository.blob`.
+   * Undefined where the service is the registry itself.
+   */
+  readonly blob?:
+    | ((
+        descriptor: Descriptor,
+        start: number,
+        end: number,
+        signal: AbortSignal,
+        patience?: Patience,
+      ) => AsyncIterable<Uint8Array>)
+    | undefined;
+  /**
    * The torrent of the squashed image that the service makes of a platform's manifest.
    * @throws QuayctlError as `torrent`
    */
   squashed(manifest: Digest, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
+  /**
+   * The service's keys (RFC 7517), by which nodes check each other's announce tokens; kept.
+   * @param kid of the key that is looked for
+   * @throws QuayctlError `unreachable`, `protocol`, `limit`
+   */
+  serviceKeys(kid: string, signal: AbortSignal): Promise<unknown>;
   /**
    * A manifest or index that the service has kept, for `--offline-ok`; by digest it is checked, for what a tag means
    * the service is believed.

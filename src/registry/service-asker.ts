@@ -3,6 +3,7 @@ import { isLoopback } from '../base/ip-address.ts';
 import { dumpBody, type Http, type HttpAnswer } from '../http/http.ts';
 import { unauthorized } from './failures.ts';
 import type { OpenRepository } from './open-repository.ts';
+import type { Patience } from './resuming.ts';
 import { withPatience } from './retry-after.ts';
 
 /** Asked to hold the answer, the service may hold it this much longer. */
@@ -17,12 +18,26 @@ export interface ServiceAskerOptions {
   readonly service: URL | undefined;
   readonly insecure: boolean;
   readonly sendCredentials: boolean;
+  /** The thumbprint of this node's key (RFC 7638), which the service names in announce tokens. */
+  readonly nodeKey?: () => Promise<string>;
+}
+
+/** In which a request for a torrent names this node's key. */
+const NODE_KEY_HEADER = 'quayctl-key';
+
+/** @param nodeKey as in ServiceAskerOptions */
+export async function nodeKeyHeader(
+  nodeKey: ServiceAskerOptions['nodeKey'],
+): Promise<Record<string, string>> {
+  return nodeKey === undefined ? {} : { [NODE_KEY_HEADER]: await nodeKey() };
 }
 
 export interface ServiceQuestion {
   readonly headers: Readonly<Record<string, string>>;
   /** For how long the service was asked to hold its answer. */
   readonly waitSeconds?: number;
+  /** How long it may take otherwise; the asker's own where nothing is said. */
+  readonly patience?: Patience;
   readonly signal: AbortSignal;
 }
 
@@ -33,8 +48,8 @@ export interface ServiceReply {
 }
 
 /**
- * Asks a torrent service, showing what it may be shown (protocol.md of the project, "Permission"): to the registry
- * itself what the registry is shown; to another host a Bearer token for this one repository, or less.
+ * Asks a torrent service, showing what it may be shown (docs/protocol.md, "Permission and credentials"): to the
+ * registry itself what the registry is shown; to another host a Bearer token for this one repository, or less.
  */
 export class ServiceAsker {
   readonly #options: ServiceAskerOptions;
@@ -57,11 +72,11 @@ export class ServiceAsker {
     for (let attempt = 0; ; attempt++) {
       const authorization = await this.#authorization(base, signal);
       const headers = { ...question.headers, ...(authorization === undefined ? {} : { authorization }) };
-      const headersTimeoutMs = waitSeconds * 1000 + ANSWER_MARGIN_MS;
+      const times = question.patience ?? { headersTimeoutMs: waitSeconds * 1000 + ANSWER_MARGIN_MS };
       const send = (): Promise<HttpAnswer> =>
         http.request(url, {
           headers,
-          headersTimeoutMs,
+          ...times,
           registry: service === undefined ? registry : undefined,
           signal,
         });
@@ -140,4 +155,9 @@ export class ServiceAsker {
       throw error;
     }
   }
+}
+
+/** Of a service that does not stand at the root of its host. */
+export function pathOf(base: URL): string {
+  return base.pathname.replace(/\/+$/, '');
 }

@@ -18,6 +18,8 @@ export type ServeEvent =
       readonly size: number;
       readonly seconds: number;
     }
+  /** The key that signs ACIs is in use: operators compare what `rkt trust` shows with this. */
+  | { readonly kind: 'aci-key'; readonly fingerprint: string }
   | { readonly kind: 'deriving-failed'; readonly digest: Digest; readonly reason: string }
   /** Clair's report of an image. */
   | {

@@ -5,13 +5,14 @@ import { isLoopback } from '../base/ip-address.ts';
 import type { Http } from '../http/http.ts';
 import type { Clair } from '../registry/security/clair.ts';
 import type { Severity } from '../security/severity.ts';
+import type { PeerRule } from '../metainfo/metainfo.ts';
 import type { AdminOptions } from './admin/admin-listener.ts';
 import type { ServeListener } from './events.ts';
 import type { ClientLimit } from '../http-server/client-limiter.ts';
 import type { ServerBounds } from '../http-server/server.ts';
 import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
 
-/** `quayctl serve`, its flags parsed (cli.md). */
+/** `quayctl serve`, its flags parsed. */
 export interface TorrentServiceOptions {
   /** `https://HOST[:PORT]`, `http://...` (loopback, or with `insecure`), `HOST[:PORT]`, or `oci:DIR`. */
   readonly upstream: string;
@@ -24,6 +25,8 @@ export interface TorrentServiceOptions {
   /** PEM. */
   readonly tls?: { readonly cert: string | Uint8Array; readonly key: string | Uint8Array } | undefined;
   readonly dataDirectory: string;
+  /** Of the blobs that are kept in the data directory; 0 for none, by default a tenth of the disk and at most 20 GiB. */
+  readonly cacheBytes?: number | undefined;
   /** By default in the data directory. */
   readonly secretFile?: string | undefined;
   /** Of announce tokens and signed web seed URLs; one hour by default. */
@@ -38,6 +41,8 @@ export interface TorrentServiceOptions {
   readonly permissionGraceMs?: number | undefined;
   /** Address ranges of proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies?: readonly string[] | undefined;
+  /** `tls`: nodes of a swarm must prove over TLS that their tokens are their own; others stay out. */
+  readonly peers?: PeerRule | undefined;
   /** Address ranges of peers whose `ip=` the embedded tracker believes, besides loopback. */
   readonly announceFrom?: readonly string[] | undefined;
   /** Of announces to the embedded tracker, for each client. */
@@ -69,8 +74,9 @@ export interface NotifyOptions {
   readonly everyMs: number;
 }
 
+/** The life of announce tokens and web seed URLs, unless `--token-ttl` says otherwise. */
 const DEFAULT_TOKEN_TTL_SECONDS = 3600;
-/** As long as rotate-key keeps old keys. */
+/** The longest life that `--token-ttl` takes: as long as `rotate-key` keeps old keys. */
 const MAX_TOKEN_TTL_SECONDS = 30 * 86_400;
 const SECRET_FILE = 'secret.json';
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
 import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
@@ -21,7 +22,8 @@ export async function makePrivateDirectory(path: string): Promise<void> {
 /** Opens for reading and writing, makes it if need be, 0600 whatever the umask. */
 export async function openPrivateFile(path: string): ReturnType<typeof open> {
   try {
-    return await open(path, 'r+');
+    // Whoever could put a link there must not have us write to what it leads to.
+    return await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error;
   }

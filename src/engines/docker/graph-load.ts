@@ -44,7 +44,6 @@ export async function loadIntoGraph(
         temporary.succeeded();
         return;
       } catch (error) {
-        temporary.brokeOff();
         const isReplaced = error instanceof ReplacedBytes;
         if (options.signal.aborted || (isQuayctlError(error) && !isReplaced)) throw error;
         if (isReplaced) source = committedOnly(feed);
@@ -55,6 +54,7 @@ export async function loadIntoGraph(
           imports = false;
           from = missing;
         } else {
+          temporary.interrupted();
           if (!isReplaced) await comebacks.after(error);
           from = await survivingRestarts(client, options.signal, () =>
             probe(client, image, temporary.label, options.signal),

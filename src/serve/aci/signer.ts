@@ -17,8 +17,12 @@ export class AciSigner {
   readonly #secretFile: string;
   #key: Promise<PrivateKey> | undefined;
 
-  constructor(secretFile: string) {
+  readonly #onKey: (fingerprint: string) => void;
+
+  /** @param onKey told the fingerprint when the key is first used */
+  constructor(secretFile: string, onKey: (fingerprint: string) => void = () => undefined) {
     this.#secretFile = secretFile;
+    this.#onKey = onKey;
   }
 
   /** Armored. @throws QuayctlError `store` */
@@ -48,7 +52,11 @@ export class AciSigner {
   }
 
   #load(): Promise<PrivateKey> {
-    this.#key ??= load(this.#secretFile);
+    if (this.#key !== undefined) return this.#key;
+    this.#key = load(this.#secretFile).then((key) => {
+      this.#onKey(key.getFingerprint());
+      return key;
+    });
     // A file that could not be written is tried again.
     this.#key.catch(() => (this.#key = undefined));
     return this.#key;

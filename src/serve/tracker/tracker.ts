@@ -6,6 +6,7 @@ import Server, {
 } from 'bittorrent-tracker/server';
 import { isLoopbackAddress, plainAddress } from '../../base/ip-address.ts';
 import { encodeBencode } from '../../metainfo/bencode.ts';
+import type { PeerRule } from '../../metainfo/metainfo.ts';
 import type { ServeListener } from '../events.ts';
 import { ClientLimiter, type ClientLimit } from '../../http-server/client-limiter.ts';
 import type { RequestContext, Route } from '../../http-server/request-context.ts';
@@ -14,30 +15,40 @@ import { peerAddress } from './address.ts';
 import { PeerList } from './peer-list.ts';
 import { scrapeAnswer, scrapedHash } from './scrape.ts';
 
-/** Short: machines that start together must find each other together. */
+/** The announce interval with few peers: short, so that machines that start together find each other. */
 const SHORTEST_INTERVAL_SECONDS = 30;
+/** The announce interval with many peers. */
 const LONGEST_INTERVAL_SECONDS = 300;
 /** So many announces each second are comfortable beside everything else; with more peers the interval grows. */
 const ANNOUNCES_PER_SECOND = 500;
 /** A peer that has missed two announces and a bit is gone. */
 const MISSED_INTERVALS = 2.5;
 const SWEEP_MS = 10_000;
+/** Peers that an announce without `numwant` is told. */
 const DEFAULT_PEERS = 50;
+/** Peers that one announce is told. */
 const MAX_PEERS = 100;
 const EVENTS = new Set(['', 'empty', 'started', 'stopped', 'completed', 'update', 'paused']);
 
-/** A site behind one address may seed a store of thousands, and all its machines may start at once. */
+/**
+ * Announces of one site, per second and at once. A site may seed thousands of blobs, and its machines may all start
+ * together.
+ */
 const ANNOUNCE_LIMIT: ClientLimit = { perSecond: 200, burst: 4000 };
 /** An account may be that of a fleet at several sites. */
 const SUBJECT_FACTOR = 2;
-/** Of all swarms together, some 400 bytes each */
+/** Peers of all swarms, about 400 bytes each. */
 const MAX_PEERS_IN_ALL = 200_000;
+
+const NO_KEY = 'this swarm is for nodes that name their key (serve --peers tls)';
 
 export interface TrackerOptions {
   readonly tokens: AnnounceTokens;
   readonly listener: ServeListener;
   /** Announces and scrapes of one site; of the holders of one subject's tokens twice as many. */
   readonly limit?: ClientLimit | undefined;
+  /** `tls`: only nodes whose token is bound to a key are told of each other. */
+  readonly peers?: PeerRule | undefined;
   /** Sources whose `ip=` is believed: `serve --announce-from`. */
   readonly isBelieved?: ((source: string) => boolean) | undefined;
 }
@@ -141,7 +152,8 @@ export class Tracker {
   ): Promise<string | undefined> {
     const holder = await this.#options.tokens.check(jwt, infoHash, { stopped });
     if (typeof holder === 'string') return holder;
-    const { subject } = holder;
+    const { subject, keyThumbprint } = holder;
+    if (this.#options.peers === 'tls' && keyThumbprint === undefined) return NO_KEY;
     if (subject !== undefined && !this.#subjectLimiter.admit(subject))
       return 'too many announces of this account';
     if (!stopped && this.#peerCount >= MAX_PEERS_IN_ALL) return 'too many peers, try again later';

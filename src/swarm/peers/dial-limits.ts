@@ -5,8 +5,9 @@ import { addressGroup } from '../../base/address-group.ts';
  * can be made to name a third party at thousands of ports; nobody there would ever answer.
  */
 const MAX_AT_ONCE_UNPROVEN = 3;
-/** After so many failures on end, with never an answer, a site is left alone for a while, longer each time. */
+/** Attempts at a site where no peer ever answered, after which it is left alone for a while, longer each time. */
 const MAX_FAILURES = 3;
+/** The first of these pauses. */
 const FIRST_PAUSE_MS = 15_000;
 const LONGEST_PAUSE_MS = 10 * 60_000;
 /** Sites that are remembered; the oldest go first. */
@@ -47,10 +48,10 @@ export class DialLimits {
     site.pauses = 0;
   }
 
-  /** Nobody at this host has ever answered as a peer: it is not told in plaintext what this node looks for again. */
-  hasFailed(host: string): boolean {
-    const { proven, pauses, failures } = this.#siteOf(host);
-    return !proven && failures + pauses > 0;
+  /** The attempt is over and another follows at once, in another protocol: it counts neither way. */
+  undecided(host: string): void {
+    const site = this.#siteOf(host);
+    site.attempts = Math.max(0, site.attempts - 1);
   }
 
   /** The attempt is over. @param answered with a handshake of the wire protocol, whatever came after it */

@@ -18,6 +18,7 @@ const MIN_INTERVAL_MS = 30_000;
 const MAX_INTERVAL_MS = 60 * 60_000;
 const RETRY_FIRST_MS = 2000;
 const RETRY_MOST_MS = 5 * 60_000;
+/** The longest wait for a tracker's answer. */
 const ANSWER_TIMEOUT_MS = 10_000;
 const STOPPED_TIMEOUT_MS = 2000;
 const WANTED_PEERS = 50;
@@ -255,6 +256,6 @@ function isTokenRefusal(error: unknown): boolean {
 
 function freshTokenRefused(cause: unknown): TrackerFailure {
   const reason =
-    "refuses a token that was made just now: its clock and the torrent service's differ, or it does not have the service's keys";
+    "refuses a token that was made just now: its clock and the torrent service's differ, it does not have the service's keys, or its issuer or audience is not the service's (--public-url and --announce, to the letter)";
   return new TrackerFailure(reason, { refusesToken: true, cause });
 }
