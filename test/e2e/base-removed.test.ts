@@ -32,7 +32,7 @@ for (const kind of DOCKERD_KINDS) {
       // Another machine's store, so that only Docker has the base.
       const node = await quayctlNode(t, { env });
       const pull = node.start(args('2'));
-      await pull.waitFor(/layers are in \S+ already/);
+      await pull.waitFor(/layer is in Docker already/);
       assert.equal((await engine.docker('rmi', stage.name('team/app:1'))).code, 0);
       const exit = await pull.exited;
       const receipt = receiptOf({ ...exit, stdout: pull.stdout(), stderr: pull.stderr() });
