@@ -4,7 +4,7 @@ import { isBuiltin } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
 import { test } from 'node:test';
 
-/** Rooms from the ground up; a room imports only from rooms on lines above its own (src/README.md). */
+/** Rooms from the ground up; a room imports only from rooms on lines above its own (docs/architecture.md). */
 const FLOORS = [
   ['base'],
   ['http', 'image', 'metainfo', 'tar'],

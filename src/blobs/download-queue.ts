@@ -3,7 +3,7 @@ import type { Digest } from '../image/digest.ts';
 
 /** The next download begins while so many bytes are left of those before it, so that the link never idles. */
 const OVERLAP_BYTES = 16 * 1024 * 1024;
-/** More downloads at once would only get a smaller share of the link each. */
+/** Blobs that are downloaded at once. With more, each would only get a smaller share of the link. */
 const MAX_RUNNING = 6;
 /** When no byte has come for so long (another process holds the lock, a service hashes), the next one may begin. */
 const STALLED_MS = 1_000;

@@ -10,8 +10,9 @@ import { askUntilMade } from './ask-until-made.ts';
 import type { BlobListener } from './blob-events.ts';
 import { obstacleText, type Obstacle } from './peer-use.ts';
 
-/** Hashing is waited for while it is estimated to take less than this, or less than this share of the download. */
+/** The download waits for piece hashes that the service expects to have within this time, ... */
 const MAX_HASH_WAIT_SECONDS = 2;
+/** ... or within this part of the time that the download itself would take. Otherwise it begins at the registry. */
 const MAX_HASH_WAIT_SHARE = 0.1;
 /** An answer that was asked for ahead of time is used for so long; then the announce token in it is too old. */
 const EARLY_MS = 60_000;

@@ -13,9 +13,11 @@ import type { Seeds } from './seeds.ts';
 import type { TorrentPlan } from './torrent-finder.ts';
 import { TransferLedger, type ThroughputEstimate } from './transfer-ledger.ts';
 
-/** Below this size a swarm costs more than it saves: the registry is asked first. */
+/** Blobs below this size are asked of the registry first, because a swarm costs more time than it saves for them. */
 export const SMALL_BLOB_BYTES = 1024 * 1024;
-/** A small blob usually takes less; a registry that hangs must not hold up the pull, so peers are asked, too. */
+/**
+ * After this time peers are asked for a small blob as well, so that a registry that hangs does not hold up the pull.
+ */
 const SMALL_BLOB_MS = 4_000;
 /** Pieces at a reader's position that come before all others. */
 const WANTED_PIECES = 2;

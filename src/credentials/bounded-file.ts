@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { QuayctlError } from '../base/errors.ts';
 
-/** A docker config of a thousand registries has a tenth of this. */
+/** The size of a credential file. A Docker config with a thousand registries has a tenth of this. */
 const MAX_FILE_BYTES = 1024 * 1024;
 /** Opening a pipe that nobody writes to must not hold the run. */
 const READ_WITHOUT_WAITING = constants.O_RDONLY | constants.O_NONBLOCK;

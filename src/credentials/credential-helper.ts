@@ -5,7 +5,9 @@ import { guarded, type Credential } from './credential.ts';
 import { askProgram, findProgram, type Environment, type ProgramAnswer } from './program.ts';
 import { helperServer } from './registry-name.ts';
 
-/** Cloud helpers ask their cloud for a fresh token; none needs this long. */
+/**
+ * The longest run of a credential helper. Helpers of clouds ask their cloud for a token, which takes a second or two.
+ */
 const TIME_LIMIT_MS = 15_000;
 /** `docker-credential-` + NAME is looked up in PATH: no slashes, nothing that could leave it. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;

@@ -7,9 +7,9 @@ import { askProgram, type Environment } from './program.ts';
 
 /** Under this name the entries appear in the user's keychain. */
 const SERVICE = 'quayctl';
-/** A pull must not wait for a desktop that nobody sits at. */
+/** The longest wait for the keychain during a pull, which must not hang at a desktop session that has no user. */
 const FIND_LIMIT_MS = 2_000;
-/** `login` and `logout` have a user who may be asked to unlock the keychain. */
+/** The longest wait for the keychain in `login` and `logout`, whose user may have to unlock it. */
 const CHANGE_LIMIT_MS = 60_000;
 
 /**

@@ -19,7 +19,7 @@ export interface CredentialPlaces {
   readonly rktDirectories?: readonly string[];
 }
 
-/** Every place in which a credential may be, in the order of the contract. Nothing is opened yet. */
+/** Every place in which a credential may be, in the order in which they are asked. Nothing is opened yet. */
 export function credentialStores(places: CredentialPlaces): CredentialStore[] {
   const { env, home, uid } = places;
   return [

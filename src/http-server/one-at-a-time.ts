@@ -3,9 +3,9 @@ import type { Socket } from 'node:net';
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** Pipelined requests that wait behind the one that is answered. No client that is known to us sends any. */
+/** Pipelined requests of one connection that wait behind the one that is answered. No known client sends any. */
 const MOST_WAITING = 4;
-/** Of all connections together: with headers of 16 KiB each some 10 MB. */
+/** Pipelined requests of all connections together: with headers of 16 KiB each about 10 MB. */
 const MOST_WAITING_IN_ALL = 512;
 
 /**

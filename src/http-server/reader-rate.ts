@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Bytes a second that whoever asks for something must take; as a server must give us (src/http/minimum-rate.ts). */
+/** Bytes per second that a client must accept of an answer; it is what a server must give quayctl, too. */
 const SLOWEST = 1024;
 const CHECK_MS = 5000;
 

@@ -43,9 +43,12 @@ export interface RouterOptions {
   readonly unbounded?: ReadonlySet<string>;
 }
 
-/** Requests under way: a few kilobytes each. */
+/** Requests under way, in all and of one site: a few kilobytes each. Beyond it the answer is 503 with Retry-After. */
 const UNDER_WAY: ShareLimits = { most: 2048, mostEach: 1024 };
-/** Of these, the ones that are held back until there is an answer. */
+/**
+ * Requests that wait for something that is being made, in all and of one site. Beyond it torrents are answered with
+ * 202 at once.
+ */
 const HELD: ShareLimits = { most: 1024, mostEach: 512 };
 
 /** Gives every request to its route, and turns what the route throws into an answer. */

@@ -10,22 +10,23 @@ import { oneAtATime, type RequestHandler } from './one-at-a-time.ts';
 import { ReaderRate } from './reader-rate.ts';
 import type { ShareLimits } from './shares.ts';
 
-/** A token, an image name and a signed query fit four times over. */
+/** The headers of a request. A token, an image name and a signed query fit four times over. */
 const MAX_HEADER_BYTES = 16 * 1024;
+/** The longest time in which a client must send its headers. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 15_000;
-/** Longer than the longest `?wait=`; a client that takes no byte for so long has gone. */
+/** A connection on which no byte moves for this long is closed. It is longer than the longest `?wait=`. */
 const IDLE_TIMEOUT_MS = 90_000;
 const KEEP_ALIVE_MS = 15_000;
-/** A client that begins a TLS connection and says nothing. */
+/** The longest time in which a client must finish its TLS handshake. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
-/** About 40 KB each at worst. A whole site may be behind one address, but it does not get all there are. */
+/** Connections, in all and of one site. Each takes about 40 KB at worst. */
 const CONNECTIONS: ShareLimits = { most: 4096, mostEach: 2048 };
 /** So that it is we who decide which connection goes, not Node. */
 const SPARE_CONNECTIONS = 64;
-/** A chunk of 64 KiB has gone to the client by then, at the slowest rate. */
+/** How long a client may take to accept a chunk of 64 KiB, which is the slowest accepted rate. */
 const READER_PATIENCE_MS = 60_000;
-/** Answers under way at the end get so long to finish. */
+/** When the service stops, answers under way get this long to finish. */
 const GRACE_MS = 10_000;
 
 /** An address, or a Unix socket, which only this user may connect to. */

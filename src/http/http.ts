@@ -12,12 +12,16 @@ import { proxyFor } from './proxy.ts';
 import { redact } from '../base/redact.ts';
 import { withMinimumRate } from './minimum-rate.ts';
 
+/** The longest wait for a connection, TLS included. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** A registry may have to look a blob up in slow storage before it answers. */
+/**
+ * The longest wait for an answer to begin, where no other limit is given below. Registries may have to look a blob up
+ * in slow storage.
+ */
 const HEADERS_TIMEOUT_MS = 30_000;
-/** No byte for so long: the request is given up, and resumed by whoever asked. */
+/** A transfer in which no byte arrives for this long is ended, and resumed by whoever asked for it. */
 const STALL_TIMEOUT_MS = 10_000;
-/** Registries send a few hundred bytes of headers, signed redirects up to some kilobytes. */
+/** The headers of an answer. Registries send a few hundred bytes, signed redirects up to some kilobytes. */
 const MAX_HEADER_BYTES = 32 * 1024;
 /** Idle connections are kept so long; registries close them after a minute or more. */
 const KEEP_ALIVE_MS = 30_000;

@@ -1,8 +1,8 @@
 import { QuayctlError } from '../base/errors.ts';
 
-/** Bytes a second. A link that is slower moves no image; a slower server would hold us for as long as it likes. */
+/** Bytes per second: a body that arrives more slowly is given up, since no image can be moved at that rate. */
 const SLOWEST = 1024;
-/** Once we have waited for bytes for so long in all, a body must have kept that rate. Milliseconds. */
+/** The time spent waiting for a body, in total, before its rate is judged. */
 const PATIENCE_MS = 15_000;
 
 /** A body that came too slowly: the next would hardly come faster. */

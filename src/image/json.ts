@@ -1,8 +1,11 @@
 import { QuayctlError } from '../base/errors.ts';
 
-/** Deeper than any manifest, index or config is. */
+/** Nesting of a JSON document. No manifest, index or config is as deep. */
 const MAX_DEPTH = 64;
-/** An index.json of 50,000 images; each value costs some 60 bytes once parsed, so `[{},{},...]` is a bomb too. */
+/**
+ * Values in a JSON document: enough for the index.json of 50,000 images. Each takes about 60 bytes of memory once
+ * parsed.
+ */
 const MAX_VALUES = 1_000_000;
 
 export type JsonObject = Readonly<Record<string, unknown>>;

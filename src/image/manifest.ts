@@ -66,13 +66,15 @@ export interface RunnableImage extends ResolvedImage {
   readonly config: ImageConfig;
 }
 
-/** OCI distribution-spec: registries are to take manifests of 4 MiB; nobody may count on more. */
+/**
+ * The size of a manifest or index. Registries have to accept 4 MiB (OCI distribution-spec), so images stay below it.
+ */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
-/** Real configs have some KiB, with SBOMs in their labels some hundred; eight MiB are parsed in a blink. */
+/** The size of an image config. Most have a few KiB; with SBOMs in their labels they reach some hundred. */
 export const MAX_CONFIG_BYTES = 8 * 1024 * 1024;
-/** Overlay file systems end at about 500 layers, Docker at 127; the rest is room for artifacts. */
+/** Layers of an image, or files of an artifact. Overlay file systems end at about 500 layers, Docker at 127. */
 const MAX_LAYERS = 1000;
-/** Official images have about 20 entries, attestations included; nightly builds of many platforms some hundred. */
+/** Entries of an image index. Official images have about 20, nightly builds for many platforms some hundred. */
 const MAX_INDEX_ENTRIES = 10_000;
 const MAX_MEDIA_TYPE = 255;
 

@@ -2,18 +2,21 @@ import { getHeapStatistics } from 'node:v8';
 import { QuayctlError } from '../base/errors.ts';
 import type { Entry } from '../tar/entry.ts';
 
-/** The largest images of today have some 500,000 files. */
+/** Files in the merged layers of an image. The largest images of today have about 500,000. */
 const MAX_NAMES = 2_000_000;
 /** Of memory, for each name with all that is kept of it; measured. */
 const BYTES_PER_NAME = 600;
 /** Of the heap, which the names of all images that are merged at one time may take together. */
 const SHARE_OF_HEAP = 0.6;
 const NAMES_THAT_FIT = Math.floor((getHeapStatistics().heap_size_limit * SHARE_OF_HEAP) / BYTES_PER_NAME);
-/** Of links and extended attributes, all layers together; an image of 300,000 files has 5 MB of them. */
+/** Links and extended attributes of all layers together. An image of 300,000 files has 5 MB of them. */
 const MAX_ATTRIBUTE_BYTES = 128 * 1024 * 1024;
-/** Of plain layers, together. Large images have some 50 GB. */
+/** Unpacked bytes of all layers together. Large images have about 50 GB. */
 const MAX_PLAIN_BYTES = 256 * 1024 ** 3;
-/** Real layers unpack to some three times their size; text that repeats itself, to some hundred times. */
+/**
+ * How much larger a layer may be unpacked than packed. Real layers grow about threefold, repetitive text some
+ * hundredfold.
+ */
 const MAX_RATIO = 1000;
 /** Up to here a high ratio costs little. */
 const ALWAYS_PLAIN_BYTES = 1024 ** 3;

@@ -21,9 +21,9 @@ export interface RawBencode {
   readonly raw: Uint8Array;
 }
 
-/** A torrent is a dictionary of dictionaries of lists of lists. */
+/** Nesting of a bencoded document. A torrent is a dictionary of dictionaries of lists of lists. */
 const MAX_DEPTH = 16;
-/** All of a torrent's hashes are one string; hundreds of trackers would still fit. */
+/** Values in a bencoded document. All piece hashes of a torrent are one string, so hundreds of trackers still fit. */
 const MAX_VALUES = 10_000;
 const MAX_KEY = 255;
 /** 2^53 has 16 digits. */

@@ -11,17 +11,20 @@ export interface PieceGeometry {
 
 /** A piece's SHA-1, bytes. */
 export const PIECE_HASH_LENGTH = 20;
-/** Our own torrents: from 512 KiB, as Quay cut them, ... */
+/** The smallest piece of the service's torrents, bytes: the size that Quay used. */
 const SMALLEST_PIECE = 2 ** 19;
-/** ... to 16 MiB, the most that common clients take, ... */
+/** The largest piece of the service's torrents, bytes: the most that common BitTorrent clients accept. */
 const LARGEST_PIECE = 2 ** 24;
-/** ... so that a torrent has at most about 2,048 pieces, 40 KiB of hashes, up to 32 GiB. */
+/**
+ * The number of pieces below which the piece length stays as small as possible: up to 32 GiB a torrent has 40 KiB of
+ * hashes.
+ */
 const AIMED_PIECES = 2048;
 /** One block of the wire protocol; smaller pieces are not requested by anybody. */
 const SMALLEST_FOREIGN_PIECE = 2 ** 14;
 
 /**
- * The piece length that protocol.md of the project lays down, so that every replica makes the same info hash:
+ * The piece length of docs/protocol.md, "The metainfo", by which every replica makes the same info hash:
  * min(2^24, max(2^19, next power of two of ceil(length / 2048))), bytes.
  */
 export function pieceLengthFor(length: number): number {

@@ -61,10 +61,14 @@ export interface TorrentFields {
   readonly fromElsewhere?: boolean;
 }
 
-/** 512 GiB in pieces of 1 MiB need 10 MiB of hashes; our own torrents stay under 1 MiB up to 800 GiB. */
+/**
+ * The size of a torrent. 512 GiB in pieces of 1 MiB need 10 MiB of hashes; torrents of this service stay below 1 MiB
+ * up to 800 GiB.
+ */
 export const MAX_TORRENT_BYTES = 16 * 1024 * 1024;
-/** Public torrents carry a dozen or two. */
+/** Trackers of a torrent. Public torrents have one or two dozen. */
 const MAX_TRACKERS = 50;
+/** Web seeds of a torrent. */
 const MAX_WEB_SEEDS = 50;
 /** A token of a 4096-bit key is under 2 KiB. */
 const MAX_URL = 8192;
@@ -76,7 +80,7 @@ const TRACKER_PROTOCOLS = new Set(['http:', 'https:', 'udp:', 'ws:', 'wss:']);
 const WEB_SEED_PROTOCOLS = new Set(['http:', 'https:']);
 
 /**
- * The info dictionary of protocol.md, exactly {length, name, piece length, pieces, private: 1}.
+ * The info dictionary (docs/protocol.md, "The metainfo"), exactly {length, name, piece length, pieces, private: 1}.
  * @param content `name` 64 hex digits by HMAC, `length` bytes, `pieces` as PieceHasher gives them
  */
 export function buildInfo(content: { name: string; length: number; pieces: Uint8Array }): Uint8Array {

@@ -1,6 +1,6 @@
 /**
- * The permission to announce one torrent: a JSON Web Token that the torrent service signed (docs/protocol.md). It is a
- * secret, so neither `String()`, `JSON.stringify` nor `util.inspect` shows it.
+ * The permission to announce one torrent: a JSON Web Token that the torrent service signed (docs/protocol.md,
+ * "Announce tokens"). It is a secret, so neither `String()`, `JSON.stringify` nor `util.inspect` shows it.
  */
 export class AnnounceToken {
   readonly #jwt: string;

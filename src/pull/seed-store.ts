@@ -13,7 +13,7 @@ import { repositoryOrigin, type PullContext, type PullRules, type SharedServices
 import { keepSeeding, seedBlobs } from './seed.ts';
 import { SquashedSource } from './squashed-source.ts';
 
-/** A service that was down, or had no torrent yet, is asked again after so long. */
+/** A service that was down, or had no torrent of a blob yet, is asked again after this time. */
 const RETRY_MS = 5 * 60_000;
 
 /** Opens what each repository needs; store and downloads are the same for all. */

@@ -16,7 +16,7 @@ const MAX_WAIT_SECONDS = 60;
 const WAIT_STEP_SECONDS = 5;
 /** Signed URLs live an hour unless the service says otherwise; younger ones are asked for in time. */
 const FRESH_MS = 10 * 60_000;
-/** How long a service may be away that has begun to make the image. */
+/** How long a service that has begun to make a squashed image may be away before the pull is given up. */
 const MAX_SILENCE_MS = 2 * 60_000;
 const ASK_AGAIN_MS = 1000;
 

@@ -17,12 +17,14 @@ import { ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
 
 const TORRENT_TYPE = 'application/x-bittorrent';
-/** Detached signatures have about a kilobyte, those of several signers some. */
+/** The size of a detached signature. Most have about a kilobyte. */
 const MAX_SIGNATURE_BYTES = 256 * 1024;
-/** For one that is not there yet; an ACI of some GB is made by then. */
+/**
+ * The longest wait for the signature of an ACI that the service has to make again. An ACI of some GB is made by then.
+ */
 const SIGNATURE_MS = 10 * 60_000;
 const SIGNATURE_RETRY_MS = 1000;
-/** protocol.md of the project: the longest that an answer may be held back. */
+/** The longest time for which a service holds its answer back (docs/protocol.md, "The torrent of a blob"). */
 const LONGEST_WAIT_SECONDS = 60;
 
 /** One ACI at the place where it is served. */

@@ -35,7 +35,7 @@ export interface Repository {
   ): AsyncIterable<Uint8Array>;
 }
 
-/** What a torrent service said when it was asked for the torrent of a blob (protocol.md of the project). */
+/** What a torrent service said when it was asked for the torrent of a blob (docs/protocol.md, "The torrent of a blob"). */
 export type TorrentAnswer =
   | { readonly kind: 'torrent'; readonly bytes: Uint8Array }
   /** 202: piece hashes are being made; `etaSeconds` until they are. */

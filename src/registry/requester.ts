@@ -11,7 +11,7 @@ import { withPatience } from './retry-after.ts';
 import { followRedirects, type LocatedResponse } from '../http/redirect.ts';
 import { SingleFlight } from '../base/single-flight.ts';
 
-/** Registries redirect to storage, storage at most to a region of its own. */
+/** Redirects of one request. Registries redirect to storage, and storage at most to another region. */
 const MAX_REDIRECTS = 5;
 
 export interface RequesterOptions {

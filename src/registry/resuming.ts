@@ -14,7 +14,10 @@ import type { RegistryRequest } from './requester.ts';
 const MAX_FRUITLESS = 5;
 /** ... where none brought so many bytes: a server that sends one at a time gets nowhere. */
 const MIN_PROGRESS = 16 * 1024;
-/** ... or where they took so long, after a second try: a registry that only restarts is back by then. Milliseconds. */
+/**
+ * ... or after which it is given up when they took this long, from the second try on. A registry that only restarts
+ * is back by then.
+ */
 const FRUITLESS_MS = 15_000;
 const FIRST_DELAY_MS = 250;
 const MAX_DELAY_MS = 4_000;
@@ -28,14 +31,14 @@ export interface Patience {
 }
 
 /**
- * While peers have the bytes, too: a registry that does not begin to answer by then is left for another try, and the
- * peers deliver meanwhile.
+ * Timeouts for a registry while peers have the bytes as well: the request is tried again later, and peers deliver
+ * meanwhile.
  */
 export const BESIDE_PEERS: Patience = { headersTimeoutMs: 15_000, stallTimeoutMs: 10_000 };
 
 /**
- * Where the registry is the only source. docker waits without end; a cache that copies a whole image, or a layer, before
- * its first byte (zot, Nexus) takes minutes, and begins anew when its client leaves too early.
+ * Timeouts where the registry is the only source. A cache that copies a whole image before its first byte (zot,
+ * Nexus) takes minutes, and begins anew when its client leaves too early.
  */
 export const ONLY_SOURCE: Patience = { headersTimeoutMs: 15 * 60_000, stallTimeoutMs: 2 * 60_000 };
 

@@ -3,10 +3,11 @@ import { dumpBody, headerOf, type HttpAnswer } from '../http/http.ts';
 import { isPassing, isTimeout } from '../http/network-error.ts';
 import { retry } from '../base/retry.ts';
 
+/** How often a request is sent when the registry fails for a moment (429, 500, 502 to 504). */
 const ATTEMPTS = 4;
 const FIRST_DELAY_MS = 300;
 const MAX_DELAY_MS = 5_000;
-/** A registry that wants us to wait longer than this is told to the user instead. */
+/** A registry that asks for a longer pause than this (Retry-After) is reported to the user instead. */
 const LONGEST_RETRY_AFTER_MS = 30_000;
 /** 501 and 505 do not pass: they are answers like any other. */
 const LATER = new Set([429, 500, 502, 503, 504]);

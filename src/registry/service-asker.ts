@@ -33,8 +33,8 @@ export interface ServiceReply {
 }
 
 /**
- * Asks a torrent service, showing what it may be shown (protocol.md of the project, "Permission"): to the registry
- * itself what the registry is shown; to another host a Bearer token for this one repository, or less.
+ * Asks a torrent service, showing what it may be shown (docs/protocol.md, "Permission and credentials"): to the
+ * registry itself what the registry is shown; to another host a Bearer token for this one repository, or less.
  */
 export class ServiceAsker {
   readonly #options: ServiceAskerOptions;

@@ -31,11 +31,11 @@ export interface TokenRequest {
 
 /** Tokens are a few kilobytes. */
 const MAX_ANSWER_BYTES = 256 * 1024;
-/** Longer ones no server takes in a header. */
+/** The length of a token, bytes. Servers do not accept longer ones in a header. */
 const MAX_TOKEN = 32 * 1024;
 /** distribution, token specification: "for compatibility ... defaults to 60 seconds". */
 const DEFAULT_LIFE_SECONDS = 60;
-/** Real ones live for minutes, some for hours. One that says it lives for ever is asked for again each day. */
+/** A token is used for this long at most, whatever it says. Most are valid for minutes, some for hours. */
 const LONGEST_LIFE_SECONDS = 86_400;
 const CLIENT_ID = 'quayctl';
 /** A token server that moved names one other place, perhaps two. */

@@ -20,8 +20,8 @@ export type ServiceAnswer =
   | { readonly kind: 'no-service'; readonly isPassing: boolean };
 
 /**
- * What a host says to the request for a torrent (protocol.md of the project): without the service's header, and
- * without a torrent, it is no torrent service.
+ * What a host says to the request for a torrent (docs/protocol.md, "The torrent of a blob"). An answer without the
+ * service's header that is not a torrent means that the host is no torrent service.
  * @param isLocal whether it comes from this machine: only then may its trackers be on it
  * @throws QuayctlError `unreachable` for 5xx, `rate-limited`, `protocol`, `limit`
  */

@@ -42,11 +42,11 @@ export interface SecurityReport {
   readonly packages: readonly ImagePackage[];
 }
 
-/** The longest report that is read. Clair's of an image with 5,000 flaws has about 20 MB. */
+/** The size of a report. Clair's report of an image with 5,000 flaws has about 20 MB. */
 export const MAX_REPORT_BYTES = 32 * 1024 * 1024;
-/** A full desktop distribution has about 5,000 packages, a large JavaScript application 20,000. */
+/** Packages in a report. A desktop distribution has about 5,000, a large JavaScript application 20,000. */
 export const MAX_PACKAGES = 50_000;
-/** Pairs of a package and a flaw. */
+/** Pairs of a package and a flaw in a report. */
 const MAX_VULNERABILITIES = 100_000;
 
 /**

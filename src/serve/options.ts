@@ -12,7 +12,7 @@ import type { ClientLimit } from '../http-server/client-limiter.ts';
 import type { ServerBounds } from '../http-server/server.ts';
 import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
 
-/** `quayctl serve`, its flags parsed (cli.md). */
+/** `quayctl serve`, its flags parsed. */
 export interface TorrentServiceOptions {
   /** `https://HOST[:PORT]`, `http://...` (loopback, or with `insecure`), `HOST[:PORT]`, or `oci:DIR`. */
   readonly upstream: string;
@@ -72,8 +72,9 @@ export interface NotifyOptions {
   readonly everyMs: number;
 }
 
+/** The life of announce tokens and web seed URLs, unless `--token-ttl` says otherwise. */
 const DEFAULT_TOKEN_TTL_SECONDS = 3600;
-/** As long as rotate-key keeps old keys. */
+/** The longest life that `--token-ttl` takes: as long as `rotate-key` keeps old keys. */
 const MAX_TOKEN_TTL_SECONDS = 30 * 86_400;
 const SECRET_FILE = 'secret.json';
 

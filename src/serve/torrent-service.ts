@@ -51,13 +51,19 @@ import type { BlobName } from '../http-server/path.ts';
 export type { TorrentServiceOptions } from './options.ts';
 export type { ServeEvent } from './events.ts';
 
-/** A registry that does not answer by then does not keep the service from starting. */
+/**
+ * The longest wait for the upstream at the start. A registry that does not answer by then does not keep the service
+ * from starting.
+ */
 const START_TIMEOUT_MS = 10_000;
 
 /** Of what the service may not read by itself: the web seeds of private blobs come so much later. */
 const OWN_REFUSALS_MS = 30_000;
 
-/** Manifests have some kilobytes; those of 4 MiB, which a stranger may ask for, share this. */
+/**
+ * Bytes of manifests in memory, in all and for one site. Most have a few kilobytes, but a stranger may ask for one of
+ * 4 MiB.
+ */
 const MANIFEST_BYTES: ShareLimits = { most: 48 * 1024 * 1024, mostEach: 16 * 1024 * 1024 };
 
 /** A running `quayctl serve`. */

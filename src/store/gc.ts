@@ -9,8 +9,14 @@ import type { Locks } from './locks.ts';
 import type { NamedImage } from './index-file.ts';
 import type { StorePaths } from './paths.ts';
 
+/**
+ * The part of the disk that the store may fill unless the user sets a limit; beyond it images that were used longest
+ * ago are removed.
+ */
 const DEFAULT_SHARE = 0.2;
-/** What an interrupted pull left is kept for its next run so long; then it goes before any image does. */
+/**
+ * Bytes of an interrupted pull are kept this long for its next run. After that they are removed before any image is.
+ */
 const STALE_MS = 7 * 86_400_000;
 /** A draft of a process that was killed. */
 const OLD_DRAFT_MS = 86_400_000;

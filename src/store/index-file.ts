@@ -13,6 +13,7 @@ import type { StorePaths } from './paths.ts';
 
 /** As image/layout.ts has it: thousands of images at about 300 bytes each. */
 const MAX_INDEX_BYTES = 16 * 1024 * 1024;
+/** Images in the index of the store. */
 const MAX_ENTRIES = 50_000;
 /** Which index the manifest was chosen from; of no concern to other tools. */
 const INDEX_DIGEST = 'io.github.quayctl.index';

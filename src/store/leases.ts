@@ -7,14 +7,17 @@ import { askKernel, parseOwner, type Owner } from './owner.ts';
 
 /** For those who cannot ask our kernel: this file's mtime moves so often. */
 const HEARTBEAT_MS = 5_000;
-/** Not moved while somebody watched for so long: dead. Clocks of two hosts need not agree for that. */
+/**
+ * A process whose lease file does not change while another watches it for this long is taken for dead. This needs no
+ * agreement of clocks between hosts.
+ */
 const SILENCE_MS = 30_000;
 /**
  * Not moved for so long by our own clock: its leases do not count, for a gc has no time to watch. Its locks do: of two
  * containers on a machine that slept, the one that looks first must not take what the other still holds.
  */
 const LONG_SILENCE_MS = 10 * 60_000;
-/** Nothing sleeps for so long and goes on. */
+/** Leases that were not renewed for this long are removed, because no process sleeps that long and goes on. */
 const FORSAKEN_MS = 7 * 86_400_000;
 /** 60 bytes a blob: a node that seeds 100,000 of them. */
 const MAX_LEASE_BYTES = 16 * 1024 * 1024;

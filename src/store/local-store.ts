@@ -21,7 +21,10 @@ import type { Lease, Store } from './store.ts';
 
 /** The lock under which images are recorded and removed, leases taken, blobs collected. */
 const INDEX_LOCK = 'index';
-/** Held for milliseconds; by a gc that removes many large files for seconds; by a stopped process for ever. */
+/**
+ * The longest wait for another process that changes the index. Most changes take milliseconds, a large gc seconds; a
+ * process that is stopped holds the lock for ever.
+ */
 const INDEX_PATIENCE_MS = 120_000;
 
 /** The store in a directory of this machine. */

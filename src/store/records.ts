@@ -7,7 +7,7 @@ import { decodeTorrent, MAX_TORRENT_BYTES, withoutSecrets } from '../metainfo/me
 import { onDisk, readBounded, writeAtomically } from './disk.ts';
 import type { StorePaths } from './paths.ts';
 
-/** The contract: a host that serves no torrents is remembered for an hour. */
+/** A host that serves no torrents is not asked again for an hour (docs/protocol.md, "Paths of the torrent service"). */
 const SILENT_MS = 3_600_000;
 const MAX_RECORD_BYTES = 64 * 1024;
 const MAX_URL = 2048;

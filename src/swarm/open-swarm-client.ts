@@ -15,10 +15,11 @@ import { TorrentSwarm } from './torrent-swarm.ts';
 
 /** Azureus style (BEP 20): client, version, then random bytes. */
 const PEER_ID_PREFIX = '-QC0100-';
+/** Outgoing connections that a process opens per second. */
 const DEFAULT_DIALS_PER_SECOND = 200;
-/** Of pieces that came a moment ago, and that others are about to ask for. */
+/** Memory for pieces that have just arrived and that other peers are about to ask for. */
 const CACHE_BYTES = 16 * 1024 * 1024;
-/** Announces of one process that are under way at once: a store of 1,000 seeds must not storm its tracker. */
+/** Announces of one process that are under way at once, so that a store of 1,000 seeds does not storm its tracker. */
 const ANNOUNCES_AT_ONCE = 16;
 const UNLIMITED = createRateLimiter(0);
 /** bittorrent-protocol's numbers for the modes of the command line. */

@@ -32,12 +32,16 @@ export interface Grant {
 export const HANDED_ON: ReadonlySet<number> = new Set([401, 403, 404, 429]);
 const HANDED_ON_HEADERS = ['www-authenticate', 'retry-after'];
 
-/** What was granted is granted again for so long without a question: one pull asks for a blob several times. */
+/**
+ * A permission that the upstream gave is used for this long without asking again, since one pull asks for a blob
+ * several times.
+ */
 const FRESH_MS = 60_000;
-/** Who was granted it lately waits no longer for an upstream that hangs: as long as a pull may stall. */
+/** A caller that has such a permission waits this long for an upstream that hangs: as long as a pull may stall. */
 const PATIENCE_MS = 5_000;
+/** How long a permission counts while the upstream does not answer, unless `--permission-grace` says otherwise. */
 const DEFAULT_GRACE_MS = 10 * 60_000;
-/** Some 150 bytes each. */
+/** Permissions that are remembered, about 150 bytes each. */
 const MAX_ANSWERS = 50_000;
 
 export interface PermissionOptions {

@@ -23,7 +23,7 @@ export interface ApiVersion {
   readonly minor: number;
 }
 
-/** A daemon that hangs must not hang us. Milliseconds; a busy one has been seen to take seconds. */
+/** The longest wait for a daemon's first answer. Busy daemons have been seen to take seconds. */
 const CONTACT_MS = 30_000;
 
 /** First contact: both questions at once. @throws QuayctlError `engine`; what the client throws */

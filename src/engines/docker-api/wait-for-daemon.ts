@@ -6,7 +6,7 @@ import type { DockerClient } from './client.ts';
 import type { ApiEndpoint } from './endpoint.ts';
 import { isLost } from './failures.ts';
 
-/** How long a daemon that went away may take to come back: a restart takes some seconds. Milliseconds. */
+/** How long a daemon that went away during a load may take to come back. A restart takes some seconds. */
 const COMEBACK_MS = 15_000;
 const POLL_MS = 250;
 /** A daemon that is ending may still answer a ping, so one more try can meet its end once more. */

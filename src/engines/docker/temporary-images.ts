@@ -8,7 +8,10 @@ import { TEMPORARY_LABEL } from '../prefix-config.ts';
 const CLEANUP_MS = 5000;
 /** Listing takes some milliseconds for each image that the engine holds. What is not known by then, the next run removes. */
 const LIST_WAIT_MS = 100;
-/** No run of another image takes longer than this; what is older was left by a crash. Seconds. */
+/**
+ * Temporary images that are older than this were left by a crash, and the next pull removes them. No load takes as
+ * long.
+ */
 const STALE_SECONDS = 24 * 60 * 60;
 
 /** The images without a name that one run makes, and their end: whatever happens, they are removed. */

@@ -6,8 +6,9 @@ import { formatAppcName, splitAppcName, type AppcName } from '../../image/appc-n
 import { followRedirects } from '../../http/redirect.ts';
 import { renderTemplate, type AciPlace } from './template.ts';
 
-/** A home page of today; what stands behind it is not read. */
+/** How much of a discovery page is read: a large home page of today fits. */
 const MAX_PAGE_BYTES = 1024 * 1024;
+/** The longest time in which a discovery page must arrive. */
 const MAX_PAGE_MS = 15_000;
 const MAX_REDIRECTS = 5;
 /** What a page further up would not mend. */

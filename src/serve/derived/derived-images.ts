@@ -17,7 +17,10 @@ import { DerivedStore, type DerivedFile } from './derived-store.ts';
 import type { Recipe } from './recipe.ts';
 import { blobOpener, fetchSource, type ImageName } from './source-blobs.ts';
 
-/** Each takes a core, and the disk. One site has two of the places: another always finds one. */
+/**
+ * Squashed images and ACIs that are made at once and that wait, in all and for one site or account. Each takes a core
+ * and the disk.
+ */
 const LIMITS: TurnLimits = {
   what: 'derived images',
   atOnce: 3,
@@ -36,7 +39,10 @@ const JOBS = {
 } as const;
 /** An image's blobs are read from the upstream, for their headers, and for their content. */
 const READINGS = 3;
-/** What a layer is made of may be chosen to cost much: others wait for their turn meanwhile. */
+/**
+ * The time in which an image must be made, besides a second for each megabyte of it. Layers can be made to be costly,
+ * and others wait meanwhile.
+ */
 const LEAST_DEADLINE_MS = 3 * 60_000;
 const LEAST_BYTES_PER_SECOND = 1_000_000;
 /** Timers count in 31 bits. */

@@ -28,11 +28,11 @@ export interface CleaningLimits {
   readonly maxBytes?: number | undefined;
 }
 
-/** They can be made again at any time. */
+/** Derived images that were not asked for during this time are removed. They can be made again. */
 const CLEANING: CleaningLimits = { maxAgeMs: 30 * 86_400_000 };
-/** As the local store of a client has it. */
+/** The part of the disk that derived images may fill. */
 const SHARE_OF_DISK = 0.2;
-/** Stays free for what the service itself writes. */
+/** The part of the disk that derived images leave free for what the service itself writes; 1 GB at most. */
 const RESERVE_OF_DISK = 0.05;
 const MAX_RESERVE = 1_000_000_000;
 /** Layers of work that was broken off and that nobody has taken up since. */

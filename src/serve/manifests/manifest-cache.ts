@@ -19,7 +19,9 @@ export interface ManifestCacheLimits {
   readonly maxBytes: number;
 }
 
-/** What a busy site pulls in months; manifests have some kilobytes. */
+/**
+ * Manifests that are kept for the time when the upstream does not answer: the names that a busy site pulls in months.
+ */
 const LIMITS: ManifestCacheLimits = { maxNames: 10_000, maxBytes: 200_000_000 };
 /** What goes at once where there is no room, so that not every new one makes us look through the directory. */
 const SHARE_DROPPED = 0.1;

@@ -2,13 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { QuayctlError } from '../../base/errors.ts';
 import { sendJson, type RequestContext } from '../../http-server/request-context.ts';
 
-/** The longest that an answer is held back, seconds (protocol.md). */
+/** The longest time for which `?wait=` holds an answer back (docs/protocol.md, "The torrent of a blob"). */
 const MAX_WAIT_SECONDS = 60;
 /** A small blob is hashed before its 202 could be read. */
 const SHORTEST_WAIT_SECONDS = 0.25;
 /** Of a server, of ours too, that takes a silent connection for a dead one: well before that. */
 const SIGN_OF_LIFE_MS = 20_000;
-/** Making the largest images takes minutes; whoever waits longer is told to ask again. */
+/**
+ * The longest time for which a request for an image itself is held while the image is made. The largest take minutes.
+ */
 const LONGEST_HOLD_MS = 3_600_000;
 
 export const NOT_STORED = { 'cache-control': 'private, no-store' };

@@ -39,15 +39,17 @@ export interface ReportWork {
   readonly step: () => string;
 }
 
-/** Reports are some MB, and a report of 32 MB takes some 200 MB while it is read. */
+/** Reports that are made at once. One of 32 MB takes about 200 MB of memory while it is read. */
 const AT_ONCE = 2;
-/** Of all clients, and of one: what a fleet pulls at the same moment is one image or a few. */
+/** Reports that are made or wait, of all clients, ... */
 const MAX_RUNNING = 50;
+/** ... and of one client. A fleet pulls one image, or a few, at the same moment. */
 const MAX_RUNNING_OF_CLIENT = 8;
 /** A fleet that asks at the same moment is answered by one question to Clair. */
 const FRESH_MS = 60_000;
 /** What Clair cannot index now it can hardly index in the next seconds. */
 const FAILURE_REMEMBERED_MS = 30_000;
+/** The longest time that making a report may take. */
 const LONGEST_WORK_MS = 15 * 60_000;
 /** Of the reports that are kept for a minute, bytes. */
 const MAX_KEPT_BYTES = 32 * 1024 * 1024;

@@ -33,9 +33,9 @@ export interface KeptImage {
 }
 
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
-/** Each is asked for again every `--notify-every`. */
+/** Images whose reports are watched. Each is asked for again every `--notify-every`. */
 const MAX_IMAGES = 1000;
-/** After that an image that nobody asks for is no longer watched. */
+/** An image that was not asked for during this time is no longer watched. */
 const KEPT_MS = 30 * 86_400_000;
 
 /**

@@ -22,11 +22,12 @@ export interface ReportWatchOptions {
 /** An image is asked for by every node that pulls it; that this was so is written down so often. */
 const NOTE_EVERY_MS = 3_600_000;
 const MAX_TAGS = 50;
-/** Of one image, for one that changes for weeks while nobody takes its news. */
+/** Deliveries of one image that wait for the webhook. */
 const MAX_PENDING = 50;
-/** Of one delivery; the rest is counted. */
+/** Changes that one delivery names; the rest is counted. */
 const MAX_CHANGES = 1000;
 const FIRST_RETRY_MS = 1000;
+/** The longest pause before a delivery is sent again. */
 const LONGEST_RETRY_MS = 3_600_000;
 
 /**

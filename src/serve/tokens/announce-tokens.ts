@@ -9,7 +9,7 @@ import { subjectOf } from './subject.ts';
 const ALGORITHM = 'RS256';
 /** Replicas' clocks differ a little. Seconds. */
 const CLOCK_TOLERANCE_SECONDS = 5;
-/** A node that leaves late still says so (protocol.md). Seconds. */
+/** For this long after a token has expired, a node that leaves may still say so with it. */
 const STOPPED_GRACE_SECONDS = 3600;
 /** Ours have some 700 characters. */
 const MAX_TOKEN = 4096;
@@ -50,7 +50,7 @@ interface Verified extends TokenHolder {
   readonly exp: number;
 }
 
-/** JSON Web Tokens that let their holder announce to one swarm (protocol.md, "Tokens"; RFC 7519). */
+/** JSON Web Tokens that let their holder announce to one swarm (docs/protocol.md, "Announce tokens"; RFC 7519). */
 export class AnnounceTokens {
   readonly #options: AnnounceTokenOptions;
   readonly #audience: string;

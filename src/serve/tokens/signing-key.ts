@@ -15,11 +15,11 @@ export interface SigningKey {
 
 /** NIST SP 800-57: good beyond 2030; a tracker verifies one in some 30 µs. */
 const RSA_BITS = 2048;
-/** Rotated daily and kept for a month. */
+/** Signing keys in the secret file: enough for a month of daily rotation. */
 const MAX_KEYS = 64;
-/** A new key stands in the key set so long before it signs: Chihaya fetches the set on an interval (protocol.md). */
+/** A new key is in the key set for this long before it signs, since trackers fetch the set on an interval. */
 const NOTICE_SECONDS = 3600;
-/** rotate-key does not know how long the running services' tokens live: nobody's live longer than this. */
+/** Old keys are kept this long by `rotate-key`, which does not know how long the tokens of running services live. */
 const KEEP_SECONDS = 30 * 86_400;
 
 /** @param nowMs milliseconds since 1970 */

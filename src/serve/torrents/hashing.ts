@@ -10,8 +10,8 @@ import type { Upstream } from '../../upstream/upstream.ts';
 import type { HashStore, PieceHashes } from './hash-store.ts';
 
 /**
- * Reading and hashing overlap in more than two only where the upstream is slower than a core. The bound of a site is more
- * than the layers of all images that its machines pull at once.
+ * Blobs that are hashed at once and that wait, in all and for one site or account. More than two at once help only
+ * where the upstream is slower than a core; a site may ask for all layers of all images that its machines pull.
  */
 const LIMITS: TurnLimits = {
   what: 'blobs to be hashed',
@@ -29,7 +29,10 @@ const JOBS = {
   lasting: ['verification'],
   failureMs: 30_000,
 } as const;
-/** Clients that want the torrent of a blob ask again at least every 60 seconds. */
+/**
+ * Hashing with a caller's credential ends this long after the last caller asked. Clients ask at least every 60
+ * seconds.
+ */
 const GONE_MS = 90_000;
 
 /** A gateway may lead strangers to its login page in place of a refusal: then the content is another. */

@@ -9,7 +9,7 @@ export class Secret {
     this.#key = key;
   }
 
-  /** `info.name` of a blob's torrent: nobody without the secret can compute the info hash (protocol.md). */
+  /** `info.name` of a blob's torrent: without the secret the info hash cannot be computed (docs/protocol.md, "The metainfo"). */
   torrentName(digest: Digest): string {
     return this.#hmac(`quayctl-1\n${digest}`).toString('hex');
   }

@@ -17,7 +17,7 @@ export interface TorrentSurroundings {
   readonly manifest?: Digest | undefined;
 }
 
-/** The .torrent of a blob (protocol.md, "Info dictionary"): the same for all replicas, but for what stands around it. */
+/** The .torrent of a blob (docs/protocol.md, "The metainfo"). Its info dictionary is the same on all replicas. */
 export async function makeTorrent(
   secret: Secret,
   { digest, length, pieces, made }: PieceHashes,

@@ -23,11 +23,11 @@ export interface SwarmCount {
   readonly downloaded: number;
 }
 
-/** A swarm of machines that pull one layer; more are still told of these. */
+/** Peers of one swarm. Further peers are still told of these. */
 const MAX_PEERS = 5000;
-/** Machines behind one address translation; a site that invents peers fills no swarm. */
+/** Peers of one swarm of one site, so that none fills a swarm with peers that it invents. */
 const MAX_PEERS_PER_SITE = 500;
-/** A fleet of machines may share one account. */
+/** Peers of one swarm with the tokens of one account, which a fleet may share. */
 const MAX_PEERS_PER_SUBJECT = 2500;
 
 /** The peers of one swarm, by the site that they announce from; those of a site that came back last at the end. */

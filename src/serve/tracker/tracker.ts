@@ -15,23 +15,29 @@ import { peerAddress } from './address.ts';
 import { PeerList } from './peer-list.ts';
 import { scrapeAnswer, scrapedHash } from './scrape.ts';
 
-/** Short: machines that start together must find each other together. */
+/** The announce interval with few peers: short, so that machines that start together find each other. */
 const SHORTEST_INTERVAL_SECONDS = 30;
+/** The announce interval with many peers. */
 const LONGEST_INTERVAL_SECONDS = 300;
 /** So many announces each second are comfortable beside everything else; with more peers the interval grows. */
 const ANNOUNCES_PER_SECOND = 500;
 /** A peer that has missed two announces and a bit is gone. */
 const MISSED_INTERVALS = 2.5;
 const SWEEP_MS = 10_000;
+/** Peers that an announce without `numwant` is told. */
 const DEFAULT_PEERS = 50;
+/** Peers that one announce is told. */
 const MAX_PEERS = 100;
 const EVENTS = new Set(['', 'empty', 'started', 'stopped', 'completed', 'update', 'paused']);
 
-/** A site behind one address may seed a store of thousands, and all its machines may start at once. */
+/**
+ * Announces of one site, per second and at once. A site may seed thousands of blobs, and its machines may all start
+ * together.
+ */
 const ANNOUNCE_LIMIT: ClientLimit = { perSecond: 200, burst: 4000 };
 /** An account may be that of a fleet at several sites. */
 const SUBJECT_FACTOR = 2;
-/** Of all swarms together, some 400 bytes each */
+/** Peers of all swarms, about 400 bytes each. */
 const MAX_PEERS_IN_ALL = 200_000;
 
 const NO_KEY = 'this swarm is for nodes that name their key (serve --peers tls)';

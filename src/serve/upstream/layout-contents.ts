@@ -27,10 +27,10 @@ export interface Catalogue {
   readonly mediaTypes: ReadonlyMap<Digest, string>;
 }
 
-/** A build machine's layout holds thousands of images; this bounds one reading of a hostile one. */
+/** Manifests that are read of an OCI layout. */
 const MAX_ENTRIES = 100_000;
 
-/** Of index.json, with an entry of some hundred bytes for each of as many manifests as are read. */
+/** The size of a layout's index.json. */
 const MAX_LAYOUT_BYTES = 64 * 1024 * 1024;
 
 /** Reads a layout's indexes, again whenever index.json has changed. */

@@ -1,7 +1,10 @@
 import { Turns, type TurnLimits } from '../../base/turns.ts';
 import type { Route } from '../../http-server/request-context.ts';
 
-/** Requests that are passed on to the upstream, each over a connection of its own, for as long as its reader takes. */
+/**
+ * Requests that are passed on to the upstream, each over a connection of its own: at once and waiting, in all and for
+ * one site.
+ */
 const LIMITS: TurnLimits = {
   what: 'requests for the registry',
   atOnce: 256,

@@ -28,7 +28,7 @@ const HEADER_BYTES = 4;
 /** An index or a tag: unsigned, big-endian. */
 const NUMBER_BYTES = 4;
 
-/** Encodes one message as docs/protocol.md ("The claims extension") describes it. */
+/** Encodes one message (docs/protocol.md, "Messages"). */
 export function encodeClaims(message: ClaimMessage): Uint8Array {
   const entries =
     'claims' in message

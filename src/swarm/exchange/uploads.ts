@@ -8,9 +8,9 @@ import type { PieceStorage } from '../swarm-client.ts';
 
 /** Bytes that are ready for one peer; no more are read for it while it does not take these. */
 const MAX_UNSENT = 512 * 1024;
-/** Requests of one peer that may wait. Other clients keep at most a few hundred, so more are an attack. */
+/** Requests of one peer that may wait. Other clients keep at most a few hundred, so a peer that has more is banned. */
 const MAX_REQUESTS = 4096;
-/** Requests for pieces that this node does not have. A few may be on their way when a connection begins. */
+/** Requests of one peer for pieces that this node does not have. A few may be under way when a connection begins. */
 const MAX_REFUSED = 64;
 /** Read from the storage at once, bytes: peers ask for one block after the other, and one read answers several. */
 const READ_BYTES = 1024 * 1024;

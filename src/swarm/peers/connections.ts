@@ -13,8 +13,9 @@ const MAX_UNCHOKES = 2;
 const MAX_REFUSALS = 64;
 /** What it has, as a whole, a peer says at first (BEP 3, BEP 6); aria2 also later, in place of several `have`. */
 const MAX_FIRST_BITFIELDS = 4;
+/** Connections of one torrent. */
 const MAX_CONNECTIONS = 200;
-/** Whoever comes by himself leaves room for those whom a tracker names. */
+/** Incoming connections of one torrent. They leave room for peers that the tracker names. */
 const MAX_INCOMING = 120;
 /** Two that dial each other do so within this time. Milliseconds. */
 const SIMULTANEOUS_MS = 10_000;

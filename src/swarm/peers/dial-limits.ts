@@ -5,8 +5,9 @@ import { addressGroup } from '../../base/address-group.ts';
  * can be made to name a third party at thousands of ports; nobody there would ever answer.
  */
 const MAX_AT_ONCE_UNPROVEN = 3;
-/** After so many failures on end, with never an answer, a site is left alone for a while, longer each time. */
+/** Attempts at a site where no peer ever answered, after which it is left alone for a while, longer each time. */
 const MAX_FAILURES = 3;
+/** The first of these pauses. */
 const FIRST_PAUSE_MS = 15_000;
 const LONGEST_PAUSE_MS = 10 * 60_000;
 /** Sites that are remembered; the oldest go first. */

@@ -4,6 +4,7 @@ import type { InfoHash } from '../../metainfo/metainfo.ts';
 import { PeerWire } from '../wire/peer-wire.ts';
 import type { DialLimits } from './dial-limits.ts';
 
+/** The longest wait for an outgoing connection. */
 const CONNECT_TIMEOUT_MS = 5000;
 /** A peer that can be reached at all has answered by then. Milliseconds. */
 const OVERDUE_MS = 1000;

@@ -5,11 +5,13 @@ import { QuayctlError } from '../../base/errors.ts';
 import { PeerWire } from '../wire/peer-wire.ts';
 import { addressGroup } from '../../base/address-group.ts';
 
-/** Incoming connections over all torrents, and of one site: behind one address are that many nodes. */
+/** Incoming connections over all torrents. */
 const MAX_INCOMING = 1000;
+/** Incoming connections from one site. Many nodes may be behind one address. */
 const MAX_PER_SITE = 200;
-/** Of these, such whose handshake is not here yet. */
+/** Incoming connections from one site that have not finished their handshake. */
 const MAX_STRANGERS_PER_SITE = 50;
+/** The longest wait for the handshake of an incoming connection. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 export interface PeerListenerOptions {

@@ -5,7 +5,10 @@ import type { RegistrySeed } from './registry-seed.ts';
 
 /** After the registry is lost, how long a piece that no peer has is waited for. Milliseconds. */
 const AFTER_REGISTRY_MS = 5000;
-/** The same without a registry (`--skip-web-seed`). Milliseconds. */
+/**
+ * How long a pull without a registry (`--skip-web-seed`) waits for a peer that has what is missing, unless
+ * `--wait-for-peers` says otherwise.
+ */
 const DEFAULT_WAIT_FOR_PEERS_MS = 30_000;
 
 /** Whether there still is a way to each missing piece, and since when there has not been. */

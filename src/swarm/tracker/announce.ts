@@ -39,7 +39,7 @@ export class TrackerFailure extends QuayctlError {
 
 /**
  * How Chihaya's JWT hook (middleware/jwt/jwt.go) and quayctl's own tracker refuse a token. A tracker's answer has no
- * error codes (BEP 3), so these texts are part of the protocol (docs/protocol.md). They are recognised here alone.
+ * error codes (BEP 3), so these texts are part of the protocol (docs/protocol.md, "The tracker"). They are recognised here alone.
  */
 const TOKEN_REFUSALS = ['unapproved request: missing jwt', 'unapproved request: invalid jwt'];
 

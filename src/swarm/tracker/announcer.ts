@@ -18,6 +18,7 @@ const MIN_INTERVAL_MS = 30_000;
 const MAX_INTERVAL_MS = 60 * 60_000;
 const RETRY_FIRST_MS = 2000;
 const RETRY_MOST_MS = 5 * 60_000;
+/** The longest wait for a tracker's answer. */
 const ANSWER_TIMEOUT_MS = 10_000;
 const STOPPED_TIMEOUT_MS = 2000;
 const WANTED_PEERS = 50;

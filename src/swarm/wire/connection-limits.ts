@@ -2,13 +2,16 @@ import type { Socket } from 'node:net';
 import { TokenBucket } from '../../base/token-bucket.ts';
 import { decodeLooseBencode } from '../../metainfo/bencode.ts';
 
-/** Nothing was heard, not even a keep-alive (BEP 3: every two minutes), for this long. Milliseconds. */
+/** A connection on which nothing is heard for this long is ended. BEP 3 asks for a keep-alive every two minutes. */
 const MAX_SILENCE_MS = 150_000;
-/** Messages of one peer besides requests, per second and at once; clients that name each of their pieces send fewer. */
+/**
+ * Messages of one peer besides requests, per second and at once. Clients that announce each of their pieces send
+ * fewer. A peer that passes it is banned.
+ */
 const MESSAGE_LIMIT = { perSecond: 2000, burst: 10_000 };
 /** The length of an extended handshake (BEP 10), bytes. */
 const MAX_EXTENDED_HANDSHAKE = 16 * 1024;
-/** Extended handshakes of one peer: bittorrent-protocol keeps the names of all of them. */
+/** Extended handshakes of one peer. bittorrent-protocol keeps the extension names of all of them. */
 const MAX_EXTENDED_HANDSHAKES = 8;
 
 /** What one connection may cost: how long it may be silent, how much it may make this node read and think. */

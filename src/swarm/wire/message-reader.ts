@@ -4,11 +4,16 @@ const PIECE = 7;
 const LENGTH_BYTES = 4;
 const HEAD_BYTES = LENGTH_BYTES + 1;
 const PIECE_HEAD_BYTES = HEAD_BYTES + 8;
-/** A bitfield of 400,000 pieces, an extended message: nothing honest besides blocks is longer. Bytes. */
+/**
+ * The length of a message besides blocks, bytes: a bitfield of 400,000 pieces fits. A longer one ends the connection.
+ */
 const MAX_MESSAGE = 64 * 1024;
 /** The grain in which a piece is asked for, bytes (BEP 3). */
 export const BLOCK = 2 ** 14;
-/** The longest block that this node asks for and gives: between nodes that say so, fewer messages. Bytes. */
+/**
+ * The longest block that this node asks for and gives, bytes. Larger blocks between nodes that announce them mean
+ * fewer messages.
+ */
 export const MAX_BLOCK = 256 * 1024;
 
 /** Where a block that is arriving goes; no target: it is read and thrown away. */

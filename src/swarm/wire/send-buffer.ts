@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 
-/** More than a slow peer has waiting for it (Uploads): whoever reads nothing is told nothing. Bytes. */
+/** Bytes that wait for one peer. A peer that reads nothing is disconnected beyond them. */
 const MAX_UNSENT = 1024 * 1024;
 
 /** What goes out on a connection. All that is written in one turn of the event loop goes in one system call. */
