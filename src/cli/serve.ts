@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 import { assertOwn } from '../base/ownership.ts';
 import { Http } from '../http/http.ts';
-import { formatBytes, parseDuration } from '../base/units.ts';
+import { formatBytes, parseDuration, parseSize } from '../base/units.ts';
 import {
   startTorrentService,
   type ServeEvent,
@@ -33,6 +33,7 @@ export interface RawServeFlags extends RawNotifyFlags {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly data?: string;
+  readonly cacheSize?: string;
   readonly tokenTtl: string;
   readonly insecure?: boolean;
   readonly upstreamAuth?: string;
@@ -58,6 +59,8 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       announce: flags.announce,
       tls: await keyPair(flags),
       secretFile: secretPath(flags),
+      cacheBytes:
+        flags.cacheSize === undefined ? undefined : named('--cache-size', flags.cacheSize, parseSize),
       tokenTtlSeconds: named('--token-ttl', flags.tokenTtl, parseDuration) / 1000,
       permissionGraceMs: named('--permission-grace', flags.permissionGrace, parseDuration),
       trustedProxies: flags.trustedProxy,

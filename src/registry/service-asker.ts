@@ -3,6 +3,7 @@ import { isLoopback } from '../base/ip-address.ts';
 import { dumpBody, type Http, type HttpAnswer } from '../http/http.ts';
 import { unauthorized } from './failures.ts';
 import type { OpenRepository } from './open-repository.ts';
+import type { Patience } from './resuming.ts';
 import { withPatience } from './retry-after.ts';
 
 /** Asked to hold the answer, the service may hold it this much longer. */
@@ -23,6 +24,8 @@ export interface ServiceQuestion {
   readonly headers: Readonly<Record<string, string>>;
   /** For how long the service was asked to hold its answer. */
   readonly waitSeconds?: number;
+  /** How long it may take otherwise; the asker's own where nothing is said. */
+  readonly patience?: Patience;
   readonly signal: AbortSignal;
 }
 
@@ -57,11 +60,11 @@ export class ServiceAsker {
     for (let attempt = 0; ; attempt++) {
       const authorization = await this.#authorization(base, signal);
       const headers = { ...question.headers, ...(authorization === undefined ? {} : { authorization }) };
-      const headersTimeoutMs = waitSeconds * 1000 + ANSWER_MARGIN_MS;
+      const times = question.patience ?? { headersTimeoutMs: waitSeconds * 1000 + ANSWER_MARGIN_MS };
       const send = (): Promise<HttpAnswer> =>
         http.request(url, {
           headers,
-          headersTimeoutMs,
+          ...times,
           registry: service === undefined ? registry : undefined,
           signal,
         });
@@ -140,4 +143,9 @@ export class ServiceAsker {
       throw error;
     }
   }
+}
+
+/** Of a service that does not stand at the root of its host. */
+export function pathOf(base: URL): string {
+  return base.pathname.replace(/\/+$/, '');
 }

@@ -25,6 +25,8 @@ export interface TorrentServiceOptions {
   /** PEM. */
   readonly tls?: { readonly cert: string | Uint8Array; readonly key: string | Uint8Array } | undefined;
   readonly dataDirectory: string;
+  /** Of the blobs that are kept in the data directory; 0 for none, by default a tenth of the disk and at most 20 GiB. */
+  readonly cacheBytes?: number | undefined;
   /** By default in the data directory. */
   readonly secretFile?: string | undefined;
   /** Of announce tokens and signed web seed URLs; one hour by default. */

@@ -30,8 +30,10 @@ import { c1Route } from './routes/quay-api.ts';
 import { securityRoute } from './routes/security-route.ts';
 import { squashRoute } from './routes/squash-route.ts';
 import { torrentRoute } from './routes/torrent-route.ts';
+import { localBlobRoute } from './routes/local-blob-route.ts';
 import { webSeedRoute } from './routes/web-seed-route.ts';
 import { openKeptImages, openSecurity, type SecurityService } from './security/open-security.ts';
+import { openBlobCache } from './cache/open-blob-cache.ts';
 import { DerivedImages } from './derived/derived-images.ts';
 import { SourceResolver } from './derived/resolve-source.ts';
 import { DerivedStore } from './derived/derived-store.ts';
@@ -113,7 +115,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const permission = new Permission({ upstream, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs, refusalsMs: OWN_REFUSALS_MS });
   const kept = new ManifestCache(options.dataDirectory);
-  const hashing = new Hashing({ upstream, own, store, listener });
+  const cache = await openBlobCache(options, upstream, listener);
+  const hashing = new Hashing({ upstream, own, store, cache, listener });
   const resolver = new SourceResolver(upstream, permission);
   // rkt shows its password and nothing else, whatever the registry wants.
   const aciResolver = new SourceResolver(basic, new Permission({ upstream: basic, graceMs }));
@@ -142,16 +145,29 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const signer = new AciSigner(secretFile(options), onKey);
     security = openSecurity({ ...options, listener, own: ownPermission, webSeed }, keptImages);
     const c1 = c1Route({
-      torrent: torrentRoute({ ...torrents, own: ownPermission, hashing }),
+      torrent: torrentRoute({ ...torrents, own: ownPermission, hashing, cache }),
       squash: squashRoute({ ...torrents, registry: upstream.hosts[0], resolver, derived }),
       aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
       security: securityRoute({ ...security, resolver, names }),
     });
+    const ownLocal = { cache, hashing, permission: ownPermission };
     const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission, manifestBytes };
     const routes: [string, Route][] = [
-      ['v2', inTurns(limitGuesses(registryRoute({ upstream, names, manifests })))],
+      [
+        'v2',
+        limitGuesses(
+          localBlobRoute(
+            { cache, hashing, permission },
+            names,
+            inTurns(registryRoute({ upstream, names, manifests })),
+          ),
+        ),
+      ],
       ['c1', limitGuesses(c1)],
-      ['ws', inTurns(webSeedRoute({ own, permission: ownPermission, secret, store, derived }))],
+      [
+        'ws',
+        inTurns(webSeedRoute({ own, permission: ownPermission, secret, store, local: ownLocal, derived })),
+      ],
       ['.well-known', keySetRoute(tokens)],
       [ACI_KEY_PATH, aciKeyRoute(signer)],
       ['healthz', healthRoute],

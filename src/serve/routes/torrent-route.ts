@@ -4,6 +4,7 @@ import type { PeerRule } from '../../metainfo/metainfo.ts';
 import { admitsKey, keyThumbprintOf } from './node-key.ts';
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
+import type { BlobCache } from '../cache/blob-cache.ts';
 import { claimantsOf } from '../claimants.ts';
 import type { Permission } from '../../upstream/permission.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
@@ -24,6 +25,7 @@ export interface TorrentRouteOptions {
   /** What the service itself may read. */
   readonly own: Permission;
   readonly hashing: Hashing;
+  readonly cache: Pick<BlobCache, 'has'>;
   readonly secret: Secret;
   readonly tokens: AnnounceTokens;
   /** The signed URL of a blob that the service can read by itself. */
@@ -64,7 +66,13 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
     claimants: claimantsOf(exchange, secret),
   });
   const hashes = 'done' in found ? await waitForJob(found, exchange, waitFor) : found;
-  if (hashes === undefined) return sendProgress(exchange, progressOf(found as Job<PieceHashes>));
+  if (hashes === undefined) {
+    const follow = hashing.canBeFollowed(verdict.size);
+    return sendProgress(exchange, {
+      ...progressOf(found as Job<PieceHashes>),
+      ...(follow ? { follow } : {}),
+    });
+  }
   // What the caller was given is something else: a page of a gateway, which grants nothing.
   if (hashes.length !== verdict.size) {
     const message = `the registry gives this caller ${verdict.size} bytes, the blob has ${hashes.length}`;
@@ -75,7 +83,7 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
   const caller = { authorization, keyThumbprint: keyThumbprintOf(exchange) };
   const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, caller);
   const torrent = await makeTorrent(secret, hashes, { announce, webSeeds, peers: options.peers });
-  sendTorrent(exchange, blob.digest, torrent);
+  sendTorrent(exchange, blob.digest, torrent, options.cache.has(blob.digest));
 }
 
 /** A web seed is the service's own to read; where it may not, or cannot now, peers must do. */
