@@ -12,6 +12,8 @@ export interface RawTorrentFlags extends Readonly<Record<string, unknown>>, RawG
   readonly duration?: string;
   readonly seedAfter?: string;
   readonly output?: string;
+  /** Of `pull`: a file that names images. */
+  readonly from?: string;
   readonly torrentService?: string;
   readonly tracker?: readonly string[];
   readonly skipWebSeed?: boolean;
@@ -75,7 +77,10 @@ export function declareTorrentFlags(
   if (verb === 'seed')
     command.option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)');
   else command.option('--seed-after <duration>', 'keep seeding so long after the image is there', '0');
-  if (verb === 'pull') declareGateFlags(command);
+  if (verb === 'pull') {
+    command.option('--from <file>', 'pull the images that this file names, one a line; - for stdin');
+    declareGateFlags(command);
+  }
   if (verb === 'pull' && engine === undefined) {
     command.option(
       '--output <path>',
