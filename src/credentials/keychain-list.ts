@@ -36,7 +36,7 @@ export class KeychainList {
     if (text === undefined) return [];
     const { registries = [] } = parseCredentialFile(this.#path, text);
     if (!Array.isArray(registries) || !registries.every((registry) => typeof registry === 'string')) {
-      throw new QuayctlError('credentials', `${this.#path} is no list of registries`, {
+      throw new QuayctlError('credentials', `${this.#path} is not a list of registries`, {
         hint: 'remove it, then log in again',
       });
     }

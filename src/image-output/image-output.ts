@@ -133,7 +133,7 @@ async function blobsOf(source: Source, { manifest, document }: ResolvedImage): P
   return [...blobs.values()];
 }
 
-/** What leaves the store is what its digest says. A blob that the disk has spoiled is removed, to be fetched again. */
+/** Checks the digest of a blob that leaves the store. A damaged blob is removed, to be fetched again. */
 async function* content(source: Source, { digest }: Descriptor): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256');
   for await (const chunk of (await source.stream(digest)) as AsyncIterable<Uint8Array>) {

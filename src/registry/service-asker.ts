@@ -89,7 +89,7 @@ export class ServiceAsker {
       return unauthorized(registry, what, credential !== undefined);
     }
     const isClear = url.protocol === 'http:' && !isLoopback(url.hostname) && !insecure;
-    return new QuayctlError('unauthorized', `${url.host} wants to know who asks for ${what}`, {
+    return new QuayctlError('unauthorized', `${url.host} requires authentication for ${what}`, {
       hint: isClear
         ? 'nothing is shown to it over plain HTTP; --insecure allows that'
         : `--send-credentials gives it the password for ${registry}`,

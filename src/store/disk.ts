@@ -3,7 +3,7 @@ import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises
 import { join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 
-/** Layers may hold secrets of their owners; nobody else on the machine reads them. */
+/** Layers may hold secrets, so no other user of the machine may read them. */
 const PRIVATE_DIRECTORY = 0o700;
 const PRIVATE_FILE = 0o600;
 
@@ -111,7 +111,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EIO: 'input/output error of the disk',
   EMFILE: 'too many open files',
   ENOENT: 'no such file',
-  ENOTDIR: 'something on the way to it is no directory',
+  ENOTDIR: 'a part of its path is not a directory',
   EPERM: 'not permitted',
   EROFS: 'the file system is read-only',
 };

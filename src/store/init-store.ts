@@ -7,7 +7,7 @@ import { isAbsent, makePrivateDirectory, readBounded, writeAtomically } from './
 import { OWN_DIRECTORIES, type StorePaths } from './paths.ts';
 import { keepReserve } from './reserve.ts';
 
-/** Of what lies in `quayctl/`. */
+/** The version of the files in `quayctl/`. */
 const VERSION = 1;
 const MAX_VERSION_BYTES = 4096;
 const MAX_LAYOUT_FILE_BYTES = 4096;

@@ -53,7 +53,7 @@ export class Journal {
   /** Resolves when the kernel has it: a kill of this process does not lose it. */
   append(sign: '+' | '-', { start, end }: Span): Promise<void> {
     this.#queue.push(`${sign}${start} ${end}\n`);
-    // Whoever comes while a line is being written shares the next one.
+    // Callers that come while a line is being written share the next one.
     this.#next ??= this.#inTurn(() => this.#flush());
     return this.#next;
   }
