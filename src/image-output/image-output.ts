@@ -1,9 +1,10 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, readdir, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { pack, type Pack } from 'tar-stream';
+import { writeAtomically, type FileContent } from '../base/atomic-file.ts';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { digestHex } from '../image/digest.ts';
@@ -188,19 +189,7 @@ async function isThere(path: string, { digest, size }: Descriptor): Promise<bool
 }
 
 /** At once, when all of it is on the disk; a draft that fails is removed. */
-async function replaceFile(
-  path: string,
-  bytes: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-): Promise<void> {
-  const draft = join(dirname(path), `.${basename(path)}.${randomUUID()}`);
-  try {
-    await pipeline(bytes, createWriteStream(draft, { flags: 'wx', flush: true }), { signal });
-    await rename(draft, path);
-    await syncDirectory(dirname(path));
-  } catch (error) {
-    await rm(draft, { force: true });
-    signal.throwIfAborted();
-    throw error;
-  }
+async function replaceFile(path: string, content: FileContent, signal: AbortSignal): Promise<void> {
+  await writeAtomically(path, content, { durable: true, signal });
+  await syncDirectory(dirname(path));
 }

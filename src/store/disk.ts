@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, open, readFile, stat } from 'node:fs/promises';
+import { writeAtomically } from '../base/atomic-file.ts';
 import { QuayctlError } from '../base/errors.ts';
 
 /** Layers may hold secrets, so no other user of the machine may read them. */
@@ -31,30 +30,17 @@ export async function openPrivateFile(path: string): ReturnType<typeof open> {
 }
 
 /**
- * All or nothing for whoever reads it. `temporary` is a directory on the same file system.
+ * Writes a private file at once, so that readers see the old one or the new one.
+ * @param draftDirectory on the same file system
  * @param durable also after a crash of the machine, at the price of waiting for the disk
  */
-export async function writeAtomically(
-  temporary: string,
+export function replacePrivateFile(
+  draftDirectory: string,
   path: string,
   bytes: Uint8Array,
   { durable = false }: { readonly durable?: boolean } = {},
 ): Promise<void> {
-  const draft = join(temporary, randomUUID());
-  try {
-    const handle = await open(draft, 'wx', PRIVATE_FILE);
-    try {
-      await handle.chmod(PRIVATE_FILE);
-      await handle.writeFile(bytes);
-      if (durable) await handle.datasync();
-    } finally {
-      await handle.close();
-    }
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true }).catch(() => undefined);
-    throw error;
-  }
+  return writeAtomically(path, bytes, { draftDirectory, durable, mode: PRIVATE_FILE });
 }
 
 /** The whole file; undefined where there is none, or one larger than anything of ours. */

@@ -3,7 +3,7 @@ import { digestFromHex, digestHex, type Digest } from '../image/digest.ts';
 import { formatReference } from '../image/reference.ts';
 import type { BlobFiles } from './blob-files.ts';
 import type { Catalogue, StoredImage } from './catalogue.ts';
-import { onDisk, readBounded, writeAtomically } from './disk.ts';
+import { onDisk, readBounded, replacePrivateFile } from './disk.ts';
 import type { Leases } from './leases.ts';
 import type { Locks } from './locks.ts';
 import type { NamedImage } from './index-file.ts';
@@ -76,7 +76,7 @@ export class Collector {
   async remember(limit: number): Promise<void> {
     const { paths } = this.#parts;
     await onDisk('cannot write to the store', () =>
-      writeAtomically(paths.own('tmp'), paths.limit, Buffer.from(`${Math.floor(limit)}\n`)),
+      replacePrivateFile(paths.own('tmp'), paths.limit, Buffer.from(`${Math.floor(limit)}\n`)),
     );
   }
 

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { checkLayoutFile, layoutFile } from '../image/layout.ts';
 import { formatEntries } from './index-file.ts';
-import { isAbsent, makePrivateDirectory, readBounded, writeAtomically } from './disk.ts';
+import { isAbsent, makePrivateDirectory, readBounded, replacePrivateFile } from './disk.ts';
 import { OWN_DIRECTORIES, type StorePaths } from './paths.ts';
 import { keepReserve } from './reserve.ts';
 
@@ -29,7 +29,7 @@ export async function layOut(paths: StorePaths): Promise<void> {
   if (version === '') {
     // A power cut may leave zeros where a file was not written out, and those are no version.
     const bytes = Buffer.from(`${VERSION}\n`);
-    await writeAtomically(paths.own('tmp'), paths.version, bytes, { durable: true });
+    await replacePrivateFile(paths.own('tmp'), paths.version, bytes, { durable: true });
   }
   await keepReserve(paths);
 }
@@ -70,7 +70,7 @@ async function checkLayout(paths: StorePaths): Promise<void> {
 
 async function unlessThere(paths: StorePaths, path: string, bytes: Uint8Array): Promise<void> {
   if (await isThere(path)) return;
-  await writeAtomically(paths.own('tmp'), path, bytes, { durable: true });
+  await replacePrivateFile(paths.own('tmp'), path, bytes, { durable: true });
 }
 
 async function isThere(path: string): Promise<boolean> {

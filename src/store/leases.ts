@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { open, readdir, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { digestFromHex, digestHex, type Digest } from '../image/digest.ts';
-import { isAbsent, onDisk, readBounded, writeAtomically } from './disk.ts';
+import { isAbsent, onDisk, readBounded, replacePrivateFile } from './disk.ts';
 import { askKernel, parseOwner, type Owner } from './owner.ts';
 
 /** How often the mtime of this process's lease file moves, for processes on other hosts that cannot ask its kernel. */
@@ -174,7 +174,7 @@ export class Leases {
 
   async #create(): Promise<FileHandle> {
     const path = join(this.#directory, this.id);
-    await writeAtomically(this.#temporary, path, Buffer.from(`${JSON.stringify(this.#self)}\n`));
+    await replacePrivateFile(this.#temporary, path, Buffer.from(`${JSON.stringify(this.#self)}\n`));
     clearInterval(this.#heartbeat);
     this.#heartbeat = setInterval(() => {
       const now = new Date();

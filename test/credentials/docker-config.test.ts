@@ -267,7 +267,7 @@ const REFUSED: readonly (readonly [name: string, text: string, pattern: RegExp])
   [
     'a token that would break out of its header',
     '{"auths": {"quay.io": {"registrytoken": "s3cret\\r\\nX: y"}}}',
-    /no token$/,
+    /not a valid token$/,
   ],
   [
     'a helper that is no string',
