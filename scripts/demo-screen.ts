@@ -10,6 +10,10 @@ export interface NodeProgress {
 }
 
 const BAR_WIDTH = 32;
+/** Where the bytes come from is told from this width on. */
+const ORIGIN_COLUMNS = 70;
+/** Of a log, and of a terminal that does not say. */
+const DEFAULT_COLUMNS = 80;
 const PLAIN_EVERY_MS = 2000;
 
 /** One bar a node, redrawn in place on a terminal; else a line now and then. */
@@ -18,13 +22,17 @@ export class Screen {
   #drawn = 0;
   #told = 0;
 
+  get #columns(): number {
+    return this.#tty ? process.stdout.columns : DEFAULT_COLUMNS;
+  }
+
   say(text = ''): void {
     process.stdout.write(`${text}\n`);
     this.#drawn = 0;
   }
 
   draw(nodes: readonly NodeProgress[], last = false): void {
-    const lines = nodes.map(progressLine);
+    const lines = nodes.map((node) => progressLine(node, this.#columns));
     if (this.#tty) {
       const up = this.#drawn === 0 ? '' : `\x1b[${this.#drawn}A`;
       process.stdout.write(up + lines.map((line) => `\x1b[2K${line}\n`).join(''));
@@ -36,16 +44,20 @@ export class Screen {
   }
 }
 
-function progressLine({ name, received, total, fromRegistry, done }: NodeProgress): string {
+/** One row of the terminal, whatever its width: a line that wraps could not be redrawn in place. */
+function progressLine(node: NodeProgress, columns: number): string {
+  const { name, received, total, fromRegistry, done } = node;
   const share = done ? 1 : total === undefined ? 0 : Math.min(1, received / total);
-  const full = Math.round(share * BAR_WIDTH);
-  const bar = '█'.repeat(full) + '░'.repeat(BAR_WIDTH - full);
   const percent = total === undefined && !done ? '    ' : `${Math.floor(share * 100)} %`.padStart(5);
+  const fromPeers = Math.max(0, received - (fromRegistry ?? 0));
   const origin =
-    fromRegistry === undefined
+    fromRegistry === undefined || columns < ORIGIN_COLUMNS
       ? ''
-      : `   through the pipe ${megabytes(fromRegistry)}, from peers ${megabytes(Math.max(0, received - fromRegistry))}`;
-  return `  ${name}  ${bar} ${percent} ${megabytes(received)}${origin}`;
+      : `  pipe ${megabytes(fromRegistry)}  peers ${megabytes(fromPeers)}`;
+  const [before, after] = [`  ${name}  `, ` ${percent} ${megabytes(received)}${origin}`];
+  const width = Math.max(0, Math.min(BAR_WIDTH, columns - 1 - before.length - after.length));
+  const full = Math.round(share * width);
+  return `${before}${'█'.repeat(full)}${'░'.repeat(width - full)}${after}`.slice(0, Math.max(0, columns - 1));
 }
 
 export function table(rows: readonly (readonly string[])[]): string[] {

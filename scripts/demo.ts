@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -68,23 +70,28 @@ async function sampleDemo(home: string): Promise<void> {
   screen.say(`  ${image.layers.length} layers, ${megabytes(image.bytes).trim()} compressed`);
 
   screen.say('\nStarting the torrent service in front of it: quayctl serve --upstream oci:DIR');
-  const service = await startService(home, [`--upstream`, `oci:${image.directory}`]);
+  const port = await freePort();
   const link = new Link(PIPE_BYTES_PER_SECOND);
   const doors = await Promise.all(
-    Array.from({ length: NODES + 1 }, () => startHttpFaultProxy(scope, service)),
+    Array.from({ length: NODES + 1 }, () => startHttpFaultProxy(scope, `http://127.0.0.1:${port}`)),
   );
+  // Nodes know the registry by the door of their pipe, so the service must know these names, too.
+  const aliases = doors.flatMap(({ host }) => ['--alias', host]);
+  const layout = ['--upstream', `oci:${image.directory}`, ...aliases];
+  await startService(home, layout, { port });
   for (const door of doors) door.link = link;
   const [direct, ...pipes] = doors as [HttpFaultProxy, ...HttpFaultProxy[]];
 
   screen.say(
-    `\n${NODES} nodes pull it at the same moment. Registry and nodes are joined by a thin pipe that this demo\n` +
-      `makes: ${PIPE_BYTES_PER_SECOND / 1e6} MB/s for all nodes together. Between the nodes there is no limit.\n`,
+    `\n${NODES} nodes pull it at the same moment. Registry and nodes are joined by a thin\n` +
+      `pipe that this demo makes: ${PIPE_BYTES_PER_SECOND / 1e6} MB/s for all nodes together. Between the nodes\n` +
+      'there is no limit.\n',
   );
   const nodes = pipes.map((pipe, at) => startNode(home, `node ${at + 1}`, `${pipe.host}/${NAME}`, [], true));
   const receipts = await follow(nodes, image.bytes, (at) => pipes[at]?.traffic.toClient ?? 0);
   const through = pipes.reduce((sum, pipe) => sum + pipe.traffic.toClient, 0);
 
-  screen.say('\nThe same without quayctl: each node downloads every layer through the same pipe.');
+  screen.say('\nThe same without quayctl: each node downloads every layer through the pipe.');
   const seconds = await downloadDirectly(direct, image);
   await showReceipts(nodes, receipts);
   const slowest = Math.max(...receipts.map(({ total }) => total.seconds));
@@ -105,7 +112,7 @@ async function ownImageDemo(home: string, name: string): Promise<void> {
   const loopback = /^(?:localhost|127\.|\[::1\])/.test(registry);
   const upstream = hub ? 'https://registry-1.docker.io' : `${loopback ? 'http' : 'https'}://${registry}`;
   screen.say(`Starting the torrent service in front of ${registry}: quayctl serve --upstream ${upstream}`);
-  const service = await startService(home, ['--upstream', upstream, '--alias', registry], false);
+  const service = await startService(home, ['--upstream', upstream, '--alias', registry], { ownHome: false });
   screen.say(`\n${NODES} nodes pull ${name} at the same moment.\n`);
   const flags = ['--torrent-service', service];
   const nodes = Array.from({ length: NODES }, (_, at) =>
@@ -121,8 +128,23 @@ async function ownImageDemo(home: string, name: string): Promise<void> {
   await deliver(home, name, nodes, undefined, flags);
 }
 
-async function startService(home: string, args: readonly string[], ownHome = true): Promise<string> {
-  const service = quayctl(join(home, 'service'), ['serve', '--listen', '127.0.0.1:0', ...args], ownHome);
+/** A port that nobody listens on at this moment. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function startService(
+  home: string,
+  args: readonly string[],
+  { port = 0, ownHome = true }: { readonly port?: number; readonly ownHome?: boolean },
+): Promise<string> {
+  const command = ['serve', '--listen', `127.0.0.1:${port}`, ...args];
+  const service = quayctl(join(home, 'service'), command, ownHome);
   children.add(service);
   const [url] = await service.waitFor(/^http:\S+$/m);
   screen.say(`  listening on ${url}`);
@@ -198,7 +220,7 @@ async function downloadDirectly(door: HttpFaultProxy, image: SampleImage): Promi
 
 async function showReceipts(nodes: readonly DemoNode[], receipts: readonly Receipt[]): Promise<void> {
   screen.say(
-    "\nThe receipts. Digests: blobs in the node's store that the demo itself has hashed once more.\n",
+    "\nThe receipts. Digests: blobs in the node's store that the demo itself has\nhashed once more.\n",
   );
   const verified = await Promise.all(nodes.map(({ store }) => verifyBlobs(store)));
   const rows = receipts.map(({ total }, at) => [
@@ -244,9 +266,9 @@ async function deliver(
   if ((await pull.exited).code !== 0) throw new Error(`writing the OCI layout: ${pull.stderr()}`);
   const blobs = await verifyBlobs(output);
   screen.say(
-    `\nNo Docker answers here, so ${nodes[0]?.name} wrote an OCI image layout instead; its ${blobs} blobs`,
+    `\nNo Docker answers here, so ${nodes[0]?.name} wrote an OCI image layout instead;\n` +
+      `its ${blobs} blobs have the digests that they are named by.`,
   );
-  screen.say('have the digests that they are named by.');
 }
 
 /** Hashes every blob of an OCI layout; gives their number. @throws when one is not what its name says */

@@ -39,7 +39,7 @@ async function main(): Promise<void> {
     const lan = await openLan(scope, Number(values.seeds) + 1, '10gbit');
     const [joiner, ...seeds] = lan.nodes;
     if (joiner === undefined || seeds[0] === undefined || pull === undefined) throw new Error('no nodes');
-    const stage = await openStage(scope, lan, [size], false);
+    const stage = await openStage(scope, lan, [size]);
     await Promise.all(seeds.map((seed) => seedOn(scope, seed, stage)));
     const url = await serveOver(scope, seeds[0], stage);
     await joiner.shape(values.link);

@@ -166,7 +166,7 @@ async function usageOf(pid: number): Promise<Usage> {
 }
 
 async function openPair(scope: Scope, size: number): Promise<Pair> {
-  const stage = await openStage(scope, { gateway: HERE }, [size], false);
+  const stage = await openStage(scope, { gateway: HERE }, [size]);
   const { name, infoBytes, trackers } = decodeTorrent(await readFile(stage.torrent));
   const torrent = join(await tempDirectory(scope, 'torrent'), 'blob.torrent');
   await writeFile(

@@ -1,8 +1,11 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { TestLayout } from '../../test/helpers/images.ts';
+import { TestLayout, type BuiltDescriptor } from '../../test/helpers/images.ts';
 import { mustRun, startProcess, type Scope } from '../../test/helpers/processes.ts';
 import { quayctlNode } from '../../test/helpers/quayctl.ts';
+import { programPath } from '../../test/helpers/programs.ts';
+import { pushImage } from '../../test/helpers/push.ts';
+import { startRegistry } from '../../test/helpers/registry.ts';
 import { tempDirectory } from '../../test/helpers/temp.ts';
 import { installBundle } from './bundle.ts';
 import type { Lan, LanHost } from './lan.ts';
@@ -23,27 +26,41 @@ export interface NodeRun {
 /** An image in front of which a service stands, on the gateway's side; what every node is told. */
 export type Stage = Omit<Task, 'directory' | 'address'>;
 
+/** Where the service stands, and what it knows. */
+export interface ServicePlace {
+  /** `registry`: on the registry's side of the gateway; `site`: among the nodes, on a machine of its own. */
+  readonly side: 'registry' | 'site';
+  /** It has not seen the layers (else their torrents are made beforehand). */
+  readonly cold: boolean;
+}
+
 /**
- * A service of its own for each run: no tracker remembers the peers of another.
+ * A service of its own for each run: no tracker remembers the peers of another. Where it is cold, or at the site, its
+ * upstream is a docker-registry behind the gateway; else it is a layout on the service's own disk.
  * @param layers bytes of each
- * @param cold the service has not seen the layers (else their torrents are made beforehand)
+ * @param site the machine for a service at the site
  */
 export async function openStage(
   scope: Scope,
   { gateway }: Pick<Lan, 'gateway'>,
   layers: readonly number[],
-  cold: boolean,
+  { side, cold }: ServicePlace = { side: 'registry', cold: false },
+  site: LanHost = gateway,
 ): Promise<Stage> {
   const quayctl = await installBundle(scope);
   const layout = await TestLayout.create(await tempDirectory(scope, 'swarm'));
   const image = await layout.addImage({ layers: layers.map(randomLayer) }, `${REPOSITORY}:1`);
-  await layout.addImage({ layers: [randomLayer(2 ** 21)] }, `${REPOSITORY}:small`);
+  const small = await layout.addImage({ layers: [randomLayer(2 ** 21)] }, `${REPOSITORY}:small`);
+  const host = side === 'site' ? site : gateway;
+  const listen = `${host.address}:7070`;
+  const isFar = cold || side === 'site';
+  const images = { 1: image.manifest, small: small.manifest };
+  const upstream = isFar
+    ? `http://${await startRegistryAt(scope, gateway, layout, images)}`
+    : `oci:${layout.directory}`;
   const { env } = await quayctlNode(scope);
-  const listen = `${gateway.address}:7070`;
-  const [program, args] = gateway.inside(process.execPath, [
-    ...[quayctl, 'serve', '--upstream', `oci:${layout.directory}`, '--listen', listen],
-  ]);
-  const service = startProcess(program, args, { env });
+  const serve = [quayctl, 'serve', '--upstream', upstream, '--insecure', '--listen', listen];
+  const service = startProcess(...host.inside(process.execPath, serve), { env });
   scope.after(async () => void (await service.kill()));
   await service.waitFor(/http:\/\//);
   const base = `http://${listen}`;
@@ -51,10 +68,10 @@ export async function openStage(
   for (const { digest } of cold ? [] : image.layers) {
     const torrent = join(layout.directory, `${torrents.length}.torrent`);
     const ask = `${base}/c1/torrent/${REPOSITORY}/blobs/${digest}?ns=${listen}&wait=60`;
-    await mustRun(...gateway.inside('curl', ['-sSf', '-o', torrent, ask]));
+    await mustRun(...host.inside('curl', ['-sSf', '-o', torrent, ask]));
     torrents.push(torrent);
   }
-  await warmCode(scope, gateway, quayctl, `${listen}/${REPOSITORY}:small`, base);
+  await warmCode(scope, host, quayctl, `${listen}/${REPOSITORY}:small`, base);
   const [first] = image.layers;
   return {
     image: `${listen}/${REPOSITORY}:1`,
@@ -63,6 +80,36 @@ export async function openStage(
     blobUrl: `${base}/v2/${REPOSITORY}/blobs/${first?.digest}`,
     quayctl,
   };
+}
+
+/** A real registry behind the gateway. @returns its HOST:PORT */
+async function startRegistryAt(
+  scope: Scope,
+  gateway: LanHost,
+  layout: TestLayout,
+  images: Readonly<Record<string, BuiltDescriptor>>,
+): Promise<string> {
+  // It is filled where this process can reach it.
+  const near = await startRegistry(scope);
+  for (const [tag, manifest] of Object.entries(images)) {
+    await pushImage(layout, manifest, { url: near.url, repository: REPOSITORY, tag });
+  }
+  await near.kill();
+  const config = join(await tempDirectory(scope, 'registry'), 'config.yml');
+  const host = `${gateway.address}:5000`;
+  // JSON is YAML.
+  const settings = {
+    version: 0.1,
+    log: { level: 'error', accesslog: { disabled: true } },
+    storage: { filesystem: { rootdirectory: near.storage } },
+    http: { addr: host },
+  };
+  await writeFile(config, JSON.stringify(settings));
+  const server = startProcess(...gateway.inside(programPath('docker-registry'), ['serve', config]));
+  scope.after(async () => void (await server.kill('SIGKILL')));
+  const ask = ['-sSf', '--retry', '100', '--retry-delay', '1', '--retry-connrefused', `http://${host}/v2/`];
+  await mustRun(...gateway.inside('curl', ask));
+  return host;
 }
 
 /** One client on one machine, from the start of its process to its end. */

@@ -1,4 +1,4 @@
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { parseSize } from '../../src/base/units.ts';
@@ -6,24 +6,28 @@ import type { Scope } from '../../test/helpers/processes.ts';
 import { openLan, type Lan } from './lan.ts';
 import { openScope } from './scope.ts';
 import { CLIENTS, type Client } from './swarm-clients.ts';
-import { openStage, runNode, type NodeRun } from './swarm-stage.ts';
+import { openStage, runNode, type NodeRun, type ServicePlace } from './swarm-stage.ts';
 
 const HELP = `Nodes in network namespaces on one switch, the service behind one thin gateway, one blob. A node's time runs from
 the start of its process to its end, without seeding. One table for all clients, of one run.
 
   scripts/bench/swarm [--nodes 8] [--rate 60mbit] [--size 128MiB] [--clients quayctl,aria2,libtorrent,webtorrent,direct]
-                      [--runs 1] [--cold] [--scenario together|rolling|death|slow|layers]
+                      [--runs 1] [--service registry|site] [--cold] [--scenario together|rolling|death|slow|layers|ten]
 
---cold      quayctl's service has never seen the blob (else its torrent is made beforehand)
+--service   registry: the service stands on the registry's side of the gateway (default)
+            site: it stands among the nodes, on a machine of its own, and reads a docker-registry through the gateway
+--cold      quayctl's service has never seen the blob (else its torrent is made beforehand, not counted); its upstream is
+            then a docker-registry, too, and not a layout on its own disk
 --scenario  together: all start at once
             rolling: one node each second; the last is counted from the start of the first
             death: one node is killed when half of the time is over
             slow: one node's link carries 5 Mbit/s; it is not waited for
             layers: four layers of 3/4, 3/16, 3/64 and 1/64 of the size (quayctl only)
+            ten: ten layers of a tenth of the size each (quayctl only)
 Needs root, ip, tc, and for their rows aria2c, python3-libtorrent, curl; GNU time measures processor and memory.
 `;
 
-const SCENARIOS = ['together', 'rolling', 'death', 'slow', 'layers'] as const;
+const SCENARIOS = ['together', 'rolling', 'death', 'slow', 'layers', 'ten'] as const;
 type Scenario = (typeof SCENARIOS)[number];
 const SLOW_LINK = '5mbit';
 
@@ -40,7 +44,7 @@ interface Question {
   readonly size: number;
   /** The blob once through the gateway, seconds. */
   readonly bound: number;
-  readonly cold: boolean;
+  readonly place: ServicePlace;
 }
 
 async function main(): Promise<void> {
@@ -52,6 +56,7 @@ async function main(): Promise<void> {
       clients: { type: 'string', default: 'quayctl,aria2,libtorrent,webtorrent,direct' },
       runs: { type: 'string', default: '1' },
       scenario: { type: 'string', default: 'together' },
+      service: { type: 'string', default: 'registry' },
       cold: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -62,12 +67,16 @@ async function main(): Promise<void> {
     throw new Error(`no scenario ${values.scenario}; there are ${SCENARIOS.join(', ')}`);
   const size = parseSize(values.size.replace(/iB$/, 'i'));
   const bound = (size * 8) / Number.parseFloat(values.rate) / 1e6;
-  const question: Question = { scenario, size, bound, cold: values.cold };
+  const { service: side, cold } = values;
+  if (side !== 'registry' && side !== 'site') throw new Error(`no side ${side}: registry or site`);
+  const question: Question = { scenario, size, bound, place: { side, cold } };
   print(
-    `${values.nodes} nodes, ${values.rate} gateway, ${size} bytes, ${scenario}${values.cold ? ', cold' : ''}`,
+    `${values.nodes} nodes, ${values.rate} gateway, ${size} bytes, ${scenario}, service at the ${side}${cold ? ', cold' : ''}`,
   );
-  print(`bound ${bound.toFixed(1)} s; ${cpus().length} cores`);
-  print('client        first   median     last   last/bound   gateway/blob   cpu, all   largest rss');
+  print(`bound ${bound.toFixed(1)} s; ${cpus().length} cores, load ${loadavg()[0]?.toFixed(1)}`);
+  print(
+    'client        first   median     last   last/bound   gateway/blob   cpu, all   largest rss   load after',
+  );
   for (let round = 0; round < Number(values.runs); round++) {
     for (const name of values.clients.split(',')) {
       const client = CLIENTS[name];
@@ -76,7 +85,7 @@ async function main(): Promise<void> {
       // A network of its own: what one client has shaped or left does not meet the next.
       const scope = openScope();
       try {
-        const lan = await openLan(scope, Number(values.nodes), values.rate);
+        const lan = await openLan(scope, Number(values.nodes) + (side === 'site' ? 1 : 0), values.rate);
         print(shown(await measure(scope, lan, name, client, question), question));
       } finally {
         await scope.end();
@@ -87,17 +96,27 @@ async function main(): Promise<void> {
 
 async function measure(
   scope: Scope,
-  lan: Lan,
+  { nodes: hosts, ...lan }: Lan,
   name: string,
   client: Client,
-  { scenario, size, bound, cold }: Question,
+  { scenario, size, bound, place }: Question,
 ): Promise<Row> {
-  const layers = scenario === 'layers' ? [48, 12, 3, 1].map((part) => (size / 64) * part) : [size];
-  const stage = await openStage(scope, lan, layers, cold && name === 'quayctl');
-  const [odd, ...others] = lan.nodes;
+  const isAtSite = place.side === 'site';
+  const nodes = isAtSite ? hosts.slice(0, -1) : hosts;
+  const parts = { layers: [48, 12, 3, 1], ten: Array<number>(10).fill(6.4) };
+  const layers =
+    scenario === 'layers' || scenario === 'ten' ? parts[scenario].map((part) => (size / 64) * part) : [size];
+  const stage = await openStage(
+    scope,
+    lan,
+    layers,
+    { ...place, cold: place.cold && name === 'quayctl' },
+    hosts.at(-1),
+  );
+  const [odd, ...others] = nodes;
   if (scenario === 'slow') await odd?.shape(SLOW_LINK);
   const before = await lan.throughGateway();
-  const start = async (node: (typeof lan.nodes)[number], at: number): Promise<NodeRun> => {
+  const start = async (node: (typeof nodes)[number], at: number): Promise<NodeRun> => {
     const delay = scenario === 'rolling' ? at : 0;
     await sleep(delay * 1000);
     const run = await runNode(scope, node, client, stage);
@@ -106,7 +125,7 @@ async function measure(
   const isAlike = scenario !== 'slow' && scenario !== 'death';
   if (!isAlike && odd !== undefined) void start(odd, 0).catch(() => undefined);
   if (scenario === 'death') void sleep((bound * 1000) / 2).then(() => odd?.silence());
-  const ends = await Promise.all((isAlike ? lan.nodes : others).map(start));
+  const ends = await Promise.all((isAlike ? nodes : others).map(start));
   return {
     client: name,
     seconds: ends.map(({ seconds }) => seconds).sort((a, b) => a - b),
@@ -129,6 +148,7 @@ function shown(
     (gatewayBytes / size).toFixed(3).padStart(14),
     `${cpuSeconds.toFixed(1)} s`.padStart(10),
     `${Math.round(largestRss / 1e6)} MB`.padStart(13),
+    `load ${loadavg()[0]?.toFixed(1)}`.padStart(11),
   ].join(' ');
 }
 

@@ -1,3 +1,4 @@
+import { isQuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Repository } from '../registry/repository.ts';
 import type { Patience } from '../registry/resuming.ts';
@@ -42,6 +43,34 @@ export function storeSource(store: Pick<BlobStore, 'open'>): BlobSource {
       } finally {
         await reader.close();
       }
+    },
+  };
+}
+
+/**
+ * Reads from `nearer`, and what that does not give from `other`.
+ * @param onLost told what went wrong at `nearer`; it is not asked again by this range
+ */
+export function nearestSource(
+  nearer: BlobSource,
+  other: BlobSource,
+  onLost: (error: unknown) => void,
+): BlobSource {
+  return {
+    async *open(blob, start, end, signal, patience) {
+      let at = start;
+      try {
+        for await (const chunk of nearer.open(blob, start, end, signal, patience)) {
+          at += chunk.length;
+          yield chunk;
+        }
+        return;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isQuayctlError(error)) throw error;
+        onLost(error);
+      }
+      yield* other.open(blob, at, end, signal, patience);
     },
   };
 }

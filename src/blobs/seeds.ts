@@ -18,12 +18,25 @@ export interface SeedsOptions {
   readonly swarm: () => Promise<SwarmClient>;
 }
 
+/** What is given to others, and what was. */
+export interface SeedTotals {
+  readonly torrents: number;
+  /** Connected now; a node counts once for each torrent. */
+  readonly peers: number;
+  /** Bytes. */
+  readonly uploaded: number;
+  /** Nodes that got any of them. */
+  readonly takers: number;
+}
+
 /** The swarms of complete blobs that this process gives to others. */
 export class Seeds {
   readonly #options: SeedsOptions;
   readonly #seeds = new Map<Digest, Seed>();
   readonly #joining = new Map<Digest, Promise<void>>();
   readonly #uploadedBefore = new Map<Digest, number>();
+  /** Of the swarms that were left. */
+  readonly #takersBefore = new Set<string>();
 
   constructor(options: SeedsOptions) {
     this.#options = options;
@@ -38,16 +51,18 @@ export class Seeds {
   }
 
   /** How many of these blobs (absent: of all) are given to others, to how many peers, and the bytes that those got. */
-  totals(digests: Iterable<Digest> = this.#known()): { torrents: number; peers: number; uploaded: number } {
+  totals(digests: Iterable<Digest> = this.#known()): SeedTotals {
     const sum = { torrents: 0, peers: 0, uploaded: 0 };
+    const takers = new Set(this.#takersBefore);
     for (const digest of new Set(digests)) {
       const stats = this.#seeds.get(digest)?.swarm.stats();
       sum.uploaded += (this.#uploadedBefore.get(digest) ?? 0) + (stats?.uploaded ?? 0);
       if (stats === undefined) continue;
       sum.torrents++;
       sum.peers += stats.peers;
+      for (const taker of stats.takers) takers.add(taker);
     }
-    return sum;
+    return { ...sum, takers: takers.size };
   }
 
   /** Takes over a swarm whose download is complete. */
@@ -71,7 +86,9 @@ export class Seeds {
     if (seed === undefined) return;
     this.#seeds.delete(digest);
     const before = this.#uploadedBefore.get(digest) ?? 0;
-    this.#uploadedBefore.set(digest, before + seed.swarm.stats().uploaded);
+    const { uploaded, takers } = seed.swarm.stats();
+    this.#uploadedBefore.set(digest, before + uploaded);
+    for (const taker of takers) this.#takersBefore.add(taker);
     await seed.swarm.leave();
     await seed.close();
   }

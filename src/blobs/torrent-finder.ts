@@ -8,6 +8,7 @@ import type { TorrentAnswer, TorrentService } from '../registry/repository.ts';
 import type { Store } from '../store/store.ts';
 import { askUntilMade } from './ask-until-made.ts';
 import type { BlobListener } from './blob-events.ts';
+import type { BlobSource } from './blob-source.ts';
 import { obstacleText, type Obstacle } from './peer-use.ts';
 
 /** The download waits for piece hashes that the service expects to have within this time, ... */
@@ -19,16 +20,39 @@ const EARLY_MS = 60_000;
 /** The protocol's upper bound of `?wait=`. */
 const LONGEST_WAIT_SECONDS = 60;
 
+const BEING_HASHED: Obstacle = {
+  state: 'hashing',
+  reason: 'the torrent service is still hashing this image',
+  hint: 'it comes from the registry meanwhile; `quayctl serve prepare IMAGE` hashes ahead of time',
+};
+const BEING_READ: Obstacle = {
+  state: 'hashing',
+  reason:
+    'the torrent service is reading this image from the registry for the first time, and passes on what it reads',
+};
+
 /** What is known of a blob's torrent when its download is to begin. */
 export type TorrentPlan =
-  | { readonly kind: 'torrent'; readonly metainfo: Metainfo }
+  | {
+      readonly kind: 'torrent';
+      readonly metainfo: Metainfo;
+      /** The service, where it has the blob itself and is not the registry. */
+      readonly atService?: BlobSource | undefined;
+    }
   /** Piece hashes are still being made: begin without them, join the swarm when they come. */
-  | { readonly kind: 'later'; readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined> }
+  | {
+      readonly kind: 'later';
+      readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined>;
+      /** The service gives the blob from the reading that makes the hashes: who follows it costs the registry nothing. */
+      readonly isFollowed?: true | undefined;
+      /** The service, where it is that and is not the registry. */
+      readonly atService?: BlobSource | undefined;
+    }
   /** `refused`: the service answered 401 or 403. */
   | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
 export interface TorrentFinderOptions {
-  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven'>;
+  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven' | 'blob'>;
   readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
   readonly listener: BlobListener;
 }
@@ -111,12 +135,14 @@ export class TorrentFinder {
     };
     const answer = await askUntilMade(ask, signal, onHashing, first);
     if (answer.kind !== 'hashing') return this.#plan(descriptor, answer);
-    this.#obstacle = {
-      state: 'hashing',
-      reason: 'the torrent service is still hashing this image',
-      hint: 'it comes from the registry meanwhile; `quayctl serve prepare IMAGE` hashes ahead of time',
+    const { isFollowed } = answer;
+    this.#obstacle = isFollowed === undefined ? BEING_HASHED : BEING_READ;
+    return {
+      kind: 'later',
+      metainfo: (later) => this.#waitForHashes(descriptor, later),
+      isFollowed,
+      atService: isFollowed === undefined ? undefined : this.#service(),
     };
-    return { kind: 'later', metainfo: (later) => this.#waitForHashes(descriptor, later) };
   }
 
   /** As `find`, but waits for as long as the service hashes. */
@@ -153,6 +179,11 @@ export class TorrentFinder {
     const answer = early === undefined || performance.now() > early.until ? undefined : await early.answer;
     // How far the hashing was by then says nothing now.
     return answer?.kind === 'hashing' ? undefined : answer;
+  }
+
+  #service(): BlobSource | undefined {
+    const { blob: open } = this.#options.torrents;
+    return open === undefined ? undefined : { open };
   }
 
   async #waitForHashes(descriptor: Descriptor, signal: AbortSignal): Promise<Metainfo | undefined> {
@@ -208,6 +239,7 @@ export class TorrentFinder {
       const parsed = this.#parse(descriptor, answer.bytes);
       if (parsed.kind === 'torrent') {
         await store.saveTorrent(descriptor.digest, withoutSecrets(answer.bytes));
+        return answer.isCached === undefined ? parsed : { ...parsed, atService: this.#service() };
       }
       return parsed;
     }

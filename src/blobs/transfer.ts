@@ -1,5 +1,6 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
+import { delay } from '../base/retry.ts';
 import { shortDigest } from '../image/digest.ts';
 import type { Metainfo } from '../metainfo/metainfo.ts';
 import { BESIDE_PEERS } from '../registry/resuming.ts';
@@ -7,6 +8,7 @@ import type { PartialBlob, Span } from '../store/blob-store.ts';
 import type { SwarmClient } from '../swarm/swarm-client.ts';
 import type { BlobListener } from './blob-events.ts';
 import type { BlobOrigin } from './blob-origin.ts';
+import { nearestSource, type BlobSource } from './blob-source.ts';
 import { nextState, type DownloadState, type EventOf, type WorkingState } from './download-states.ts';
 import { fillGaps } from './fill-gaps.ts';
 import type { Seeds } from './seeds.ts';
@@ -21,6 +23,9 @@ export const SMALL_BLOB_BYTES = 1024 * 1024;
 const SMALL_BLOB_MS = 4_000;
 /** Pieces at a reader's position that come before all others. */
 const WANTED_PIECES = 2;
+
+/** A download that would end so soon goes on without a swarm. Milliseconds. */
+const ENDS_SOON_MS = 1_000;
 
 /** What the transfers of one process share. */
 export interface TransferContext {
@@ -44,6 +49,10 @@ export class Transfer {
   readonly #onState: (state: DownloadState) => void;
   #metainfo: Metainfo | undefined;
   #metainfoLater: ((signal: AbortSignal) => Promise<Metainfo | undefined>) | undefined;
+  /** The reading that makes the hashes is followed, so it ends together with them. */
+  #isFollowing = false;
+  /** In place of the swarm's peers: the registry, or the service where that is nearer. */
+  #source: BlobSource;
   #wanted: Span | undefined;
   /** Of which the swarm was told last. */
   #wantedPiece: number | undefined;
@@ -65,6 +74,7 @@ export class Transfer {
     this.#context = context;
     this.#signal = signal;
     this.#onState = onState;
+    this.#source = origin.source;
   }
 
   get generation(): number {
@@ -140,6 +150,7 @@ export class Transfer {
       await this.ledger.leave();
       this.#metainfo = undefined;
       this.ledger.startOver();
+      this.#source = this.#origin.source;
       this.#generation++;
       await this.partial.discard();
       return this.#registry();
@@ -149,14 +160,27 @@ export class Transfer {
 
   #found(plan: TorrentPlan): TorrentPlan['kind'] {
     if (plan.kind === 'torrent') this.#metainfo = plan.metainfo;
-    if (plan.kind === 'later') this.#metainfoLater = plan.metainfo;
+    if (plan.kind === 'later') {
+      this.#metainfoLater = plan.metainfo;
+      this.#isFollowing = plan.isFollowed ?? false;
+    }
+    if (plan.kind !== 'none' && plan.atService !== undefined) this.#readAtService(plan.atService);
     return plan.kind;
+  }
+
+  /** The service is near and has the blob, or is reading it: the registry gives only what the service does not. */
+  #readAtService(service: BlobSource): void {
+    const { source } = this.#origin;
+    this.#source = nearestSource(service, source, (error) => {
+      this.#source = source;
+      this.#say('debug', `${messageOf(error)}; the registry delivers`);
+    });
   }
 
   async #registry(signal = this.#signal): Promise<'whole'> {
     const { downloadLimiter } = this.#context;
     const count = (length: number): void => this.ledger.addDirect(length);
-    await fillGaps(this.partial, this.#origin.source, downloadLimiter, count, signal);
+    await fillGaps(this.partial, this.#source, downloadLimiter, count, signal);
     return 'whole';
   }
 
@@ -205,12 +229,27 @@ export class Transfer {
     try {
       const metainfo = await Promise.race([registry.then(() => undefined), hashed]);
       if (metainfo === undefined) return await registry;
+      if (this.#isFollowing && (await this.#endsSoon(registry))) return 'whole';
       this.#metainfo = metainfo;
       stopRegistry.abort();
       await registry.catch(() => undefined);
       return 'hashed';
     } finally {
       stopAsking.abort();
+    }
+  }
+
+  /** Whoever has nearly everything has nothing to gain from a swarm, which would first hash what is here. */
+  async #endsSoon(registry: Promise<'whole'>): Promise<boolean> {
+    const { downloadRate, received, size } = this.ledger.progress();
+    if (size - received > downloadRate * (ENDS_SOON_MS / 1000)) return false;
+    const late = new AbortController();
+    try {
+      const signal = AbortSignal.any([this.#signal, late.signal]);
+      const isLate = delay(2 * ENDS_SOON_MS, signal).then(() => false);
+      return await Promise.race([registry.then(() => true), isLate]);
+    } finally {
+      late.abort();
     }
   }
 
@@ -230,7 +269,8 @@ export class Transfer {
   async #join(withRegistry: boolean): Promise<'whole'> {
     const metainfo = this.#metainfo;
     if (metainfo === undefined) throw new TypeError('a swarm is joined with a torrent');
-    const { source, torrents, rules } = this.#origin;
+    const { torrents, rules } = this.#origin;
+    const source = (): BlobSource => this.#source;
     const { partial } = this;
     const blob = partial.descriptor;
     const client = await this.#context.swarm();
@@ -244,7 +284,7 @@ export class Transfer {
       renewTrackers: (abort) => torrents.renewTrackers(blob, metainfo, abort),
       ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
       ...(withRegistry
-        ? { registry: (start, end, abort) => source.open(blob, start, end, abort, BESIDE_PEERS) }
+        ? { registry: (start, end, abort) => source().open(blob, start, end, abort, BESIDE_PEERS) }
         : {}),
     });
     this.ledger.joined(swarm);

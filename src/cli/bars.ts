@@ -14,14 +14,22 @@ export interface Bars {
   readonly end: () => void;
 }
 
-/** Short digest, bar, percent, rates, peers, and how much of it came from the registry. */
-const WIDE =
-  '{name} [{bar}] {percentage}% of {size} | down {down}/s up {up}/s | {peers} peers | {registry} % registry';
-const WIDE_COLUMNS = 110;
-/** For the usual 80 columns: what does not fit is cut off. */
-const NARROW = '{name} [{bar}] {percentage}% {down}/s up {up}/s {peers} peers {registry}% registry';
-/** What stands beside the bar of `NARROW` at most. */
-const NARROW_TEXT = 75;
+/** What stands beside a bar: the widest that leaves room for a bar. `text` is how many columns it takes at most. */
+const FORMATS = [
+  {
+    columns: 110,
+    text: 96,
+    format:
+      '{name} [{bar}] {percentage}% of {size} | down {down}/s up {up}/s | {peers} peers | {registry} % registry',
+  },
+  {
+    columns: 76,
+    text: 65,
+    format: '{name} [{bar}] {percentage}% {down}/s {peers} peers {registry}% registry',
+  },
+  { columns: 48, text: 40, format: '{name} [{bar}] {percentage}% {down}/s' },
+];
+const NARROWEST = { text: 19, format: '[{bar}] {percentage}% {down}/s' };
 const MIN_BAR = 4;
 const MAX_BAR = 24;
 
@@ -35,16 +43,48 @@ export async function openBars(stream: NodeJS.WriteStream): Promise<Bars> {
   // Only while there are bars: between them it would move the cursor over lines that are not its own.
   let multi: MultiBar | undefined;
   let sum: SingleBar | undefined;
+  let lastSum: PullProgress | undefined;
+  const last = new Map<Digest, BlobProgress>();
   const open = (): MultiBar => {
     const { columns } = stream;
-    const format = columns < WIDE_COLUMNS ? NARROW : WIDE;
-    const barsize = Math.min(MAX_BAR, Math.max(MIN_BAR, columns - NARROW_TEXT));
+    const { format, text } = FORMATS.find((each) => columns >= each.columns) ?? NARROWEST;
+    const barsize = Math.min(MAX_BAR, Math.max(MIN_BAR, columns - text));
+    // A line above the bars erases them, so all are drawn anew, changed or not.
     const opened = new cliProgress.MultiBar(
-      { format, stream, hideCursor: true, clearOnComplete: true, barsize, fps: 5, linewrap: false },
+      {
+        format,
+        stream,
+        barsize,
+        hideCursor: true,
+        clearOnComplete: true,
+        forceRedraw: true,
+        fps: 5,
+        linewrap: false,
+      },
       cliProgress.Presets.rect,
     );
-    sum = opened.create(1, 0, { text: '' }, { format: '{text}' });
+    sum = opened.create(1, 0, { text: sumText() }, { format: '{text}' });
     return opened;
+  };
+  const sumText = (): string => (lastSum === undefined ? '' : sumLine(lastSum, stream.columns - 1));
+  /** Columns are counted anew: what was drawn for another width is taken away. */
+  const onResize = (): void => {
+    if (multi === undefined) return;
+    const shown = [...bars.keys()].map((digest) => last.get(digest));
+    close();
+    for (const progress of shown) if (progress !== undefined) update(progress);
+  };
+  stream.on('resize', onResize);
+  const update = (progress: BlobProgress): void => {
+    if (progress.size === 0) return;
+    last.set(progress.digest, progress);
+    let bar = bars.get(progress.digest);
+    if (bar === undefined) {
+      multi ??= open();
+      bar = multi.create(progress.size, 0, payload(progress));
+      bars.set(progress.digest, bar);
+    }
+    bar.update(progress.received, payload(progress));
   };
   const close = (): void => {
     // Lines may still wait to be drawn.
@@ -54,19 +94,14 @@ export async function openBars(stream: NodeJS.WriteStream): Promise<Bars> {
     bars.clear();
   };
   return {
-    sum: (progress) => sum?.update(0, { text: sumLine(progress) }),
-    update: (progress) => {
-      if (progress.size === 0) return;
-      let bar = bars.get(progress.digest);
-      if (bar === undefined) {
-        multi ??= open();
-        bar = multi.create(progress.size, 0, payload(progress));
-        bars.set(progress.digest, bar);
-      }
-      bar.update(progress.received, payload(progress));
+    sum: (progress) => {
+      lastSum = progress;
+      sum?.update(0, { text: sumText() });
     },
+    update,
     complete: (digest) => {
       const bar = bars.get(digest);
+      last.delete(digest);
       if (bar === undefined) return;
       if (bars.size === 1) return close();
       bars.delete(digest);
@@ -76,16 +111,33 @@ export async function openBars(stream: NodeJS.WriteStream): Promise<Bars> {
       if (multi === undefined) stream.write(`${text}\n`);
       else multi.log(`${WRAPPING}${text}\n${NOT_WRAPPING}`);
     },
-    end: close,
+    end: () => {
+      stream.off('resize', onResize);
+      close();
+    },
   };
 }
 
-/** `total 12.3 MB of 45.6 MB (26%), 1.2 MB/s, 28s left` */
-export function sumLine({ size, received, downloadRate, etaSeconds }: PullProgress): string {
+/**
+ * `total 12.3 MB of 45.6 MB (26%), 1.2 MB/s, 28s left, 3 of 31 layers, 2 loaded`
+ * @param columns of the terminal; what does not fit is left out, from the end
+ */
+export function sumLine(progress: PullProgress, columns = Infinity): string {
+  const { size, received, downloadRate, etaSeconds, layers, arrived, loaded } = progress;
   const percent = size === 0 ? 100 : Math.floor((received / size) * 100);
-  const left = etaSeconds === undefined ? '' : `, ${formatDuration(Math.ceil(etaSeconds) * 1000)} left`;
-  const sizes = `${formatBytes(received)} of ${formatBytes(size)} (${percent}%)`;
-  return `total ${sizes}, ${formatBytes(downloadRate)}/s${left}`;
+  const parts = [
+    `total ${formatBytes(received)} of ${formatBytes(size)} (${percent}%)`,
+    `${formatBytes(downloadRate)}/s`,
+    ...(etaSeconds === undefined ? [] : [`${formatDuration(Math.ceil(etaSeconds) * 1000)} left`]),
+    ...(layers === undefined ? [] : [`${arrived ?? 0} of ${layers} layers`]),
+    ...(loaded === undefined || loaded === 0 ? [] : [`${loaded} loaded`]),
+  ];
+  let line = parts[0] ?? '';
+  for (const part of parts.slice(1)) {
+    if (line.length + part.length + 2 > columns) break;
+    line += `, ${part}`;
+  }
+  return line.slice(0, columns);
 }
 
 function payload({

@@ -50,6 +50,7 @@ function makeSession(signal: AbortSignal, exitWith: (code: number) => void): Ses
     },
     env: process.env,
     home: homedir(),
+    uid: process.geteuid?.(),
     signal,
     exitWith,
   };

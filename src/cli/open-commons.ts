@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { Http } from '../http/http.ts';
+import { assertOwn } from '../base/ownership.ts';
 import { createRateLimiter } from '../base/rate-limiter.ts';
 import { redact } from '../base/redact.ts';
 import type { Listener } from '../pull/events.ts';
@@ -29,7 +30,7 @@ export async function openCommons(
     certsDirectory: CERTS_DIRECTORY,
     onExchange: (message) => listener({ kind: 'debug', message }),
   });
-  const store = await openStore(storeDirectory(flags.store, session));
+  const store = await openStore(await ownStoreDirectory(flags.store, session));
   const downloadLimiter = createRateLimiter(flags.downloadRate);
   const uploadLimiter = createRateLimiter(flags.uploadRate);
   let client: Promise<SwarmClient> | undefined;
@@ -52,7 +53,14 @@ export async function openCommons(
 }
 
 /** `--store`, QUAYCTL_STORE, `$XDG_CACHE_HOME/quayctl`. */
-export function storeDirectory(given: string | undefined, session: Session): string {
+/** What another user may have put into a store is not believed, least of all by root. @throws QuayctlError `store` */
+export async function ownStoreDirectory(given: string | undefined, session: Session): Promise<string> {
+  const directory = storeDirectory(given, session);
+  await assertOwn(directory, { uid: session.uid, what: 'the store', allowsGroupOfRoot: true });
+  return directory;
+}
+
+function storeDirectory(given: string | undefined, session: Session): string {
   return resolve(given ?? xdgDirectory(session, 'XDG_CACHE_HOME', '.cache'));
 }
 

@@ -103,7 +103,11 @@ function addServe(program: Command, session: Session): void {
     .option('--announce <url>', 'use an external tracker instead of its own')
     .option('--tls-cert <file>', 'serve HTTPS with this certificate')
     .option('--tls-key <file>', 'and this key')
-    .option('--data <dir>', 'piece hashes and keys (default: $XDG_DATA_HOME/quayctl)')
+    .option('--data <dir>', 'piece hashes, keys and cached blobs (default: $XDG_DATA_HOME/quayctl)')
+    .option(
+      '--cache-size <size>',
+      'blobs of the upstream that are kept in --data; 0 for none (default: a tenth of the disk, at most 20Gi)',
+    )
     .option('--token-ttl <duration>', 'life of announce tokens and signed web seed URLs', '1h')
     .option(
       '--upstream-auth <file>',
@@ -123,6 +127,11 @@ function addServe(program: Command, session: Session): void {
       '--announce-from <cidr>',
       'peers that may name another address than theirs (--announce-ip); repeatable and comma-separated',
       collect,
+    )
+    .option(
+      '--peers <rule>',
+      'any: every peer with a token; tls: only nodes that prove it is their own, in encrypted connections',
+      'any',
     )
     .option('--insecure', 'plain HTTP towards the upstream')
     .option('--secret-file <file>', 'the secrets that replicas share (default: in --data)')

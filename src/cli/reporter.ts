@@ -1,6 +1,7 @@
 import { formatBytes, formatDuration } from '../base/units.ts';
 import { redact } from '../base/redact.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
+import type { SeedTotals } from '../blobs/seeds.ts';
 import type { BlobProgress } from '../blobs/blob-events.ts';
 import type { Listener, PullEvent, PullProgress } from '../pull/events.ts';
 import type { Receipt } from '../pull/receipt.ts';
@@ -10,6 +11,10 @@ import type { Terminal } from './session.ts';
 
 /** Without bars a long download still tells how it goes, so often. */
 const PLAIN_PROGRESS_MS = 10_000;
+/** A node that seeds says so often what it has given. */
+const SEED_PROGRESS_MS = 60_000;
+/** Warnings that are remembered, so that none is told twice. */
+const MAX_WARNED = 1000;
 
 export interface TalkFlags {
   readonly quiet?: boolean;
@@ -44,9 +49,19 @@ export async function openTalk(
     else bars.log(printableLine(text));
   };
   const plain = new PlainProgress(line);
+  const minutes = new Minutes();
+  const warned = new Set<string>();
+  let loaded = 0;
   const listener = (event: PullEvent): void => {
+    // Several images of one registry meet the same obstacle.
+    if (event.kind === 'warning' && warned.size < MAX_WARNED) {
+      if (warned.has(event.message)) return;
+      warned.add(event.message);
+    }
+    if (event.kind === 'layer-loaded') loaded++;
+    if (event.kind === 'seed-progress' && !minutes.isOver()) return;
     if (event.kind === 'progress') (bars ?? plain).update(event.progress);
-    else if (event.kind === 'pull-progress') (bars ?? plain).sum(event.progress);
+    else if (event.kind === 'pull-progress') (bars ?? plain).sum({ ...event.progress, loaded });
     else if (event.kind === 'completed') bars?.complete(event.digest);
     if (event.kind === 'debug' && flags.debug !== true) return;
     const text = wording(event, engine ?? 'the engine');
@@ -76,7 +91,9 @@ function wording(event: PullEvent, engine: string): string | undefined {
     case 'completed':
       return `${shortDigest(event.digest)} Completed`;
     case 'planned':
-      return event.inEngine > 0 ? `${event.inEngine} layers are in ${engine} already` : undefined;
+      return event.inEngine > 0
+        ? `${event.inEngine} ${event.inEngine === 1 ? 'layer is' : 'layers are'} in ${engine} already`
+        : undefined;
     case 'connecting':
       return `Connecting to ${event.engine}`;
     case 'loading':
@@ -96,6 +113,12 @@ function wording(event: PullEvent, engine: string): string | undefined {
         event.durationMs === undefined ? 'until interrupted' : `for ${formatDuration(event.durationMs)}`;
       return `Seeding ${event.blobs} ${event.blobs === 1 ? 'blob' : 'blobs'} ${until}`;
     }
+    case 'seed-progress': {
+      const peers = `${event.peers} ${event.peers === 1 ? 'connection' : 'connections'}`;
+      return `Seeding ${event.torrents} ${event.torrents === 1 ? 'blob' : 'blobs'}, ${peers} now; ${given(event)}`;
+    }
+    case 'seeded':
+      return `Seeding is over: ${given(event)}`;
     case 'security':
       return redact(event.message);
     case 'warning':
@@ -105,8 +128,24 @@ function wording(event: PullEvent, engine: string): string | undefined {
     case 'layer-loaded':
     case 'progress':
     case 'pull-progress':
-    case 'seed-progress':
       return undefined;
+  }
+}
+
+/** `12.3 MB given to 4 nodes` */
+function given({ uploaded, takers }: SeedTotals): string {
+  return `${formatBytes(uploaded)} given to ${takers} ${takers === 1 ? 'node' : 'nodes'}`;
+}
+
+/** True once in a minute, for what is told while a node seeds. */
+class Minutes {
+  #last = performance.now();
+
+  isOver(): boolean {
+    const now = performance.now();
+    if (now - this.#last < SEED_PROGRESS_MS) return false;
+    this.#last = now;
+    return true;
   }
 }
 

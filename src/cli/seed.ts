@@ -31,10 +31,16 @@ export async function runSeed(
       if (references.length === 0) {
         const { durationMs, torrentService } = flags;
         const { store } = worlds;
+        if ((await store.listImages()).length === 0)
+          talk.line(`The store ${store.path} holds no images yet; what is pulled into it is seeded`);
         // Each image's torrents where they were found when it was pulled.
         const of = async (reference: ImageReference): Promise<PullContext> =>
           worlds.of(reference, torrentService ?? (await store.serviceOf(reference)));
-        return seedStore({ contexts: { ...worlds, of }, rules, durationMs }, session.signal);
+        await seedStore({ contexts: { ...worlds, of }, rules, durationMs }, session.signal);
+        const { torrents, uploaded, takers } = worlds.downloads.seeds.totals();
+        if (raw.json === true)
+          session.terminal.out(`${JSON.stringify({ seeded: { torrents, uploaded, takers } })}\n`);
+        return;
       }
       await Promise.all(
         references.map(async (reference) => seedImage(reference, await worlds.of(reference))),

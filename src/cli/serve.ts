@@ -1,8 +1,9 @@
 import { access, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
+import { assertOwn } from '../base/ownership.ts';
 import { Http } from '../http/http.ts';
-import { formatBytes, parseDuration } from '../base/units.ts';
+import { formatBytes, parseDuration, parseSize } from '../base/units.ts';
 import {
   startTorrentService,
   type ServeEvent,
@@ -32,12 +33,14 @@ export interface RawServeFlags extends RawNotifyFlags {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly data?: string;
+  readonly cacheSize?: string;
   readonly tokenTtl: string;
   readonly insecure?: boolean;
   readonly upstreamAuth?: string;
   readonly permissionGrace: string;
   readonly trustedProxy?: readonly string[];
   readonly announceFrom?: readonly string[];
+  readonly peers: string;
   readonly secretFile?: string;
   readonly alias?: readonly string[];
   readonly adminListen?: string;
@@ -56,10 +59,13 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       announce: flags.announce,
       tls: await keyPair(flags),
       secretFile: secretPath(flags),
+      cacheBytes:
+        flags.cacheSize === undefined ? undefined : named('--cache-size', flags.cacheSize, parseSize),
       tokenTtlSeconds: named('--token-ttl', flags.tokenTtl, parseDuration) / 1000,
       permissionGraceMs: named('--permission-grace', flags.permissionGrace, parseDuration),
       trustedProxies: flags.trustedProxy,
       announceFrom: flags.announceFrom,
+      peers: peerRule(flags.peers),
       admin: await adminOptions(flags),
       clair: await openClair(flags, upstream.http),
       notify: await notifyOptions(flags),
@@ -89,12 +95,22 @@ export async function runPrepare(
 
 /** `serve rotate-key`: running services take the key up by themselves. @throws QuayctlError `store` */
 export async function runRotateKey(flags: RawServeFlags, session: Session): Promise<void> {
+  await assertOwnPlaces(flags, session);
   const path = secretPath(flags) ?? defaultSecretFile(dataDirectory(flags, session));
   const { kid } = await rotateKey(path);
   session.terminal.out(`${kid}\n`);
   session.terminal.err(
     'The new key is in the key set now and signs in an hour, once trackers have fetched it.\n',
   );
+}
+
+/** Keys, piece hashes and images of this user alone are believed. @throws QuayctlError `store` */
+async function assertOwnPlaces(flags: RawServeFlags, session: Session): Promise<void> {
+  const { uid } = session;
+  const directory = dataDirectory(flags, session);
+  const secret = secretPath(flags) ?? defaultSecretFile(directory);
+  await assertOwn(directory, { uid, what: 'the data directory' });
+  await assertOwn(secret, { uid, what: 'the secret file' });
 }
 
 async function withUpstream(
@@ -105,6 +121,7 @@ async function withUpstream(
   if (flags.upstream === undefined) {
     throw new QuayctlError('usage', '--upstream URL or --upstream oci:DIR is missing');
   }
+  await assertOwnPlaces(flags, session);
   const listener = (event: ServeEvent): void => {
     const line = serveLine(event, flags.debug ?? false);
     if (line !== undefined) session.terminal.err(`${line}\n`);
@@ -162,6 +179,13 @@ async function adminOptions({
       : { path: resolve(path) };
   const token = adminTokenFile === undefined ? undefined : await adminToken(adminTokenFile);
   return { place, token, isDefault };
+}
+
+/** @throws QuayctlError `usage` */
+function peerRule(text: string): TorrentServiceOptions['peers'] {
+  if (text === 'any') return undefined;
+  if (text === 'tls') return 'tls';
+  throw new QuayctlError('usage', `--peers: any or tls is wanted, not ${JSON.stringify(text)}`);
 }
 
 async function adminToken(path: string): Promise<string> {

@@ -16,6 +16,8 @@ export interface Session {
   readonly terminal: Terminal;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
+  /** The effective user; undefined on systems that have none. */
+  readonly uid: number | undefined;
   readonly signal: AbortSignal;
   /** For a command that has given its data and ends with another exit code than 0 nevertheless. */
   readonly exitWith: (code: number) => void;

@@ -6,7 +6,7 @@ import { QuayctlError } from '../base/errors.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 import { named } from './flags.ts';
-import { storeDirectory } from './open-commons.ts';
+import { ownStoreDirectory } from './open-commons.ts';
 import type { Session } from './session.ts';
 
 interface StoreFlags {
@@ -19,7 +19,7 @@ async function inStore<Result>(
   session: Session,
   work: (store: Store) => Promise<Result>,
 ): Promise<Result> {
-  const store = await openStore(storeDirectory(flags.store, session));
+  const store = await openStore(await ownStoreDirectory(flags.store, session));
   try {
     return await work(store);
   } finally {

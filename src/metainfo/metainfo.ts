@@ -34,9 +34,14 @@ export interface Metainfo {
   readonly imageId?: string;
   /** `quayctl.manifest`, of a squashed image or an ACI: the manifest of the image that it was made of. */
   readonly manifest?: Digest;
+  /** `quayctl.peers`: `tls` where only nodes that prove their key over TLS belong to the swarm. */
+  readonly peers?: PeerRule;
   /** The bencoded info dictionary as it was, for the info hash. */
   readonly infoBytes: Uint8Array;
 }
+
+/** Which peers a swarm may have; without a rule any. */
+export type PeerRule = 'tls';
 
 /** The fields outside `info`. */
 export interface TorrentFields {
@@ -51,6 +56,7 @@ export interface TorrentFields {
   readonly imageId?: string;
   /** Of a squashed image or an ACI, the manifest of the image that it was made of; only beside `digest`. */
   readonly manifest?: Digest;
+  readonly peers?: PeerRule;
   /** The torrent came from another machine, so that its trackers must not be on this one. */
   readonly fromElsewhere?: boolean;
 }
@@ -96,6 +102,7 @@ export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uin
     digest,
     imageId,
     manifest,
+    peers,
     fromElsewhere,
   } = fields;
   const [first] = announce;
@@ -106,12 +113,13 @@ export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uin
   if (urlList.length > 0) torrent['url-list'] = urlList;
   if (createdBy !== undefined) torrent['created by'] = createdBy;
   if (creationDate !== undefined) torrent['creation date'] = creationDate;
-  if (digest !== undefined || fromElsewhere === true) {
+  if (digest !== undefined || peers !== undefined || fromElsewhere === true) {
     torrent['quayctl'] = {
       ...(digest === undefined ? {} : { digest }),
       ...(fromElsewhere === true ? { 'from elsewhere': 1 } : {}),
       ...(imageId === undefined ? {} : { imageID: imageId }),
       ...(manifest === undefined ? {} : { manifest }),
+      ...(peers === undefined ? {} : { peers }),
     };
   }
   return encodeBencode(torrent);
@@ -148,7 +156,7 @@ export function decodeTorrent(bytes: Uint8Array): Metainfo {
  * @throws QuayctlError as decodeTorrent
  */
 export function withoutSecrets(bytes: Uint8Array): Uint8Array {
-  const { infoBytes, trackers, digest, imageId, manifest } = decodeTorrent(bytes);
+  const { infoBytes, trackers, digest, imageId, manifest, peers } = decodeTorrent(bytes);
   const bare = [...new Set(trackers.map((tracker) => tracker.withoutSecrets().announceUrl))];
   return encodeTorrent(infoBytes, {
     announce: bare,
@@ -156,6 +164,7 @@ export function withoutSecrets(bytes: Uint8Array): Uint8Array {
     ...(digest === undefined ? {} : { digest }),
     ...(imageId === undefined ? {} : { imageId }),
     ...(manifest === undefined ? {} : { manifest }),
+    ...(peers === undefined ? {} : { peers }),
   });
 }
 
@@ -166,7 +175,7 @@ export function withoutSecrets(bytes: Uint8Array): Uint8Array {
  * @throws QuayctlError as decodeTorrent
  */
 export function notedAsFromElsewhere(bytes: Uint8Array): Uint8Array {
-  const { infoBytes, trackers, urlList, digest, imageId, manifest } = decodeTorrent(bytes);
+  const { infoBytes, trackers, urlList, digest, imageId, manifest, peers } = decodeTorrent(bytes);
   return encodeTorrent(infoBytes, {
     announce: trackers.map(({ announceUrl }) => announceUrl),
     urlList,
@@ -174,6 +183,7 @@ export function notedAsFromElsewhere(bytes: Uint8Array): Uint8Array {
     ...(digest === undefined ? {} : { digest }),
     ...(imageId === undefined ? {} : { imageId }),
     ...(manifest === undefined ? {} : { manifest }),
+    ...(peers === undefined ? {} : { peers }),
   });
 }
 
@@ -217,6 +227,8 @@ function readContent({ entries }: BDictionary): Pick<Metainfo, 'digest' | 'image
     ...(digest === undefined ? {} : { digest: parseDigest(text(digest, 'quayctl.digest', 1024)) }),
     ...(imageId === undefined ? {} : { imageId: readImageId(imageId) }),
     ...(manifest === undefined ? {} : { manifest: parseDigest(text(manifest, 'quayctl.manifest', 1024)) }),
+    // Whatever rule a later service names, it is no weaker than the one that we know.
+    ...(quayctl.entries.has('peers') ? { peers: 'tls' } : {}),
   };
 }
 

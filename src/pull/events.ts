@@ -3,6 +3,7 @@ import type { Digest } from '../image/digest.ts';
 import type { ImageReference } from '../image/reference.ts';
 import type { ResolvedImage } from '../image/manifest.ts';
 import type { BlobEvent } from '../blobs/blob-events.ts';
+import type { SeedTotals } from '../blobs/seeds.ts';
 import type { BlobOutcome } from '../blobs/transfer-ledger.ts';
 
 /**
@@ -41,12 +42,9 @@ export type PullEvent =
   | { readonly kind: 'engine-says'; readonly line: string }
   | { readonly kind: 'exporting'; readonly path: string }
   | { readonly kind: 'seeding'; readonly blobs: number; readonly durationMs: number | undefined }
-  | {
-      readonly kind: 'seed-progress';
-      readonly torrents: number;
-      readonly peers: number;
-      readonly uploaded: number;
-    };
+  | ({ readonly kind: 'seed-progress' } & SeedTotals)
+  /** The seeding is over. */
+  | ({ readonly kind: 'seeded' } & SeedTotals);
 
 /** How far all blobs of one pull are together. Bytes, bytes per second, seconds. */
 export interface PullProgress {
@@ -54,6 +52,11 @@ export interface PullProgress {
   /** On this disk so far, whatever the source. */
   readonly received: number;
   readonly downloadRate: number;
+  /** How many blobs there are, and how many of them are here whole. */
+  readonly layers?: number;
+  readonly arrived?: number;
+  /** How many layers the engine has taken. */
+  readonly loaded?: number;
   /** At this rate; absent while nothing arrives. */
   readonly etaSeconds?: number;
 }

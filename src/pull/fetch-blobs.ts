@@ -78,7 +78,7 @@ function sum(
   outcomes: ReadonlyMap<Digest, BlobOutcome>,
   running: (digest: Digest) => Pick<PullProgress, 'received' | 'downloadRate'> | undefined,
 ): PullProgress {
-  const total = { size: 0, received: 0, downloadRate: 0 };
+  const total = { size: 0, received: 0, downloadRate: 0, layers: blobs.length, arrived: outcomes.size };
   for (const { digest, size } of blobs) {
     const progress = outcomes.has(digest) ? { received: size, downloadRate: 0 } : running(digest);
     total.size += size;

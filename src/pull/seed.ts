@@ -60,4 +60,5 @@ export async function keepSeeding(
   await over;
   clearTimeout(timer);
   clearInterval(ticker);
+  listener({ kind: 'seeded', ...totals() });
 }

@@ -7,7 +7,8 @@ import { dumpBody } from '../http/http.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { manifestName, readManifestDocument } from './manifest-document.ts';
 import type { TorrentAnswer, TorrentService } from './repository.ts';
-import { ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
+import { pathOf, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
+import { serviceBlobs } from './service-blobs.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
 
 const TORRENT_TYPE = 'application/x-bittorrent';
@@ -39,12 +40,14 @@ interface Wanted {
 class HttpTorrentService implements TorrentService {
   readonly #options: TorrentServiceOptions;
   readonly #asker: ServiceAsker;
+  readonly blob: TorrentService['blob'];
   /** What is known of the host in this run: asked once, not once per layer. */
   #silent = false;
 
   constructor(options: TorrentServiceOptions) {
     this.#options = options;
     this.#asker = new ServiceAsker(options);
+    this.blob = options.service === undefined ? undefined : serviceBlobs(this.#asker, options);
   }
 
   get isGiven(): boolean {
@@ -124,9 +127,4 @@ function plainService({ origin }: URL): QuayctlError {
       hint: 'only the service says what a squashed image must be: use https://, or allow it with --insecure',
     },
   );
-}
-
-/** The path of a service that is not at the root of its host. */
-function pathOf(base: URL): string {
-  return base.pathname.replace(/\/+$/, '');
 }

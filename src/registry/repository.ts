@@ -37,7 +37,12 @@ export interface Repository {
 
 /** What a torrent service said when it was asked for the torrent of a blob (docs/protocol.md, "The torrent of a blob"). */
 export type TorrentAnswer =
-  | { readonly kind: 'torrent'; readonly bytes: Uint8Array }
+  | {
+      readonly kind: 'torrent';
+      readonly bytes: Uint8Array;
+      /** The service has the blob on its own disk (`TorrentService.blob`). */
+      readonly isCached?: true;
+    }
   /** 202: piece hashes are being made; `etaSeconds` until they are. */
   | {
       readonly kind: 'hashing';
@@ -45,6 +50,8 @@ export type TorrentAnswer =
       readonly hashed: number;
       readonly etaSeconds: number;
       readonly retryAfterSeconds: number;
+      /** Who reads the blob at the service (`TorrentService.blob`) gets it from the reading that makes the hashes. */
+      readonly isFollowed?: true;
     }
   /** This host serves no torrents (remembered for an hour), or none of this blob; `reason` is for people. */
   | {
@@ -63,6 +70,19 @@ export interface TorrentService {
    * @throws QuayctlError `unauthorized` (401, 403), `unreachable`, `protocol`
    */
   torrent(descriptor: Descriptor, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
+  /**
+   * Bytes `start` to `end` (exclusive) of a blob as the service has them, or is reading them; as `Repository.blob`.
+   * Undefined where the service is the registry itself.
+   */
+  readonly blob?:
+    | ((
+        descriptor: Descriptor,
+        start: number,
+        end: number,
+        signal: AbortSignal,
+        patience?: Patience,
+      ) => AsyncIterable<Uint8Array>)
+    | undefined;
   /**
    * The torrent of the squashed image that the service makes of a platform's manifest.
    * @throws QuayctlError as `torrent`

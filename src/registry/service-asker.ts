@@ -3,6 +3,7 @@ import { isLoopback } from '../base/ip-address.ts';
 import { dumpBody, type Http, type HttpAnswer } from '../http/http.ts';
 import { unauthorized } from './failures.ts';
 import type { OpenRepository } from './open-repository.ts';
+import type { Patience } from './resuming.ts';
 import { withPatience } from './retry-after.ts';
 
 /** Asked to hold the answer, the service may hold it this much longer. */
@@ -23,6 +24,8 @@ export interface ServiceQuestion {
   readonly headers: Readonly<Record<string, string>>;
   /** For how long the service was asked to hold its answer. */
   readonly waitSeconds?: number;
+  /** How long it may take otherwise; the asker's own where nothing is said. */
+  readonly patience?: Patience;
   readonly signal: AbortSignal;
 }
 
@@ -57,18 +60,19 @@ export class ServiceAsker {
     for (let attempt = 0; ; attempt++) {
       const authorization = await this.#authorization(base, signal);
       const headers = { ...question.headers, ...(authorization === undefined ? {} : { authorization }) };
-      const headersTimeoutMs = waitSeconds * 1000 + ANSWER_MARGIN_MS;
+      const times = question.patience ?? { headersTimeoutMs: waitSeconds * 1000 + ANSWER_MARGIN_MS };
       const send = (): Promise<HttpAnswer> =>
         http.request(url, {
           headers,
-          headersTimeoutMs,
+          ...times,
           registry: service === undefined ? registry : undefined,
           signal,
         });
       // A registry that is asked on the off-chance is not insisted upon.
       const answer = await (service === undefined ? send() : withPatience(url, signal, send));
       if (answer.statusCode !== 401 || attempt === 2) return { answer, authorization };
-      if (!(await this.#learn(answer, base, authorization, signal))) return { answer, authorization };
+      if (!(await this.#handleChallenge(answer, base, authorization, signal)))
+        return { answer, authorization };
       await dumpBody(answer);
     }
   }
@@ -116,14 +120,14 @@ export class ServiceAsker {
    * Whether a 401 can be answered. A service on another host is not believed about where a password goes: the
    * registry itself is asked for its challenge.
    */
-  async #learn(
+  async #handleChallenge(
     answer: HttpAnswer,
     base: URL,
     sent: string | undefined,
     signal: AbortSignal,
   ): Promise<boolean> {
     const { authorizer, requester } = this.#options.repository;
-    if (await this.#isRegistry(base, signal)) return authorizer.learn(base, answer, sent);
+    if (await this.#isRegistry(base, signal)) return authorizer.handleChallenge(base, answer, sent);
     if (authorizer.scheme !== undefined) return false;
     await requester.probe(signal);
     return (await this.#authorization(base, signal)) !== undefined;
@@ -140,4 +144,9 @@ export class ServiceAsker {
       throw error;
     }
   }
+}
+
+/** Of a service that does not stand at the root of its host. */
+export function pathOf(base: URL): string {
+  return base.pathname.replace(/\/+$/, '');
 }

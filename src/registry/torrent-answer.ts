@@ -6,6 +6,8 @@ import type { TorrentAnswer } from './repository.ts';
 
 /** Every answer of a torrent service under /c1 carries it. */
 const SERVICE_HEADER = 'quay-torrent';
+/** `cached`: the service has the blob itself. */
+const BLOB_HEADER = 'quay-blob';
 const TORRENT_TYPE = 'application/x-bittorrent';
 const MAX_PROGRESS_BYTES = 4096;
 /** Between two questions, where the service does not say. Seconds. */
@@ -38,7 +40,8 @@ export async function readTorrentAnswer(
   if (isTorrent) {
     const bound = { maxBytes: MAX_TORRENT_BYTES, url, what: 'its torrent', signal };
     const bytes = await readBody(answer, bound);
-    return { kind: 'torrent', bytes: isLocal ? bytes : noted(bytes) };
+    const isCached = isService && headerOf(answer, BLOB_HEADER) === 'cached';
+    return { kind: 'torrent', bytes: isLocal ? bytes : noted(bytes), ...(isCached ? { isCached } : {}) };
   }
   if (isService && status === 202) {
     const bound = { maxBytes: MAX_PROGRESS_BYTES, url, what: 'its answer', signal };
@@ -78,7 +81,7 @@ function none(url: URL, status: number, message = ''): TorrentAnswer {
   return { kind: 'none', reason, isService: true };
 }
 
-/** 202: {size, hashed, etaSeconds}. @throws QuayctlError `protocol` */
+/** 202: {size, hashed, etaSeconds[, follow]}. @throws QuayctlError `protocol` */
 export function parseProgress(bytes: Buffer, retryAfter: string | undefined, url: URL): TorrentAnswer {
   let json: Record<string, unknown>;
   try {
@@ -97,5 +100,6 @@ export function parseProgress(bytes: Buffer, retryAfter: string | undefined, url
     hashed: count('hashed'),
     etaSeconds: count('etaSeconds'),
     retryAfterSeconds: Math.min(LONGEST_RETRY_AFTER_SECONDS, Math.max(RETRY_AFTER_SECONDS, seconds)),
+    ...(json['follow'] === true ? { isFollowed: true } : {}),
   };
 }

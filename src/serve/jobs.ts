@@ -5,6 +5,8 @@ import { Turns, type Claimants, type TurnLimits } from '../base/turns.ts';
 const RETURN_MS = 90_000;
 const INTEREST_CHECK_MS = 1000;
 const MAX_FAILURES = 1000;
+/** Jobs that run before their turn, because somebody reads along. */
+const MAX_HURRIED = 16;
 /** Below this a measured rate says more about the first packets than about the work. */
 const MEASURABLE_SECONDS = 0.2;
 
@@ -47,6 +49,7 @@ export class Job<Result> {
   readonly #goneMs: number;
   #read = 0;
   #startedAt: number | undefined;
+  readonly #hurried = Promise.withResolvers<void>();
   /** Requests that wait for it now. */
   #waiting = 0;
   /** Somebody may come back until then; milliseconds of performance.now(). */
@@ -66,6 +69,11 @@ export class Job<Result> {
     this.done = run(this);
     // Those who wait see the failure; nobody has to.
     this.done.catch(() => undefined);
+  }
+
+  /** It does not wait for its turn any more. */
+  get isBegun(): boolean {
+    return this.#startedAt !== undefined;
   }
 
   /** Bytes read so far, of `size`. */
@@ -103,6 +111,15 @@ export class Job<Result> {
     };
   }
 
+  /** Settles when the job need not wait for its turn. */
+  get hurried(): Promise<void> {
+    return this.#hurried.promise;
+  }
+
+  hurry(): void {
+    this.#hurried.resolve();
+  }
+
   /** The work begins, or begins anew. */
   begin(): void {
     this.#startedAt = performance.now();
@@ -121,6 +138,8 @@ export class Job<Result> {
 export class Jobs<Result> {
   readonly #options: JobsOptions;
   readonly #running = new Map<string, Job<Result>>();
+  /** Keys of jobs that did not wait for their turn. */
+  readonly #hurried = new Set<string>();
   readonly #failures = new Map<string, { readonly error: QuayctlError; readonly until: number }>();
   readonly #closing = new AbortController();
   readonly #turns: Turns;
@@ -149,6 +168,19 @@ export class Jobs<Result> {
     return this.#running.get(key) ?? this.#begin(request);
   }
 
+  /** The job under that key, if it runs or waits. */
+  running(key: string): Job<Result> | undefined {
+    return this.#running.get(key);
+  }
+
+  /** Somebody would do the same work for himself otherwise: a job that waits for its turn begins, within a bound. */
+  hurry(key: string): void {
+    const job = this.#running.get(key);
+    if (job === undefined || job.isBegun || this.#hurried.size >= MAX_HURRIED) return;
+    this.#hurried.add(key);
+    job.hurry();
+  }
+
   /** Stops all work; what is on disk stays. */
   close(): void {
     this.#closing.abort(new QuayctlError('interrupted', 'the service ends'));
@@ -166,6 +198,7 @@ export class Jobs<Result> {
       this.#run(each, request, place.turn).finally(() => {
         place.release();
         this.#running.delete(key);
+        this.#hurried.delete(key);
       }),
     );
     this.#running.set(key, job);
@@ -184,7 +217,7 @@ export class Jobs<Result> {
     }, INTEREST_CHECK_MS).unref();
     const signal = AbortSignal.any([this.#closing.signal, abandoned.signal]);
     try {
-      await turn(signal);
+      await turnOf(job, turn, signal);
       job.begin();
       return await request.work(job, signal);
     } catch (cause) {
@@ -205,5 +238,19 @@ export class Jobs<Result> {
     }
     await onFailed(error);
     return error;
+  }
+}
+
+/** Waits for the turn of a job, unless it is hurried; then its place in the queue is given up. */
+async function turnOf(
+  job: Job<unknown>,
+  turn: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const leaveQueue = new AbortController();
+  try {
+    await Promise.race([turn(AbortSignal.any([signal, leaveQueue.signal])), job.hurried]);
+  } finally {
+    leaveQueue.abort();
   }
 }

@@ -5,6 +5,7 @@ import { isLoopback } from '../base/ip-address.ts';
 import type { Http } from '../http/http.ts';
 import type { Clair } from '../registry/security/clair.ts';
 import type { Severity } from '../security/severity.ts';
+import type { PeerRule } from '../metainfo/metainfo.ts';
 import type { AdminOptions } from './admin/admin-listener.ts';
 import type { ServeListener } from './events.ts';
 import type { ClientLimit } from '../http-server/client-limiter.ts';
@@ -24,6 +25,8 @@ export interface TorrentServiceOptions {
   /** PEM. */
   readonly tls?: { readonly cert: string | Uint8Array; readonly key: string | Uint8Array } | undefined;
   readonly dataDirectory: string;
+  /** Of the blobs that are kept in the data directory; 0 for none, by default a tenth of the disk and at most 20 GiB. */
+  readonly cacheBytes?: number | undefined;
   /** By default in the data directory. */
   readonly secretFile?: string | undefined;
   /** Of announce tokens and signed web seed URLs; one hour by default. */
@@ -38,6 +41,8 @@ export interface TorrentServiceOptions {
   readonly permissionGraceMs?: number | undefined;
   /** Address ranges of proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies?: readonly string[] | undefined;
+  /** `tls`: nodes of a swarm must prove over TLS that their tokens are their own; others stay out. */
+  readonly peers?: PeerRule | undefined;
   /** Address ranges of peers whose `ip=` the embedded tracker believes, besides loopback. */
   readonly announceFrom?: readonly string[] | undefined;
   /** Of announces to the embedded tracker, for each client. */

@@ -23,14 +23,17 @@ import { ACI_KEY_PATH, aciKeyRoute } from './routes/aci-key-route.ts';
 import { aciRoute } from './routes/aci-route.ts';
 import { aciDiscoveryRoute, isAciDiscovery } from './routes/aci-discovery-route.ts';
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
+import { limitPasswordGuesses } from './routes/password-guesses.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
 import { c1Route } from './routes/quay-api.ts';
 import { securityRoute } from './routes/security-route.ts';
 import { squashRoute } from './routes/squash-route.ts';
 import { torrentRoute } from './routes/torrent-route.ts';
+import { localBlobRoute } from './routes/local-blob-route.ts';
 import { webSeedRoute } from './routes/web-seed-route.ts';
 import { openKeptImages, openSecurity, type SecurityService } from './security/open-security.ts';
+import { openBlobCache } from './cache/open-blob-cache.ts';
 import { DerivedImages } from './derived/derived-images.ts';
 import { SourceResolver } from './derived/resolve-source.ts';
 import { DerivedStore } from './derived/derived-store.ts';
@@ -102,6 +105,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const { upstream, own, basic } = openUpstream({ ...options, listener });
   const closing = new AbortController();
   const inTurns = turnsAtUpstream();
+  const limitGuesses = limitPasswordGuesses();
   const manifestBytes = new Shares(MANIFEST_BYTES);
   await checkUpstream(options, upstream);
   const { secret, keys } = await loadSecrets(secretFile(options));
@@ -111,7 +115,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const permission = new Permission({ upstream, graceMs });
   const ownPermission = new Permission({ upstream: own, graceMs, refusalsMs: OWN_REFUSALS_MS });
   const kept = new ManifestCache(options.dataDirectory);
-  const hashing = new Hashing({ upstream, own, store, listener });
+  const cache = await openBlobCache(options, upstream, listener);
+  const hashing = new Hashing({ upstream, own, store, cache, listener });
   const resolver = new SourceResolver(upstream, permission);
   // rkt shows its password and nothing else, whatever the registry wants.
   const aciResolver = new SourceResolver(basic, new Permission({ upstream: basic, graceMs }));
@@ -134,28 +139,42 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const webSeed = (blob: BlobName): string => webSeedUrl(seeds, blob, Date.now());
     const aliases = options.aliases ?? [];
     const names = upstreamNames({ hosts: upstream.hosts, aliases, ownUrls: [url, base] });
-    const torrents = { permission, secret, tokens, webSeed, names };
+    const { peers } = options;
+    const torrents = { permission, secret, tokens, webSeed, names, peers };
     const onKey = (fingerprint: string): void => listener({ kind: 'aci-key', fingerprint });
     const signer = new AciSigner(secretFile(options), onKey);
     security = openSecurity({ ...options, listener, own: ownPermission, webSeed }, keptImages);
     const c1 = c1Route({
-      torrent: torrentRoute({ ...torrents, own: ownPermission, hashing }),
+      torrent: torrentRoute({ ...torrents, own: ownPermission, hashing, cache }),
       squash: squashRoute({ ...torrents, registry: upstream.hosts[0], resolver, derived }),
       aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
       security: securityRoute({ ...security, resolver, names }),
     });
+    const ownLocal = { cache, hashing, permission: ownPermission };
     const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission, manifestBytes };
     const routes: [string, Route][] = [
-      ['v2', inTurns(registryRoute({ upstream, names, manifests }))],
-      ['c1', c1],
-      ['ws', inTurns(webSeedRoute({ own, permission: ownPermission, secret, store, derived }))],
+      [
+        'v2',
+        limitGuesses(
+          localBlobRoute(
+            { cache, hashing, permission },
+            names,
+            inTurns(registryRoute({ upstream, names, manifests })),
+          ),
+        ),
+      ],
+      ['c1', limitGuesses(c1)],
+      [
+        'ws',
+        inTurns(webSeedRoute({ own, permission: ownPermission, secret, store, local: ownLocal, derived })),
+      ],
       ['.well-known', keySetRoute(tokens)],
       [ACI_KEY_PATH, aciKeyRoute(signer)],
       ['healthz', healthRoute],
       ['readyz', ready],
     ];
     if (given.announce === undefined) {
-      tracker = new Tracker({ tokens, listener, limit: options.announceLimit, isBelieved });
+      tracker = new Tracker({ tokens, listener, limit: options.announceLimit, isBelieved, peers });
       routes.push(['announce', tracker.announceRoute], ['scrape', tracker.scrapeRoute]);
     }
     const discovered = [...upstream.hosts, ...aliases, new URL(base).host];

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { chmod, mkdir, open, readFile, stat } from 'node:fs/promises';
 import { writeAtomically } from '../base/atomic-file.ts';
 import { QuayctlError } from '../base/errors.ts';
@@ -20,7 +21,8 @@ export async function makePrivateDirectory(path: string): Promise<void> {
 /** Opens for reading and writing, makes it if need be, 0600 whatever the umask. */
 export async function openPrivateFile(path: string): ReturnType<typeof open> {
   try {
-    return await open(path, 'r+');
+    // Whoever could put a link there must not have us write to what it leads to.
+    return await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error;
   }

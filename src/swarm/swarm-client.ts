@@ -39,6 +39,8 @@ export interface SwarmStats {
   /** Connected BitTorrent peers, the registry not counted. */
   readonly peers: number;
   readonly meeting: Meeting;
+  /** Peer ids of those that bytes were given to; a node has one for all its torrents. */
+  readonly takers: ReadonlySet<string>;
   /** Bytes per second. */
   readonly downloadRate: number;
   readonly uploadRate: number;

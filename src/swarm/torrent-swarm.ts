@@ -94,7 +94,7 @@ export class TorrentSwarm implements Swarm {
   }
 
   stats(): SwarmStats {
-    const { fromPeers, fromRegistry, fromStorage, wasted, uploaded } = this.#state.stats;
+    const { fromPeers, fromRegistry, fromStorage, wasted, uploaded, takers } = this.#state.stats;
     const isOver = this.#leaving !== undefined;
     return {
       fromPeers,
@@ -103,6 +103,7 @@ export class TorrentSwarm implements Swarm {
       wasted,
       uploaded,
       peers: this.#state.peers.size,
+      takers,
       meeting: this.#peers.meeting,
       downloadRate: isOver ? 0 : this.#downloadRate.perSecond + this.#coordinator.registrySpeed,
       uploadRate: isOver ? 0 : this.#uploadRate.perSecond,

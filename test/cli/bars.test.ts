@@ -12,7 +12,7 @@ const COMMAND = new RegExp(`^${ESCAPE}\\[(\\?*\\d*)([A-Za-z])$`);
 /** As much of a terminal as bars and lines need: the cursor, erasing, no scrolling. */
 class Screen extends Writable {
   readonly isTTY = true;
-  readonly columns: number;
+  columns: number;
   readonly #rows: string[] = [''];
   #row = 0;
   #column = 0;
@@ -90,21 +90,47 @@ test('bars leave every line on the screen, and nothing of themselves', async () 
   assert.deepEqual(screen.lines, ['before', 'between', 'a is done', 'b is done', 'c is done', 'after']);
 });
 
-for (const columns of [80, 120]) {
-  test(`a bar shows everything on ${columns} columns`, async () => {
+const HALF = { size: 3e9, received: 1.5e9, downloadRate: 25e6, etaSeconds: 59.5, layers: 31, arrived: 3 };
+
+/** What has been drawn is on the screen: bars are drawn five times a second. */
+async function shown(screen: Screen, is: (lines: string[]) => boolean): Promise<string[]> {
+  while (!is(screen.lines)) await new Promise((resolve) => setTimeout(resolve, 20));
+  return screen.lines;
+}
+
+for (const [columns, parts] of [
+  [60, [/^sha256:a{12} \[/, /50%/, /B\/s$/]],
+  [80, [/^sha256:a{12} \[/, /50%/, /3 peers/, /50% registry$/]],
+  [130, [/^sha256:a{12} \[/, /50%/, /3 peers/, /50 % registry$/]],
+] as const) {
+  test(`on ${columns} columns a bar shows all that fits, and none is blank after a line above`, async () => {
     const screen = new Screen(columns);
     const bars = await openBars(screen as unknown as NodeJS.WriteStream);
-    bars.update(progress('a', 500));
-    bars.log('a line');
+    bars.update({ ...progress('a', 500), downloadRate: 123_400_000, uploadRate: 123_400_000 });
     bars.update(progress('b', 250));
-    bars.sum({ size: 3e6, received: 1.5e6, downloadRate: 25_000, etaSeconds: 59.5 });
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    const [line, sum, first = '', second = ''] = screen.lines;
+    bars.sum(HALF);
+    await shown(screen, (lines) => lines.length === 3);
+    bars.log('a line');
+    const [line, sum = '', first = '', second = ''] = await shown(screen, (lines) => lines.length === 4);
     assert.equal(line, 'a line');
-    assert.equal(sum, 'total 1.5 MB of 3.0 MB (50%), 25.0 kB/s, 1m left');
-    for (const part of [/^sha256:a{12} \[/, /50%/, /3 peers/, /50 ?% registry$/]) assert.match(first, part);
+    assert.match(sum, /^total 1\.5 GB of 3\.0 GB \(50%\), 25\.0 MB\/s, 1m left/);
+    if (columns >= 80) assert.match(sum, /, 3 of 31 layers$/);
+    for (const part of parts) assert.match(first, part);
     assert.match(second, /^sha256:b{12} \[.*25%/);
-    assert.ok(first.length <= columns);
+    for (const each of [sum, first, second]) assert.ok(each.length < columns, each);
     bars.end();
   });
 }
+
+test('a terminal that is resized gets bars of its new width', async () => {
+  const screen = new Screen(130);
+  const bars = await openBars(screen as unknown as NodeJS.WriteStream);
+  bars.update(progress('a', 500));
+  bars.sum(HALF);
+  await shown(screen, (lines) => lines.some((line) => line.endsWith('registry')));
+  screen.columns = 60;
+  screen.emit('resize');
+  const [, bar = ''] = await shown(screen, (lines) => lines.length === 2 && (lines[1] ?? '').length < 60);
+  assert.match(bar, /^sha256:a{12} \[.*50% 1 B\/s$/);
+  bars.end();
+});

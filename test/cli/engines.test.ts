@@ -56,6 +56,7 @@ function session(home: string): { session: Session; out: string[]; err: string[]
       home,
       signal: new AbortController().signal,
       exitWith: () => undefined,
+      uid: undefined,
     },
   };
 }

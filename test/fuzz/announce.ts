@@ -27,7 +27,8 @@ export async function announceInto(): Promise<(query: Buffer) => Promise<boolean
     announce: `${issuer}/announce`,
     ttlSeconds: 86_400,
   });
-  const token = new URL(await tokens.announceUrl(INFO_HASH, undefined)).searchParams.get('jwt') ?? '';
+  const token =
+    new URL(await tokens.announceUrl(INFO_HASH, { authorization: undefined })).searchParams.get('jwt') ?? '';
   const limit = { perSecond: 1e9, burst: 1e9 };
   const tracker = new Tracker({ tokens, listener: () => undefined, limit });
   return async (bytes) => {

@@ -58,7 +58,15 @@ class MemorySwarm implements Swarm {
     const { content, uploaded } = this.#client.peers;
     const peers = content === undefined ? 0 : 1;
     const meeting = { known: peers, reached: peers, isOverdue: false };
-    return { ...this.#stats, uploaded, peers, meeting, downloadRate: 1000 * peers, uploadRate: 0 };
+    return {
+      ...this.#stats,
+      uploaded,
+      peers,
+      meeting,
+      takers: new Set<string>(),
+      downloadRate: 1000 * peers,
+      uploadRate: 0,
+    };
   }
 
   want(start: number, end: number): void {

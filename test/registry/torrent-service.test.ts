@@ -71,6 +71,35 @@ test('the registry itself is asked, with ns and wait', async (t) => {
   assert.equal(asked(registry)[0]?.url, `/c1/torrent/team/app/blobs/${BLOB.digest}?ns=${host}&wait=60`);
 });
 
+test('a blob is read at the service, below its path and with ns; what it does not have is an error', async (t) => {
+  const answers: Record<string, Handler> = {
+    registry: (request, response) => {
+      const isRange = request.headers.range !== undefined;
+      const headers = isRange ? { 'content-range': 'bytes 1-3/4' } : {};
+      response.writeHead(isRange ? 206 : 200, headers).end(isRange ? 'lob' : 'blob');
+    },
+    absent: answering(404, {}),
+    moved: answering(307, { location: 'http://127.0.0.1:1/' }),
+  };
+  const server = await startServer(t, (request, response) => {
+    const ns = new URL(request.url ?? '', 'http://x').searchParams.get('ns')?.split('.')[0] ?? '';
+    answers[ns]?.(request, response);
+  });
+  const read = async (ns: string, start: number): Promise<string> => {
+    const { service } = open(t, `${ns}.test`, `${server.url}/torrents/`);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of service.blob?.(BLOB, start, 4, t.signal) ?? []) chunks.push(chunk);
+    return Buffer.concat(chunks).toString();
+  };
+  assert.equal(await read('registry', 0), 'blob');
+  assert.equal(await read('registry', 1), 'lob');
+  assert.equal(server.requests[0]?.url, `/torrents/v2/team/app/blobs/${BLOB.digest}?ns=registry.test`);
+  assert.match((await failure(read('absent', 0))).message, /answers 404/);
+  assert.match((await failure(read('moved', 0))).message, /answers 307/);
+  const { service } = open(t, server.host, undefined);
+  assert.equal(service.blob, undefined, 'the registry is the service');
+});
+
 test('a service may have a path before /c1', async (t) => {
   const server = await startServer(t, torrent);
   const { service } = open(t, 'registry.test', `${server.url}/torrents/`);
@@ -90,6 +119,11 @@ test('what a service says, and what it means', async (t) => {
       answering(202, SERVICE, '{"etaSeconds":-1}'),
       { ...hashing, size: 0, hashed: 0, etaSeconds: 0, retryAfterSeconds: 1 },
     ],
+    [
+      answering(202, { ...SERVICE, 'retry-after': '3' }, json.replace('}', ',"follow":true}')),
+      { ...hashing, isFollowed: true },
+    ],
+    [answering(202, { ...SERVICE, 'retry-after': '3' }, json.replace('}', ',"follow":"yes"}')), hashing],
     [answering(404, SERVICE), /no such blob/],
     [answering(405, SERVICE), /no torrents of this repository/],
     [answering(501, SERVICE), /cannot make a torrent/],

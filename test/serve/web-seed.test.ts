@@ -149,7 +149,7 @@ test('where the registry redirects to storage, clients are sent there, and hashi
   const bytes = Buffer.alloc(70_000, 'blob');
   const { digest } = await layout.addBlob('application/octet-stream', bytes);
   const registry = await redirectingRegistry(t, bytes);
-  const service = await startService(t, { upstream: registry.url });
+  const service = await startService(t, { upstream: registry.url, cacheBytes: 0 });
 
   const authorization = 'Bearer opaque';
   const answer = await service.torrent('team/app', digest, { authorization });

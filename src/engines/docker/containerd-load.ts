@@ -44,6 +44,7 @@ export async function loadIntoContainerd(
         isPruned = true;
         from = missing;
       } else {
+        temporary.interrupted();
         await comebacks.after(error);
         from = await survivingRestarts(client, options.signal, () =>
           countUnpacked(client, image, options.signal),

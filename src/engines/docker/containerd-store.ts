@@ -4,6 +4,7 @@ import { digestName } from '../../image/reference.ts';
 import type { ImageStore } from '../docker-api/api-engine.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { isAtLeast, type DaemonFacts } from '../docker-api/daemon-facts.ts';
+import { survivingRestarts } from '../docker-api/wait-for-daemon.ts';
 import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
 import { loadIntoContainerd } from './containerd-load.ts';
 import { presenceInContainerd } from './containerd-presence.ts';
@@ -44,7 +45,8 @@ export class ContainerdStore implements ImageStore {
     const temporary = new TemporaryImages(this.#client, image.manifest.config.digest);
     try {
       await loadIntoContainerd(this.#client, image, feed, options, name, temporary);
-      await Promise.all([this.#finish(image, options), temporary.remove()]);
+      const finished = survivingRestarts(this.#client, options.signal, () => this.#finish(image, options));
+      await Promise.all([finished, temporary.remove()]);
     } catch (error) {
       await Promise.all([this.#removeIncomplete(image, name), temporary.remove()]);
       throw error;

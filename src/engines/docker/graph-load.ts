@@ -50,6 +50,7 @@ export async function loadIntoGraph(
           imports = false;
           from = missing;
         } else {
+          temporary.interrupted();
           await comebacks.after(error);
           from = await survivingRestarts(client, options.signal, () =>
             probe(client, image, temporary.label, options.signal),

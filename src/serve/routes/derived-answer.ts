@@ -1,4 +1,6 @@
 import type { InfoHash } from '../../metainfo/info-hash.ts';
+import type { PeerRule } from '../../metainfo/metainfo.ts';
+import { admitsKey, keyThumbprintOf } from './node-key.ts';
 import { claimantsOf } from '../claimants.ts';
 import type { Job } from '../jobs.ts';
 import type { DerivedImages } from '../derived/derived-images.ts';
@@ -18,6 +20,8 @@ export interface DerivedAnswerOptions {
   readonly derived: DerivedImages;
   readonly secret: Secret;
   readonly tokens: AnnounceTokens;
+  /** Who may be in a swarm; undefined: anybody with a token. */
+  readonly peers: PeerRule | undefined;
   /** The signed URL of a file of the service's own. */
   readonly webSeed: (blob: BlobName) => string;
 }
@@ -44,6 +48,7 @@ export async function answerDerived(
 ): Promise<void> {
   const { authorization, accept = '' } = exchange.request.headers;
   const wantsTorrent = accept.includes(TORRENT_TYPE);
+  if (wantsTorrent && !admitsKey(exchange)) return;
   const caller = { authorization, claimants: claimantsOf(exchange, options.secret) };
   const found = await options.derived.image(image, recipe, caller);
   const wait = wantsTorrent || exchange.query.has('wait') ? waitFor : isSilent ? waitSilently : waitPatiently;
@@ -77,18 +82,25 @@ export function progressOf(job: Job<unknown>): { size: number; hashed: number; e
 }
 
 async function answerTorrent(
-  { derived, secret, tokens, webSeed }: DerivedAnswerOptions,
+  { derived, secret, tokens, webSeed, peers }: DerivedAnswerOptions,
   exchange: RequestContext,
   { repository, digest: manifest }: ImageName,
   file: DerivedFile,
 ): Promise<void> {
   const { authorization } = exchange.request.headers;
   const hashes = await derived.hashes(file);
-  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, authorization);
+  const caller = { authorization, keyThumbprint: keyThumbprintOf(exchange) };
+  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, caller);
   const webSeeds = [webSeed({ repository, digest: file.digest })];
   sendTorrent(
     exchange,
     file.digest,
-    await makeTorrent(secret, hashes, { announce, webSeeds, imageId: file.notes['imageID'], manifest }),
+    await makeTorrent(secret, hashes, {
+      announce,
+      webSeeds,
+      imageId: file.notes['imageID'],
+      manifest,
+      peers,
+    }),
   );
 }

@@ -30,11 +30,18 @@ export function admitsNamespace(names: UpstreamNames, exchange: RequestContext):
   return false;
 }
 
-export function sendTorrent(exchange: RequestContext, digest: Digest, torrent: Uint8Array): void {
+/** @param isCached the service has the blob itself: reading it there costs the upstream nothing */
+export function sendTorrent(
+  exchange: RequestContext,
+  digest: Digest,
+  torrent: Uint8Array,
+  isCached = false,
+): void {
   const headers = {
     ...NOT_STORED,
     'content-type': TORRENT_TYPE,
     'content-disposition': `attachment; filename="${digest.replace(':', '-')}.torrent"`,
+    ...(isCached ? { 'quay-blob': 'cached' } : {}),
   };
   send(exchange, 200, headers, torrent);
 }

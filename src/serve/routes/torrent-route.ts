@@ -1,7 +1,10 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import type { InfoHash } from '../../metainfo/info-hash.ts';
+import type { PeerRule } from '../../metainfo/metainfo.ts';
+import { admitsKey, keyThumbprintOf } from './node-key.ts';
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { blobName } from '../../http-server/path.ts';
+import type { BlobCache } from '../cache/blob-cache.ts';
 import { claimantsOf } from '../claimants.ts';
 import type { Permission } from '../../upstream/permission.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
@@ -22,10 +25,13 @@ export interface TorrentRouteOptions {
   /** What the service itself may read. */
   readonly own: Permission;
   readonly hashing: Hashing;
+  readonly cache: Pick<BlobCache, 'has'>;
   readonly secret: Secret;
   readonly tokens: AnnounceTokens;
   /** The signed URL of a blob that the service can read by itself. */
   readonly webSeed: (blob: BlobName) => string;
+  /** Who may be in a swarm; undefined: anybody with a token. */
+  readonly peers: PeerRule | undefined;
   /** By which callers may mean this upstream. */
   readonly names: UpstreamNames;
 }
@@ -38,6 +44,7 @@ export function torrentRoute(options: TorrentRouteOptions): Route {
     if (!exchange.query.has('ns')) {
       return refuse(exchange, 404, 'NAME_UNKNOWN', 'the registry is not named: ?ns=HOST', NOT_STORED);
     }
+    if (!admitsKey(exchange)) return;
     if (admitsNamespace(options.names, exchange)) await answer(options, exchange, blob);
   };
 }
@@ -59,7 +66,13 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
     claimants: claimantsOf(exchange, secret),
   });
   const hashes = 'done' in found ? await waitForJob(found, exchange, waitFor) : found;
-  if (hashes === undefined) return sendProgress(exchange, progressOf(found as Job<PieceHashes>));
+  if (hashes === undefined) {
+    const follow = hashing.canBeFollowed(verdict.size);
+    return sendProgress(exchange, {
+      ...progressOf(found as Job<PieceHashes>),
+      ...(follow ? { follow } : {}),
+    });
+  }
   // What the caller was given is something else: a page of a gateway, which grants nothing.
   if (hashes.length !== verdict.size) {
     const message = `the registry gives this caller ${verdict.size} bytes, the blob has ${hashes.length}`;
@@ -67,8 +80,10 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
   }
 
   const webSeeds = (await isReadable(options.own, blob, signal)) ? [options.webSeed(blob)] : [];
-  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, authorization);
-  sendTorrent(exchange, blob.digest, await makeTorrent(secret, hashes, { announce, webSeeds }));
+  const caller = { authorization, keyThumbprint: keyThumbprintOf(exchange) };
+  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, caller);
+  const torrent = await makeTorrent(secret, hashes, { announce, webSeeds, peers: options.peers });
+  sendTorrent(exchange, blob.digest, torrent, options.cache.has(blob.digest));
 }
 
 /** A web seed is the service's own to read; where it may not, or cannot now, peers must do. */

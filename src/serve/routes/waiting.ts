@@ -90,7 +90,13 @@ async function untilEnd<T>(
 /** What is asked for is being made: how far it is, and when to ask again. */
 export function sendProgress(
   exchange: RequestContext,
-  progress: { readonly size: number; readonly hashed: number; readonly etaSeconds: number },
+  progress: {
+    readonly size: number;
+    readonly hashed: number;
+    readonly etaSeconds: number;
+    /** Whether direct reads of the blob are given from the reading that makes its hashes. */
+    readonly follow?: boolean;
+  },
 ): void {
   const etaSeconds = Math.round(progress.etaSeconds * 10) / 10;
   sendJson(exchange, 202, { ...progress, etaSeconds }, { ...NOT_STORED, 'retry-after': '1' });

@@ -7,6 +7,7 @@ import {
   type RequestContext,
   type Route,
 } from '../../http-server/request-context.ts';
+import { sendLocalBlob, type LocalBlobOptions } from './local-blob-route.ts';
 import { blobName } from '../../http-server/path.ts';
 import { sendFile } from '../../http-server/send-file.ts';
 import type { Permission } from '../../upstream/permission.ts';
@@ -23,6 +24,8 @@ export interface WebSeedRouteOptions {
   readonly permission: Permission;
   readonly secret: Secret;
   readonly store: HashStore;
+  /** Blobs that are here, for the service itself: what it may not read is no web seed. */
+  readonly local: LocalBlobOptions;
   /** Squashed images and ACIs, which no registry has. */
   readonly derived: Pick<DerivedImages, 'find'>;
 }
@@ -44,6 +47,7 @@ export function webSeedRoute(options: WebSeedRouteOptions): Route {
     }
     const derived = await options.derived.find(blob.digest);
     if (derived !== undefined) return sendFile(exchange, derived, OCTETS);
+    if (exchange.method === 'GET' && (await sendLocalBlob(options.local, exchange, blob, undefined))) return;
     const length = await lengthOf(options, blob, exchange.signal);
     if (length === undefined)
       return refuse(exchange, 404, 'BLOB_UNKNOWN', 'the registry has no such blob for us');

@@ -29,8 +29,17 @@ export interface AnnounceTokenOptions {
   readonly ttlSeconds: number;
 }
 
+/** Whose token it is. */
+export interface TokenCaller {
+  readonly authorization: string | undefined;
+  /** Of the key with which the node proves to others that the token is its own (RFC 7638, SHA-256). */
+  readonly keyThumbprint?: string | undefined;
+}
+
 /** What a good token says of its holder. */
 export interface TokenHolder {
+  /** `cnf.jkt`, where the token is bound to a key. */
+  readonly keyThumbprint: string | undefined;
   /** `sub`: the same for all tokens of one caller; undefined for strangers. */
   readonly subject: string | undefined;
 }
@@ -54,11 +63,13 @@ export class AnnounceTokens {
   }
 
   /** The tracker URL of a caller's torrent, with a token in it: secret. */
-  async announceUrl(infoHash: InfoHash, authorization: string | undefined): Promise<string> {
+  async announceUrl(infoHash: InfoHash, { authorization, keyThumbprint }: TokenCaller): Promise<string> {
     const { keys, secret, issuer, announce, ttlSeconds } = this.#options;
     const { kid, key } = await keys.signer();
     const now = Math.floor(Date.now() / 1000);
-    const token = await new SignJWT({ infohash: infoHash })
+    // RFC 7800 section 3.1, in the form of RFC 9449 section 6.1: of use only to who has the key.
+    const confirmation = keyThumbprint === undefined ? {} : { cnf: { jkt: keyThumbprint } };
+    const token = await new SignJWT({ infohash: infoHash, ...confirmation })
       .setProtectedHeader({ alg: ALGORITHM, kid, typ: 'JWT' })
       .setIssuer(issuer)
       .setAudience(this.#audience)
@@ -110,17 +121,23 @@ export class AnnounceTokens {
       const { kid } = decodeProtectedHeader(token);
       const key = await keys.verifier(kid ?? '', ttlSeconds + STOPPED_GRACE_SECONDS);
       if (key === undefined) return undefined;
-      const { payload } = await jwtVerify<{ infohash?: unknown }>(token, key satisfies UsableKey, {
-        algorithms: [ALGORITHM],
-        issuer,
-        audience: this.#audience,
-        requiredClaims: ['exp', 'iat', 'sub', 'infohash'],
-        clockTolerance: STOPPED_GRACE_SECONDS,
-      });
-      const { infohash, exp, sub } = payload;
+      const { payload } = await jwtVerify<{ infohash?: unknown; cnf?: unknown }>(
+        token,
+        key satisfies UsableKey,
+        {
+          algorithms: [ALGORITHM],
+          issuer,
+          audience: this.#audience,
+          requiredClaims: ['exp', 'iat', 'sub', 'infohash'],
+          clockTolerance: STOPPED_GRACE_SECONDS,
+        },
+      );
+      const { infohash, exp, sub, cnf } = payload;
       if (typeof infohash !== 'string' || exp === undefined) return undefined;
       const subject = sub === subjectOf(this.#options.secret, undefined) ? undefined : sub;
-      return { infoHash: parseInfoHash(infohash), exp, subject };
+      const jkt: unknown = (cnf as { jkt?: unknown } | undefined)?.jkt;
+      const keyThumbprint = typeof jkt === 'string' ? jkt : undefined;
+      return { infoHash: parseInfoHash(infohash), exp, subject, keyThumbprint };
     } catch {
       // Whatever is wrong with it: it is the peer's, and he is told no more than that.
       return undefined;

@@ -1,8 +1,12 @@
+import { orAborted } from '../../base/abort.ts';
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import type { Claimants, TurnLimits } from '../../base/turns.ts';
 import type { BlobName } from '../../http-server/path.ts';
+import type { Digest } from '../../image/digest.ts';
 import { pieceGeometry } from '../../metainfo/geometry.ts';
 import { PieceHasher } from '../../metainfo/piece-hasher.ts';
+import type { BlobCache } from '../cache/blob-cache.ts';
+import type { BlobPass, LocalBlob } from '../cache/blob-pass.ts';
 import type { ServeListener } from '../events.ts';
 import { Jobs, type Job } from '../jobs.ts';
 import { readUpstreamBlob } from '../upstream/upstream-blob.ts';
@@ -50,6 +54,8 @@ export interface HashingOptions {
   /** The upstream as the service itself may read it. */
   readonly own: Upstream;
   readonly store: Pick<HashStore, 'load' | 'save'>;
+  /** Takes in what is read, for those who read along; absent: nobody can. */
+  readonly cache?: BlobCache | undefined;
   readonly listener: ServeListener;
   /** Whether hashes are for the operator, who waits for all of them: there is no bound then, and none is given up. */
   readonly isForOperator?: boolean;
@@ -59,6 +65,8 @@ export interface HashingOptions {
 export class Hashing {
   readonly #options: HashingOptions;
   readonly #jobs: Jobs<PieceHashes>;
+  /** What is being read into the cache, and what somebody waits for to be read. */
+  readonly #passes = new Map<Digest, PromiseWithResolvers<BlobPass>>();
 
   constructor(options: HashingOptions) {
     this.#options = options;
@@ -87,6 +95,49 @@ export class Hashing {
     });
   }
 
+  /** Whether direct reads of a blob of so many bytes are given from the reading that makes its hashes. */
+  canBeFollowed(size: number): boolean {
+    return this.#options.cache?.fits(size) ?? false;
+  }
+
+  /**
+   * The reading of a blob that is being hashed, for somebody who may read the blob and would read it from the upstream
+   * otherwise. One that waits for its turn begins.
+   * @returns `leave` must be called when the read is over; undefined where the blob is not being hashed, or cannot be kept
+   * @throws the signal's reason
+   */
+  async follow(
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<{ readonly blob: LocalBlob; readonly leave: () => Promise<void> } | undefined> {
+    const job = this.#jobs.running(digest);
+    if (job === undefined || !this.canBeFollowed(job.size)) return undefined;
+    const leave = job.join();
+    try {
+      this.#jobs.hurry(digest);
+      const over = job.done.then(nothing, nothing);
+      void over.then(() => this.#passes.delete(digest));
+      const blob = await orAborted(Promise.race([this.#pass(digest).promise, over]), signal);
+      const release = blob?.hold();
+      if (blob === undefined || release === undefined) return undefined;
+      const end = job.join();
+      return {
+        blob,
+        leave: () => {
+          end('gone');
+          return release();
+        },
+      };
+    } finally {
+      leave('gone');
+    }
+  }
+
+  /** Whether a blob is being hashed, or waits for it. */
+  isRunning(digest: Digest): boolean {
+    return this.#jobs.running(digest) !== undefined;
+  }
+
   /** Blobs that are being hashed, or wait for it. */
   get running(): number {
     return this.#jobs.keys.size;
@@ -107,7 +158,9 @@ export class Hashing {
     const about = { digest: blob.digest, size: job.size };
     listener({ kind: 'hashing', ...about });
     const startedAt = performance.now();
-    const hashes = await this.#read(blob, job, authorization, signal);
+    const hashes = await this.#read(blob, job, authorization, signal).finally(() =>
+      this.#passes.delete(blob.digest),
+    );
     listener({ kind: 'hashed', ...about, seconds: (performance.now() - startedAt) / 1000 });
     await store.save(hashes).catch((error: unknown) => {
       const message = error instanceof Error ? error.message : 'piece hashes were not kept';
@@ -125,37 +178,72 @@ export class Hashing {
   ): Promise<PieceHashes> {
     const { own, upstream } = this.#options;
     try {
-      return await hashBlob(own, blob, undefined, job, signal);
+      return await this.#hashBlob(own, blob, undefined, job, signal);
     } catch (error) {
       if (authorization === undefined || !isQuayctlError(error, ...OWN_READING_REFUSED)) throw error;
     }
     job.begin();
-    return hashBlob(upstream, blob, authorization, job, signal);
+    return this.#hashBlob(upstream, blob, authorization, job, signal);
+  }
+
+  #pass(digest: Digest): PromiseWithResolvers<BlobPass> {
+    const known = this.#passes.get(digest);
+    if (known !== undefined) return known;
+    const pass = Promise.withResolvers<BlobPass>();
+    this.#passes.set(digest, pass);
+    return pass;
+  }
+
+  /**
+   * Reads the blob to its end, into the cache, too, if there is room.
+   * @throws QuayctlError `verification` where the content has another size or digest; what reading it throws
+   */
+  async #hashBlob(
+    upstream: Upstream,
+    blob: BlobName,
+    authorization: string | undefined,
+    job: Pick<Job<unknown>, 'size' | 'advance'>,
+    signal: AbortSignal,
+  ): Promise<PieceHashes> {
+    const { cache } = this.#options;
+    const { digest } = blob;
+    const { size } = job;
+    const hasher = new PieceHasher(pieceGeometry(size));
+    const request = { ...blob, size, start: 0, end: size, authorization };
+    let pass: BlobPass | undefined;
+    let isBegun = false;
+    let isRight = false;
+    try {
+      for await (const chunk of readUpstreamBlob(upstream, request, signal)) {
+        if (!isBegun) pass = await this.#beginPass(digest, size);
+        isBegun = true;
+        hasher.update(chunk);
+        await pass?.write(chunk);
+        job.advance(chunk.length);
+      }
+      const found = hasher.finish();
+      isRight = found.digest === digest;
+      if (!isRight) {
+        throw new QuayctlError('verification', `upstream: the content of blob ${digest} has another digest`);
+      }
+      return { digest, length: found.length, pieces: found.pieces, made: Math.floor(Date.now() / 1000) };
+    } finally {
+      if (pass !== undefined) await cache?.end(pass, isRight ? digest : undefined);
+    }
+  }
+
+  /** Not before the first bytes are here: the upstream may refuse the service and give the blob to a caller only. */
+  async #beginPass(digest: Digest, size: number): Promise<BlobPass | undefined> {
+    const pass = await this.#options.cache?.begin(size);
+    if (pass === undefined) return undefined;
+    const waited = this.#pass(digest);
+    waited.resolve(pass);
+    // Who comes from now on gets this one, also where an earlier one had wrong content.
+    this.#passes.set(digest, { ...waited, promise: Promise.resolve(pass) });
+    return pass;
   }
 }
 
-/**
- * Reads the blob to its end.
- * @throws QuayctlError `verification` where the content has another size or digest; what reading it throws
- */
-async function hashBlob(
-  upstream: Upstream,
-  blob: BlobName,
-  authorization: string | undefined,
-  job: Pick<Job<unknown>, 'size' | 'advance'>,
-  signal: AbortSignal,
-): Promise<PieceHashes> {
-  const { digest } = blob;
-  const { size } = job;
-  const hasher = new PieceHasher(pieceGeometry(size));
-  const request = { ...blob, size, start: 0, end: size, authorization };
-  for await (const chunk of readUpstreamBlob(upstream, request, signal)) {
-    hasher.update(chunk);
-    job.advance(chunk.length);
-  }
-  const found = hasher.finish();
-  if (found.digest !== digest) {
-    throw new QuayctlError('verification', `upstream: the content of blob ${digest} has another digest`);
-  }
-  return { digest, length: found.length, pieces: found.pieces, made: Math.floor(Date.now() / 1000) };
+function nothing(): undefined {
+  return undefined;
 }

@@ -1,6 +1,6 @@
 import type { Digest } from '../../image/digest.ts';
 import { infoHashOf, type InfoHash } from '../../metainfo/info-hash.ts';
-import { buildInfo, encodeTorrent } from '../../metainfo/metainfo.ts';
+import { buildInfo, encodeTorrent, type PeerRule } from '../../metainfo/metainfo.ts';
 import type { PieceHashes } from './hash-store.ts';
 import type { Secret } from './secret.ts';
 
@@ -9,6 +9,8 @@ export interface TorrentSurroundings {
   /** Tracker URL, with the caller's token. */
   readonly announce: (infoHash: InfoHash) => Promise<string>;
   readonly webSeeds: readonly string[];
+  /** Who may be in the swarm; undefined: anybody with a token. */
+  readonly peers: PeerRule | undefined;
   /** Of an ACI. */
   readonly imageId?: string | undefined;
   /** Of a squashed image or an ACI: that of the image which it was made of. */
@@ -19,7 +21,7 @@ export interface TorrentSurroundings {
 export async function makeTorrent(
   secret: Secret,
   { digest, length, pieces, made }: PieceHashes,
-  { announce, webSeeds, imageId, manifest }: TorrentSurroundings,
+  { announce, webSeeds, imageId, manifest, peers }: TorrentSurroundings,
 ): Promise<Uint8Array> {
   const info = buildInfo({ name: secret.torrentName(digest), length, pieces });
   return encodeTorrent(info, {
@@ -29,6 +31,7 @@ export async function makeTorrent(
     creationDate: made,
     digest,
     ...(imageId === undefined ? {} : { imageId }),
+    ...(peers === undefined ? {} : { peers }),
     ...(manifest === undefined ? {} : { manifest }),
   });
 }

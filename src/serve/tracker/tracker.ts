@@ -6,6 +6,7 @@ import Server, {
 } from 'bittorrent-tracker/server';
 import { isLoopbackAddress, plainAddress } from '../../base/ip-address.ts';
 import { encodeBencode } from '../../metainfo/bencode.ts';
+import type { PeerRule } from '../../metainfo/metainfo.ts';
 import type { ServeListener } from '../events.ts';
 import { ClientLimiter, type ClientLimit } from '../../http-server/client-limiter.ts';
 import type { RequestContext, Route } from '../../http-server/request-context.ts';
@@ -39,11 +40,15 @@ const SUBJECT_FACTOR = 2;
 /** Peers of all swarms, about 400 bytes each. */
 const MAX_PEERS_IN_ALL = 200_000;
 
+const NO_KEY = 'this swarm is for nodes that name their key (serve --peers tls)';
+
 export interface TrackerOptions {
   readonly tokens: AnnounceTokens;
   readonly listener: ServeListener;
   /** Announces and scrapes of one site; of the holders of one subject's tokens twice as many. */
   readonly limit?: ClientLimit | undefined;
+  /** `tls`: only nodes whose token is bound to a key are told of each other. */
+  readonly peers?: PeerRule | undefined;
   /** Sources whose `ip=` is believed: `serve --announce-from`. */
   readonly isBelieved?: ((source: string) => boolean) | undefined;
 }
@@ -147,7 +152,8 @@ export class Tracker {
   ): Promise<string | undefined> {
     const holder = await this.#options.tokens.check(jwt, infoHash, { stopped });
     if (typeof holder === 'string') return holder;
-    const { subject } = holder;
+    const { subject, keyThumbprint } = holder;
+    if (this.#options.peers === 'tls' && keyThumbprint === undefined) return NO_KEY;
     if (subject !== undefined && !this.#subjectLimiter.admit(subject))
       return 'too many announces of this account';
     if (!stopped && this.#peerCount >= MAX_PEERS_IN_ALL) return 'too many peers, try again later';

@@ -152,7 +152,10 @@ export class TorrentPeers {
       cached: (index) => this.#writer.held(index),
       cache,
       limiter: uploadLimiter,
-      onGiven: (bytes) => (stats.uploaded += bytes),
+      onGiven: (bytes) => {
+        stats.uploaded += bytes;
+        stats.takers.add(peer.peerId);
+      },
     });
     this.#converse(peer, uploads);
     sendOpening(peer.wire, { infoHash: metainfo.infoHash, peerId, port }, pieces);

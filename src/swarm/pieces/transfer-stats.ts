@@ -5,6 +5,8 @@ export class TransferStats {
   fromStorage = 0;
   wasted = 0;
   uploaded = 0;
+  /** Peer ids of those that bytes were given to. */
+  readonly takers = new Set<string>();
   /** Blocks of peers, verified or not: what the rate is taken from. */
   receivedFromPeers = 0;
 
