@@ -185,7 +185,7 @@ export function httpUrl(flag: string, value: string): URL {
     });
   }
   if (url.search !== '' || url.hash !== '') {
-    throw new QuayctlError('usage', `${flag}: a URL without query and fragment is wanted`);
+    throw new QuayctlError('usage', `${flag}: expected a URL without query and fragment`);
   }
   return url;
 }
@@ -203,7 +203,7 @@ function integer(flag: string, value: string, least: number, most: number): numb
   if (!(number >= least && number <= most)) {
     throw new QuayctlError(
       'usage',
-      `${flag}: a whole number from ${least} to ${most} is wanted, not ${value}`,
+      `${flag}: expected a whole number from ${least} to ${most}, got ${value}`,
     );
   }
   return number;
@@ -221,7 +221,7 @@ function encryptionMode(value: string): 0 | 1 | 2 {
   if (value === '2') return 2;
   throw new QuayctlError(
     'usage',
-    `--encryption-mode: 0 (forced), 1 (preferred) or 2 (off) is wanted, not ${value}`,
+    `--encryption-mode: expected 0 (forced), 1 (preferred) or 2 (off), got ${value}`,
   );
 }
 

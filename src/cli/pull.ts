@@ -53,6 +53,6 @@ export async function runPull(
 function destinationOf({ output }: TorrentFlags, engine: OciEngineEntry | undefined): Destination {
   if (engine !== undefined) return { kind: 'engine' };
   if (output === undefined) return { kind: 'store' };
-  if (output === '') throw new QuayctlError('usage', '--output: a path is wanted');
+  if (output === '') throw new QuayctlError('usage', '--output: expected a path');
   return output.endsWith('.tar') ? { kind: 'archive', path: output } : { kind: 'layout', path: output };
 }

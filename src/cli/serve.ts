@@ -185,7 +185,7 @@ async function adminOptions({
 function peerRule(text: string): TorrentServiceOptions['peers'] {
   if (text === 'any') return undefined;
   if (text === 'tls') return 'tls';
-  throw new QuayctlError('usage', `--peers: any or tls is wanted, not ${JSON.stringify(text)}`);
+  throw new QuayctlError('usage', `--peers: expected any or tls, got ${JSON.stringify(text)}`);
 }
 
 async function adminToken(path: string): Promise<string> {
@@ -203,7 +203,7 @@ function hostAndPort(flag: string, listen: string): { host: string; port: number
   const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:]*)):(\d{1,5})$/.exec(listen) ?? [];
   const number = Number(port);
   if (!(number <= 65_535)) {
-    throw new QuayctlError('usage', `${flag}: HOST:PORT is wanted, not ${JSON.stringify(listen)}`);
+    throw new QuayctlError('usage', `${flag}: expected HOST:PORT, got ${JSON.stringify(listen)}`);
   }
   return { host: bracketed ?? plain ?? '', port: number };
 }
