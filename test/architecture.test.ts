@@ -19,7 +19,16 @@ const FLOORS = [
 ];
 
 /** The rooms inside `swarm`, likewise. What lies in `swarm` itself puts them together. */
-const SWARM_FLOORS = [['wire'], ['pieces'], ['peers'], ['exchange'], ['claims'], ['registry'], ['tracker']];
+const SWARM_FLOORS = [
+  ['wire'],
+  ['admission'],
+  ['pieces'],
+  ['peers'],
+  ['exchange'],
+  ['claims'],
+  ['registry'],
+  ['tracker'],
+];
 
 /** Types of `swarm` itself that its rooms know: what a client may ask of it. */
 const SWARM_TYPES = ['swarm/swarm-client.ts', 'swarm/swarm-context.ts'];

@@ -61,7 +61,7 @@ async function pull(size: number, rate: number, liar: Behaviour | undefined): Pr
     if (liar !== undefined) await startLiar(scope, url, metainfo, liar);
     const startedAt = performance.now();
     const storage = emptyStorage(size);
-    const swarm = await node(scope).join({ metainfo, storage, signal });
+    const swarm = await node(scope, { encryptionMode: 2 }).join({ metainfo, storage, signal });
     await swarm.done;
     const seconds = (performance.now() - startedAt) / 1000;
     if (!storage.bytes.equals(content)) throw new Error('other bytes than the blob');

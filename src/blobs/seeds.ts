@@ -115,6 +115,7 @@ export class Seeds {
         signal,
         group: torrents,
         renewTrackers: (abort) => torrents.renewTrackers(blob, metainfo, abort),
+        ...torrents.admission(signal),
         ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
       });
       this.add({ digest: blob.digest, swarm, close: () => reader.close() });

@@ -52,7 +52,8 @@ export type TorrentPlan =
   | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
 export interface TorrentFinderOptions {
-  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven' | 'blob'>;
+  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven' | 'blob'> &
+    Partial<Pick<TorrentService, 'serviceKeys'>>;
   readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
   readonly listener: BlobListener;
 }
@@ -173,6 +174,13 @@ export class TorrentFinder {
     throw new QuayctlError('protocol', `${what} has changed`);
   }
 
+  /** For JoinOptions: the keys with which the service signs announce tokens; none where nobody can be asked. */
+  admission(signal: AbortSignal): { serviceKeys?: (kid: string) => Promise<unknown> } {
+    const { torrents } = this.#options;
+    const ask = torrents.serviceKeys?.bind(torrents);
+    return ask === undefined ? {} : { serviceKeys: (kid) => ask(kid, signal) };
+  }
+
   async #earlyAnswer(digest: Digest): Promise<TorrentAnswer | undefined> {
     const early = this.#early.get(digest);
     this.#early.delete(digest);
@@ -247,10 +255,21 @@ export class TorrentFinder {
     if (kept !== undefined) {
       // The service is down, the swarm need not be: its peers and its tracker are found as last time.
       const parsed = this.#parse(descriptor, kept);
+      if (parsed.kind === 'torrent' && parsed.metainfo.peers === 'tls') {
+        return { kind: 'none', reason: this.#noToken(this.#silent ?? '') };
+      }
       if (parsed.kind === 'torrent') return parsed;
     }
     const reason = answer.kind === 'none' ? answer.reason : 'still being hashed';
     return { kind: 'none', reason, ...(this.#refused === undefined ? {} : { refused: this.#refused }) };
+  }
+
+  /** The swarm of a torrent that the store kept is closed to a node without a token, and nobody gives one now. */
+  #noToken(why: string): string {
+    const reason = `only nodes with a live token may be in its swarm, and none can be had (${why})`;
+    this.#obstacle = { state: 'unavailable', reason };
+    this.tellObstacle();
+    return reason;
   }
 
   /** Refuses a torrent of other bytes before any of them is fetched, as far as the torrent says what it is of. */

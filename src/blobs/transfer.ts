@@ -282,6 +282,7 @@ export class Transfer {
       waitForPeersMs: rules.waitForPeersMs,
       group: torrents,
       renewTrackers: (abort) => torrents.renewTrackers(blob, metainfo, abort),
+      ...torrents.admission(this.#signal),
       ...(rules.trackers.length > 0 ? { trackers: rules.trackers } : {}),
       ...(withRegistry
         ? { registry: (start, end, abort) => source().open(blob, start, end, abort, BESIDE_PEERS) }

@@ -15,11 +15,12 @@ import type { Session } from './session.ts';
 export async function locateAci(
   name: AppcName,
   flags: Pick<TorrentFlags, 'insecure' | 'sendCredentials' | 'torrentService'>,
-  { http, warn, listener, store }: Commons,
+  { http, warn, listener, store, nodeKey: key }: Commons,
   session: Session,
   signal: AbortSignal,
 ): Promise<AciSource> {
   const { insecure, sendCredentials, torrentService: service } = flags;
+  const nodeKey = async (): Promise<string> => (await key()).thumbprint;
   const found = new Map<string, ReturnType<typeof credentialForAci>>();
   // Each look at rkt's configuration is a run of rkt.
   const credential = (host: string): ReturnType<typeof credentialForAci> => {
@@ -29,7 +30,7 @@ export async function locateAci(
   };
   if (service === undefined) {
     const onDebug = (message: string): void => listener({ kind: 'debug', message });
-    return discoverAci(name, { http, insecure, credential, onWarning: warn, onDebug }, signal);
+    return discoverAci(name, { http, insecure, credential, onWarning: warn, onDebug, nodeKey }, signal);
   }
   const { host: registry, path } = splitAppcName(name);
   if (path === '') {
@@ -39,5 +40,5 @@ export async function locateAci(
   const repository = openRepository(access, path);
   const reference = aciReference(name);
   if (reference !== undefined) await store.noteService(reference, service);
-  return aciAtService(name, { http, repository, registry, service, insecure, sendCredentials });
+  return aciAtService(name, { http, repository, registry, service, insecure, sendCredentials, nodeKey });
 }

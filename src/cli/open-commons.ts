@@ -8,7 +8,9 @@ import { Downloads } from '../blobs/downloads.ts';
 import type { SharedServices } from '../pull/pull-context.ts';
 import { openStore } from '../store/open-store.ts';
 import type { SwarmClient, SwarmClientOptions } from '../swarm/swarm-client.ts';
+import type { NodeKey } from '../swarm/admission/node-key.ts';
 import type { TorrentFlags } from './flags.ts';
+import { openNodeKey } from './node-key.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import { xdgDirectory, type Session } from './session.ts';
 
@@ -16,6 +18,8 @@ import { xdgDirectory, type Session } from './session.ts';
 export interface Commons extends SharedServices {
   readonly http: Http;
   readonly warn: (message: string) => void;
+  /** This user's, opened or made when it is needed first. */
+  readonly nodeKey: () => Promise<NodeKey>;
   readonly close: () => Promise<void>;
 }
 
@@ -33,16 +37,20 @@ export async function openCommons(
   const store = await openStore(await ownStoreDirectory(flags.store, session));
   const downloadLimiter = createRateLimiter(flags.downloadRate);
   const uploadLimiter = createRateLimiter(flags.uploadRate);
+  const warn = (message: string): void => listener({ kind: 'warning', message });
+  let key: Promise<NodeKey> | undefined;
+  const nodeKey = (): Promise<NodeKey> => (key ??= openNodeKey(session, warn));
   let client: Promise<SwarmClient> | undefined;
   const swarm = (): Promise<SwarmClient> =>
-    (client ??= openSwarm(flags, { http, downloadLimiter, uploadLimiter }, listener));
+    (client ??= openSwarm(flags, { http, downloadLimiter, uploadLimiter }, nodeKey, listener));
   const downloads = new Downloads({ store, swarm, downloadLimiter, listener });
   return {
     http,
     store,
     downloads,
     listener,
-    warn: (message) => listener({ kind: 'warning', message }),
+    warn,
+    nodeKey,
     close: async () => {
       await downloads.close();
       await (await client)?.close();
@@ -68,6 +76,7 @@ function storeDirectory(given: string | undefined, session: Session): string {
 async function openSwarm(
   flags: TorrentFlags,
   shared: Pick<SwarmClientOptions, 'http' | 'downloadLimiter' | 'uploadLimiter'>,
+  nodeKey: () => Promise<NodeKey>,
   listener: Listener,
 ): Promise<SwarmClient> {
   const { openSwarmClient } = await import('../swarm/open-swarm-client.ts');
@@ -79,6 +88,7 @@ async function openSwarm(
     encryptionMode: flags.encryptionMode,
     connectionsPerSecond: flags.connectionsPerSecond,
     ...shared,
+    nodeKey: await nodeKey(),
     onWarning: (message) => listener({ kind: 'warning', message: redact(message) }),
     onDebug: (message) => listener({ kind: 'debug', message: redact(message) }),
   });

@@ -46,7 +46,7 @@ async function openWorlds(
   session: Session,
 ): Promise<OpenWorlds> {
   const commons = await openCommons(flags, listener, session);
-  const { http, warn, store, downloads } = commons;
+  const { http, warn, store, downloads, nodeKey } = commons;
   return {
     store,
     downloads,
@@ -66,6 +66,7 @@ async function openWorlds(
         insecure: flags.insecure,
         sendCredentials: flags.sendCredentials,
         silentHosts: store.silentHosts,
+        nodeKey: async () => (await nodeKey()).thumbprint,
       });
       return {
         repository,

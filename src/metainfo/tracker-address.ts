@@ -4,12 +4,19 @@
  */
 export class AnnounceToken {
   readonly #jwt: string;
+  /** When it came, milliseconds on the clock of performance.now. */
+  readonly receivedAt = performance.now();
   /** `exp - iat` (RFC 7519), milliseconds; undefined for a token that does not expire, or cannot be read. */
   readonly lifetimeMs: number | undefined;
 
   constructor(jwt: string) {
     this.#jwt = jwt;
     this.lifetimeMs = lifetimeOf(jwt);
+  }
+
+  /** The token itself, for showing it to a peer. Secret. */
+  get jwt(): string {
+    return this.#jwt;
   }
 
   equals(other: AnnounceToken | undefined): boolean {

@@ -60,7 +60,10 @@ export function aciOrigin(
 ): BlobOrigin {
   const torrents = new TorrentFinder({
     ...services,
-    torrents: { torrent: (_, waitSeconds, signal) => source.torrent(waitSeconds, signal) },
+    torrents: {
+      torrent: (_, waitSeconds, signal) => source.torrent(waitSeconds, signal),
+      serviceKeys: (kid, signal) => source.serviceKeys(kid, signal),
+    },
   });
   return {
     source: { open: (aci, start, end, signal) => source.blob(aci, start, end, signal) },

@@ -99,6 +99,7 @@ function withFirst(source: AciSource, first: TorrentAnswer): AciSource {
   let unused: TorrentAnswer | undefined = first;
   return {
     host: source.host,
+    serviceKeys: source.serviceKeys.bind(source),
     blob: source.blob.bind(source),
     signature: source.signature.bind(source),
     torrent: async (waitSeconds, signal) => {
@@ -121,6 +122,7 @@ function gone(reason: QuayctlError): AciSource {
   return {
     host: '',
     torrent: fail,
+    serviceKeys: fail,
     signature: fail,
     // eslint-disable-next-line require-yield
     async *blob() {

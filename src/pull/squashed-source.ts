@@ -51,7 +51,10 @@ export class SquashedSource {
       torrents.squashed(this.#manifest, wait, signal);
     return {
       source: { open: (file, start, end, signal) => this.#read(file, start, end, signal) },
-      torrents: new TorrentFinder({ ...this.#context, torrents: { torrent } }),
+      torrents: new TorrentFinder({
+        ...this.#context,
+        torrents: { torrent, serviceKeys: (kid, signal) => torrents.serviceKeys(kid, signal) },
+      }),
       rules,
     };
   }

@@ -13,7 +13,8 @@ import type { TorrentAnswer } from './repository.ts';
 import type { LocatedResponse } from '../http/redirect.ts';
 import { Requester, type RegistryRequest } from './requester.ts';
 import { readResuming } from './resuming.ts';
-import { ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
+import { nodeKeyHeader, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
+import { KEY_SET_PATH, ServiceKeySet } from './service-keys.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
 
 const TORRENT_TYPE = 'application/x-bittorrent';
@@ -33,6 +34,8 @@ export interface AciSource {
   readonly host: string;
   /** @throws QuayctlError `unauthorized`, `unreachable`, `rate-limited`, `protocol` */
   torrent(waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
+  /** As TorrentService's. */
+  serviceKeys(kid: string, signal: AbortSignal): Promise<unknown>;
   /** Bytes `start` to `end` of the ACI; not verified. */
   blob(aci: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** The detached signature. @throws QuayctlError `not-found`, `unauthorized`, `unreachable`, `limit` */
@@ -43,6 +46,8 @@ export interface DiscoveredOptions extends Omit<DiscoveryOptions, 'authorization
   /** What rkt has for the host of a URL. */
   readonly credential: (host: string) => Promise<Credential | undefined>;
   readonly onWarning: (message: string) => void;
+  /** As in ServiceAskerOptions. */
+  readonly nodeKey?: () => Promise<string>;
 }
 
 /** Looks the ACI up as rkt does, and shows its servers what rkt would show them. @throws QuayctlError as `discover` */
@@ -68,7 +73,7 @@ export async function discoverAci(
     const located = await (await requesterFor(url)).follow(url, { ...request, denyLocal });
     return { ...located, isLocal: options.http.isLocal(located.url) };
   };
-  return new PlacedAci(formatAppcName(name), place, get);
+  return new PlacedAci(formatAppcName(name), { ...place, base: new URL('/', place.image) }, get, options);
 }
 
 async function openRequester(url: URL, options: DiscoveredOptions): Promise<Requester> {
@@ -109,8 +114,8 @@ export function aciAtService(name: AppcName, options: ServiceAskerOptions & { se
     await dumpBody(answer);
     throw asker.refusal(url, request.what, authorization);
   };
-  const place = { image: urlOf('aci'), signature: urlOf('aci.asc') };
-  return new PlacedAci(formatAppcName(name), place, get);
+  const place = { image: urlOf('aci'), signature: urlOf('aci.asc'), base: service };
+  return new PlacedAci(formatAppcName(name), place, get, options);
 }
 
 /** Gets a URL with what its place may be shown. @throws QuayctlError `unauthorized` for 401 and 403 */
@@ -119,15 +124,31 @@ type Get = (
   request: RegistryRequest & { readonly waitSeconds?: number },
 ) => Promise<LocatedResponse & { readonly isLocal: boolean }>;
 
+/** `base`: of the service that serves the image, below which its keys are. */
+type Place = Pick<AciPlace, 'image' | 'signature'> & { readonly base: URL; readonly denyLocal?: boolean };
+
 class PlacedAci implements AciSource {
   readonly #name: string;
-  readonly #place: AciPlace;
+  readonly #place: Place;
   readonly #get: Get;
+  readonly #nodeKey: ServiceAskerOptions['nodeKey'];
+  readonly #keySet: ServiceKeySet;
 
-  constructor(name: string, place: AciPlace, get: Get) {
+  constructor(
+    name: string,
+    place: Place,
+    get: Get,
+    { http, nodeKey }: Pick<ServiceAskerOptions, 'http' | 'nodeKey'>,
+  ) {
     this.#name = name;
     this.#place = place;
     this.#get = get;
+    this.#nodeKey = nodeKey;
+    this.#keySet = new ServiceKeySet(async (signal) => {
+      const { base, denyLocal = false } = place;
+      const url = new URL(`${base.pathname.replace(/\/+$/, '')}${KEY_SET_PATH}`, base);
+      return { answer: await http.request(url, { denyLocal, signal }), url };
+    });
   }
 
   get host(): string {
@@ -139,13 +160,17 @@ class PlacedAci implements AciSource {
     const url = new URL(this.#place.image);
     // `wait` is sent only after a first 202: a server that gives one knows what it means.
     if (wait > 0) url.searchParams.set('wait', String(wait));
-    const headers = { accept: TORRENT_TYPE };
+    const headers = { accept: TORRENT_TYPE, ...(await nodeKeyHeader(this.#nodeKey)) };
     const request = { headers, what: this.#name, waitSeconds: wait, signal };
     const { answer, url: answered, isLocal } = await this.#get(url, request);
     if (answer.statusCode === 404) throw await this.#absent(answer, answered, signal);
     const read = await readTorrentAnswer(answer, answered, isLocal, signal);
     if (read.kind === 'refused') throw new QuayctlError('unauthorized', `${url.host} refuses ${this.#name}`);
     return read.kind === 'no-service' ? { kind: 'none', reason: `${url.host} serves no torrents` } : read;
+  }
+
+  serviceKeys(kid: string, signal: AbortSignal): Promise<unknown> {
+    return this.#keySet.get(kid, signal);
   }
 
   blob(aci: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array> {

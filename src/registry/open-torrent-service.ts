@@ -7,8 +7,9 @@ import { dumpBody } from '../http/http.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { manifestName, readManifestDocument } from './manifest-document.ts';
 import type { TorrentAnswer, TorrentService } from './repository.ts';
-import { pathOf, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
+import { nodeKeyHeader, pathOf, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
 import { serviceBlobs } from './service-blobs.ts';
+import { KEY_SET_PATH, ServiceKeySet } from './service-keys.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
 
 const TORRENT_TYPE = 'application/x-bittorrent';
@@ -40,6 +41,7 @@ interface Wanted {
 class HttpTorrentService implements TorrentService {
   readonly #options: TorrentServiceOptions;
   readonly #asker: ServiceAsker;
+  readonly #keySet: ServiceKeySet;
   readonly blob: TorrentService['blob'];
   /** What is known of the host in this run: asked once, not once per layer. */
   #silent = false;
@@ -47,6 +49,12 @@ class HttpTorrentService implements TorrentService {
   constructor(options: TorrentServiceOptions) {
     this.#options = options;
     this.#asker = new ServiceAsker(options);
+    this.#keySet = new ServiceKeySet(async (signal) => {
+      const base = await this.#asker.base(signal);
+      const url = new URL(`${pathOf(base)}${KEY_SET_PATH}`, base);
+      // Keys are for everybody: no credential is shown.
+      return { answer: await options.http.request(url, { registry: options.registry, signal }), url };
+    });
     this.blob = options.service === undefined ? undefined : serviceBlobs(this.#asker, options);
   }
 
@@ -69,6 +77,10 @@ class HttpTorrentService implements TorrentService {
     return this.#torrent({ path: `squash/${name}/${manifest}`, what }, waitSeconds, signal);
   }
 
+  serviceKeys(kid: string, signal: AbortSignal): Promise<unknown> {
+    return this.#keySet.get(kid, signal);
+  }
+
   async #torrent(wanted: Wanted, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
     const { service, silentHosts } = this.#options;
     const base = await this.#asker.base(signal);
@@ -78,7 +90,8 @@ class HttpTorrentService implements TorrentService {
     if (this.#silent) return none;
     const wait = Math.max(0, Math.min(LONGEST_WAIT_SECONDS, Math.ceil(waitSeconds)));
     const url = this.#torrentUrl(base, wanted, wait);
-    const question = { headers: { accept: TORRENT_TYPE }, waitSeconds: wait, signal };
+    const headers = { accept: TORRENT_TYPE, ...(await nodeKeyHeader(this.#options.nodeKey)) };
+    const question = { headers, waitSeconds: wait, signal };
     const { answer, authorization } = await this.#asker.ask(url, question);
     const read = await readTorrentAnswer(answer, url, this.#options.http.isLocal(url), signal);
     switch (read.kind) {

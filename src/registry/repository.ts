@@ -89,6 +89,12 @@ export interface TorrentService {
    */
   squashed(manifest: Digest, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
   /**
+   * The service's keys (RFC 7517), by which nodes check each other's announce tokens; kept.
+   * @param kid of the key that is looked for
+   * @throws QuayctlError `unreachable`, `protocol`, `limit`
+   */
+  serviceKeys(kid: string, signal: AbortSignal): Promise<unknown>;
+  /**
    * A manifest or index that the service has kept, for `--offline-ok`; by digest it is checked, for what a tag means
    * the service is believed.
    * @throws QuayctlError `not-found` where it has none or is the registry itself, `unauthorized`, `unreachable`, ...

@@ -18,6 +18,18 @@ export interface ServiceAskerOptions {
   readonly service: URL | undefined;
   readonly insecure: boolean;
   readonly sendCredentials: boolean;
+  /** The thumbprint of this node's key (RFC 7638), which the service names in announce tokens. */
+  readonly nodeKey?: () => Promise<string>;
+}
+
+/** In which a request for a torrent names this node's key. */
+const NODE_KEY_HEADER = 'quayctl-key';
+
+/** @param nodeKey as in ServiceAskerOptions */
+export async function nodeKeyHeader(
+  nodeKey: ServiceAskerOptions['nodeKey'],
+): Promise<Record<string, string>> {
+  return nodeKey === undefined ? {} : { [NODE_KEY_HEADER]: await nodeKey() };
 }
 
 export interface ServiceQuestion {

@@ -7,11 +7,13 @@ import { TokenBucket } from '../base/token-bucket.ts';
 import { DialLimits } from './peers/dial-limits.ts';
 import { RelatedPeers } from './peers/related-peers.ts';
 import { PeerListener, type PeerListenerOptions } from './peers/peer-listener.ts';
+import { ThirdParties } from './peers/third-parties.ts';
 import { PieceCache } from './pieces/piece-cache.ts';
 import { verifyStored } from './pieces/piece-writer.ts';
 import type { EncryptionMode, JoinOptions, Swarm, SwarmClient, SwarmClientOptions } from './swarm-client.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import { TorrentSwarm } from './torrent-swarm.ts';
+import { PeerTls } from './wire/peer-tls.ts';
 
 /** Azureus style (BEP 20): client, version, then random bytes. */
 const PEER_ID_PREFIX = '-QC0100-';
@@ -67,6 +69,7 @@ class OwnSwarmClient implements SwarmClient {
           : await verifyStored(metainfo, storage, signal);
       this.#closed.signal.throwIfAborted();
       const swarm = new TorrentSwarm(options, stored, context, () => this.#swarms.delete(infoHash));
+      if (swarm.peerRule === 'tls' && swarm.admission?.hasToken !== true) throw noToken();
       this.#swarms.set(infoHash, swarm);
       swarm.begin();
       return swarm;
@@ -87,11 +90,19 @@ class OwnSwarmClient implements SwarmClient {
   async #open(): Promise<{ listener: PeerListener; context: SwarmContext }> {
     const { downloadLimiter = UNLIMITED, uploadLimiter = UNLIMITED, encryptionMode = 1 } = this.#options;
     const { http, announceIp, onWarning = () => {}, onDebug = () => {} } = this.#options;
+    const { nodeKey } = this.#options;
+    const tls = nodeKey && new PeerTls({ key: nodeKey.pem, cert: nodeKey.certificate });
     const encryption = ENCRYPTION[encryptionMode];
     const listener = await this.#openListener({
       encryption,
       limiter: downloadLimiter,
-      infoHashes: () => this.#swarms.keys(),
+      tls,
+      admissionTo: (name) => {
+        for (const swarm of this.#swarms.values())
+          if (swarm?.admission?.name === name) return swarm.admission;
+        return undefined;
+      },
+      infoHashes: () => this.#openToAll(),
       onWire: (wire, infoHash) => {
         const swarm = this.#swarms.get(infoHash as InfoHash);
         if (swarm === undefined) wire.destroy();
@@ -106,6 +117,9 @@ class OwnSwarmClient implements SwarmClient {
       peerId: Buffer.concat([Buffer.from(PEER_ID_PREFIX), randomBytes(12)]).toString('hex'),
       port: listener.port,
       encryption,
+      nodeKey,
+      tls,
+      thirdParties: new ThirdParties(),
       announceIp,
       downloadLimiter,
       uploadLimiter,
@@ -122,6 +136,10 @@ class OwnSwarmClient implements SwarmClient {
     return { listener, context };
   }
 
+  *#openToAll(): Iterable<InfoHash> {
+    for (const [infoHash, swarm] of this.#swarms) if (swarm?.peerRule === 'any') yield infoHash;
+  }
+
   /** The first free port of the range. @throws QuayctlError `port` when it is full and was the user's */
   async #openListener(options: PeerListenerOptions): Promise<PeerListener> {
     const { lowerPort, upperPort, portRangeStrict = false, onWarning } = this.#options;
@@ -136,4 +154,11 @@ class OwnSwarmClient implements SwarmClient {
     onWarning?.(`${full}; peers reach this node at port ${listener.port}`);
     return listener;
   }
+}
+
+function noToken(): QuayctlError {
+  return new QuayctlError(
+    'no-peers',
+    'only nodes with a live token of the torrent service may take part in this swarm, and it gave this node none',
+  );
 }

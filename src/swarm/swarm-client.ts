@@ -1,6 +1,8 @@
 import type { Http } from '../http/http.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
 import type { InfoHash, Metainfo } from '../metainfo/metainfo.ts';
+import type { NodeKey } from './admission/node-key.ts';
+import type { ServiceKeys } from './admission/torrent-admission.ts';
 import type { RenewTrackers } from './tracker/tracker-tokens.ts';
 
 /** Where the pieces of a torrent lie; satisfied by the store's PartialBlob and BlobReader. */
@@ -58,6 +60,8 @@ export interface JoinOptions {
    * when a tracker refuses one; absent where nobody can be asked.
    */
   readonly renewTrackers?: RenewTrackers;
+  /** The keys that sign announce tokens, by which other nodes are admitted; absent: nobody is, over TLS. */
+  readonly serviceKeys?: ServiceKeys;
   /**
    * Called with bytes `start` to `end` (exclusive) of each piece that has verified and lies in the storage, those that
    * were found there at the start included.
@@ -113,7 +117,9 @@ export interface SwarmClientOptions {
   readonly portRangeStrict?: boolean;
   /** The address under which peers reach this node, sent to HTTP trackers as `ip` (BEP 3). */
   readonly announceIp?: string;
-  /** Default 1. */
+  /** By which other nodes know this one; absent: there is no TLS with them. */
+  readonly nodeKey?: NodeKey;
+  /** Of connections without TLS; default 1. */
   readonly encryptionMode?: EncryptionMode;
   /** Connection attempts per second over all torrents; default 200. */
   readonly connectionsPerSecond?: number;

@@ -1,8 +1,9 @@
 import { QuayctlError } from '../base/errors.ts';
 import { Rate } from '../base/rate.ts';
 import { pieceSpan } from '../metainfo/geometry.ts';
-import type { InfoHash } from '../metainfo/metainfo.ts';
-import { TrackerAddress } from '../metainfo/tracker-address.ts';
+import type { InfoHash, PeerRule } from '../metainfo/metainfo.ts';
+import { TrackerAddress, type AnnounceToken } from '../metainfo/tracker-address.ts';
+import { TorrentAdmission } from './admission/torrent-admission.ts';
 import { useClaims } from './claims/claims-extension.ts';
 import { FetchCoordinator } from './claims/fetch-coordinator.ts';
 import { TorrentPeers } from './exchange/torrent-peers.ts';
@@ -30,6 +31,8 @@ const WAIT_FOR_TRACKER_MS = 500;
 export class TorrentSwarm implements Swarm {
   readonly infoHash: InfoHash;
   readonly done: Promise<void>;
+  /** What other nodes are admitted by, over TLS; undefined where this node has no key, or nobody can be asked for keys. */
+  readonly admission: TorrentAdmission | undefined;
   readonly #done = Promise.withResolvers<void>();
   readonly #options: JoinOptions;
   readonly #context: SwarmContext;
@@ -38,6 +41,7 @@ export class TorrentSwarm implements Swarm {
   readonly #peers: TorrentPeers;
   readonly #registry: RegistrySeed | undefined;
   readonly #coordinator: FetchCoordinator<Peer>;
+  readonly #tokens: TrackerTokens;
   readonly #announcer: Announcer;
   readonly #reachability: Reachability;
   readonly #downloadRate: Rate;
@@ -63,12 +67,19 @@ export class TorrentSwarm implements Swarm {
     this.#uploadRate = new Rate(() => state.stats.uploaded);
     for (const index of stored) this.#tellVerified(index);
     this.#writer = new PieceWriter(metainfo, storage, context.cache);
-    this.#peers = new TorrentPeers(state, this.#writer, options, context);
+    this.#tokens = new TrackerTokens(metainfo.trackers.filter(isSupportedTracker), options.renewTrackers);
+    this.admission = this.#makeAdmission();
+    this.#peers = new TorrentPeers(state, this.#writer, options, context, this.admission);
     this.#registry = this.#makeRegistry();
     this.#coordinator = this.#makeCoordinator();
     this.#announcer = this.#makeAnnouncer();
     this.#reachability = new Reachability(state, this.#registry, waitForPeersMs);
     this.#listen();
+  }
+
+  /** Who may take part. */
+  get peerRule(): PeerRule | 'any' {
+    return this.#options.metainfo.peers ?? 'any';
   }
 
   begin(): void {
@@ -89,7 +100,7 @@ export class TorrentSwarm implements Swarm {
 
   /** A connection whose handshake is here. @param address at which it was dialled */
   accept(wire: PeerWire, address?: string): void {
-    if (this.#leaving === undefined) this.#peers.accept(wire, address);
+    if (this.#leaving === undefined && this.#isAdmitted(wire)) this.#peers.accept(wire, address);
     else wire.destroy();
   }
 
@@ -224,14 +235,38 @@ export class TorrentSwarm implements Swarm {
     });
   }
 
+  /** Over TLS a peer has shown a token for this torrent; without TLS it may be anybody. */
+  #isAdmitted(wire: PeerWire): boolean {
+    return wire.tls === undefined ? this.peerRule === 'any' : wire.admittedTo === this.infoHash;
+  }
+
+  #makeAdmission(): TorrentAdmission | undefined {
+    const { serviceKeys } = this.#options;
+    const { nodeKey } = this.#context;
+    if (serviceKeys === undefined || nodeKey === undefined) return undefined;
+    return new TorrentAdmission({
+      infoHash: this.infoHash,
+      thumbprint: nodeKey.thumbprint,
+      token: () => this.#ownToken(),
+      serviceKeys,
+    });
+  }
+
+  #ownToken(): AnnounceToken | undefined {
+    const tracker = this.#tokens.trackers.find(({ token }) => token !== undefined);
+    // Announces keep it fresh, but those to a `--tracker` override.
+    if (tracker !== undefined && this.#options.trackers !== undefined)
+      this.#tokens.fresh(tracker, this.#options.signal).catch(() => undefined);
+    return tracker?.token;
+  }
+
   #makeAnnouncer(): Announcer {
-    const { metainfo, trackers, renewTrackers } = this.#options;
+    const { trackers } = this.#options;
     const { peerId, port, gate, http, announceIp, onWarning } = this.#context;
     // A `--tracker` override is shown no token, so there is none to renew.
-    const renew = trackers === undefined ? renewTrackers : undefined;
-    const addresses = trackers?.map((url) => new TrackerAddress(url)) ?? metainfo.trackers;
+    const given = trackers?.map((url) => new TrackerAddress(url)).filter(isSupportedTracker);
     return new Announcer({
-      tokens: new TrackerTokens(addresses.filter(isSupportedTracker), renew),
+      tokens: given === undefined ? this.#tokens : new TrackerTokens(given, undefined),
       identity: {
         infoHash: this.infoHash,
         peerId,

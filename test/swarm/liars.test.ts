@@ -33,7 +33,9 @@ async function startNode(
   const directory = await tempDirectory(scope, 'liars');
   const path = join(directory, 'blob');
   await writeFile(join(directory, 'torrent'), torrent);
-  const child = startProcess(process.execPath, [NODE, join(directory, 'torrent'), path]);
+  const child = startProcess(process.execPath, [NODE, join(directory, 'torrent'), path], {
+    env: { ...process.env, PLAINTEXT_PEERS: '1' },
+  });
   scope.after(() => child.kill('SIGKILL').then(() => {}));
   return { child, path };
 }
@@ -86,7 +88,7 @@ test('a liar among three honest seeds is the only one who may be banned, and eac
     await node(t).join({ metainfo, storage: fullStorage(content), signal: never });
   const log: string[] = [];
   const storage = emptyStorage(content.length);
-  const client = node(t, { onDebug: (line) => log.push(line) });
+  const client = node(t, { encryptionMode: 2, onDebug: (line) => log.push(line) });
   const swarm = await client.join({ metainfo, storage, signal: never });
   await swarm.done;
   assert.ok(storage.bytes.equals(content));

@@ -18,6 +18,8 @@ const client = openSwarmClient({
   http,
   lowerPort: 0,
   upperPort: 0,
+  // Scripted peers speak plaintext.
+  ...(process.env['PLAINTEXT_PEERS'] === undefined ? {} : { encryptionMode: 2 as const }),
   onWarning: (message) => process.stderr.write(`${message}\n`),
   onDebug: (message) => process.stderr.write(`${message}\n`),
 });

@@ -4,6 +4,10 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import test from 'node:test';
 import { createRateLimiter } from '../../src/base/rate-limiter.ts';
+import { NodeKey } from '../../src/swarm/admission/node-key.ts';
+import type { TorrentAdmission } from '../../src/swarm/admission/torrent-admission.ts';
+import { PeerTls } from '../../src/swarm/wire/peer-tls.ts';
+import { ThirdParties } from '../../src/swarm/peers/third-parties.ts';
 import { DialLimits } from '../../src/swarm/peers/dial-limits.ts';
 import { Dialer, type DialerOptions } from '../../src/swarm/peers/dialer.ts';
 import { PeerListener } from '../../src/swarm/peers/peer-listener.ts';
@@ -29,6 +33,8 @@ async function openDoor(
   const door = await PeerListener.tryOpen(0, {
     encryption,
     limiter,
+    tls: undefined,
+    admissionTo: () => undefined,
     infoHashes: () => [INFO_HASH],
     onWire: (wire, infoHash) => {
       came.push(infoHash);
@@ -134,6 +140,10 @@ function dialler(scope: Scope, options: Partial<DialerOptions>): Dialer {
     infoHash: INFO_HASH,
     peerId: '34'.repeat(20),
     encryption: 0,
+    admission: undefined,
+    tls: undefined,
+    peers: 'any',
+    thirdParties: new ThirdParties(),
     limiter,
     refuses: () => false,
     tryDial: () => true,
@@ -146,20 +156,19 @@ function dialler(scope: Scope, options: Partial<DialerOptions>): Dialer {
   return made;
 }
 
-test('who does not understand the encrypted handshake is dialled again in plaintext, at once', async (t) => {
-  const firsts: string[] = [];
+test('who does not understand the encrypted handshake is not told the info hash in plaintext', async (t) => {
+  const firsts: Buffer[] = [];
   const second = Promise.withResolvers<void>();
   const address = await listen(t, (socket) => {
     socket.once('data', (bytes) => {
-      firsts.push(bytes.subarray(1, 20).toString('latin1'));
-      if (firsts.length === 1) socket.destroy();
-      else second.resolve();
+      firsts.push(bytes);
+      socket.destroy();
+      if (firsts.length === 2) second.resolve();
     });
   });
   dialler(t, { encryption: 1 }).add(address);
   await second.promise;
-  assert.notEqual(firsts[0], 'BitTorrent protocol');
-  assert.equal(firsts[1], 'BitTorrent protocol');
+  assert.ok(!Buffer.concat(firsts).includes(Buffer.from(INFO_HASH, 'hex')));
 });
 
 test('where the payload has to be encrypted, nothing is said in plaintext', async (t) => {
@@ -209,7 +218,7 @@ test('eighty are dialled at a time; stopped, all of them end, also those that ha
   await Promise.all([...open].map((socket) => once(socket, 'close')));
 });
 
-test('a third party that a tracker names at fifty ports is dialled a few times, and told the info hash at most once', async (t) => {
+test('a third party that a tracker names at fifty ports is dialled a few times, and never told the info hash', async (t) => {
   let came = 0;
   let plain = 0;
   const addresses = await Promise.all(
@@ -228,7 +237,7 @@ test('a third party that a tracker names at fifty ports is dialled a few times, 
   // Longer than the first retries.
   await new Promise((resolve) => setTimeout(resolve, 2500));
   assert.ok(came >= 3 && came <= 6, `${came} connections`);
-  assert.ok(plain <= 1, `${plain} in plaintext`);
+  assert.equal(plain, 0);
 });
 
 test('a site is left alone longer each time that nobody there answers, until somebody does', () => {
@@ -250,20 +259,27 @@ test('a site is left alone longer each time that nobody there answers, until som
   assert.equal(fails(45_001), 100);
 });
 
-test('a peer that is known from a related torrent is never told the info hash in plaintext', async (t) => {
-  const first = Promise.withResolvers<void>();
-  let plain = 0;
-  const address = await listen(t, (socket) => {
-    socket.once('data', (bytes) => {
-      if (bytes.subarray(1, 20).toString('latin1') === 'BitTorrent protocol') plain++;
-      socket.destroy();
-      first.resolve();
+test('who does not answer TLS is dialled with the encrypted handshake at once, and remembered; not in a swarm for tls', async (t) => {
+  const key = NodeKey.generate();
+  const tls = new PeerTls({ key: key.pem, cert: key.certificate });
+  const admission = { hasToken: true } as TorrentAdmission;
+  for (const peers of ['any', 'tls'] as const) {
+    const firsts: number[] = [];
+    const second = Promise.withResolvers<void>();
+    const address = await listen(t, (socket) => {
+      socket.once('data', (bytes) => {
+        firsts.push(bytes[0] === 0x16 && bytes[1] === 3 ? 0x16 : 0);
+        socket.destroy();
+        if (firsts.length === 2) second.resolve();
+      });
     });
-  });
-  dialler(t, { encryption: 1 }).addRelated(address);
-  await first.promise;
-  await new Promise((resolve) => setTimeout(resolve, 1500));
-  assert.equal(plain, 0);
+    const thirdParties = new ThirdParties();
+    dialler(t, { encryption: 1, peers, tls, admission, thirdParties }).add(address);
+    await second.promise;
+    assert.deepEqual(firsts, peers === 'any' ? [0x16, 0] : [0x16, 0x16]);
+    assert.equal(thirdParties.has(address, performance.now()), peers === 'any');
+    assert.equal(thirdParties.has(address, performance.now() + 3_600_001), false);
+  }
 });
 
 test('what is no address of a peer is not dialled', (t) => {

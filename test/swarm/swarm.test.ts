@@ -149,7 +149,7 @@ test('a lying peer neither corrupts nor hangs, and is thrown out', async (t) => 
   const liar = await startLiar(t, url, metainfo, lying);
   const seed = await node(t).join({ metainfo, storage: fullStorage(content), signal: never });
   const storage = emptyStorage(content.length);
-  const swarm = await node(t).join({ metainfo, storage, signal: never });
+  const swarm = await node(t, { encryptionMode: 2 }).join({ metainfo, storage, signal: never });
   await swarm.done;
   assert.ok(storage.bytes.equals(content));
   assertSums(swarm.stats(), content.length);
@@ -163,7 +163,12 @@ test('a peer that has everything and gives nothing does not hang the pull: the r
   const storage = emptyStorage(content.length);
   const startedAt = performance.now();
   const { source } = countedSource(content);
-  const swarm = await node(t).join({ metainfo, storage, registry: source, signal: never });
+  const swarm = await node(t, { encryptionMode: 2 }).join({
+    metainfo,
+    storage,
+    registry: source,
+    signal: never,
+  });
   await swarm.done;
   assert.ok(storage.bytes.equals(content));
   const seconds = (performance.now() - startedAt) / 1000;
@@ -294,7 +299,6 @@ test('the upload limit binds peers', async (t) => {
 for (const [one, other] of [
   [0, 0],
   [0, 1],
-  [1, 2],
   [2, 1],
 ] as const) {
   test(`encryption mode ${one} at the node that comes last meets mode ${other}`, async (t) => {
@@ -312,6 +316,8 @@ for (const [one, other] of [
 for (const [one, other] of [
   [2, 0],
   [0, 2],
+  // Plaintext is never dialled but with mode 2.
+  [1, 2],
 ] as const) {
   test(`encryption mode ${one} at the node that comes last gets nothing from mode ${other}`, async (t) => {
     const { url } = await startTracker(t);

@@ -1,7 +1,7 @@
 import { refuse, type RequestContext } from '../../http-server/request-context.ts';
 import { NOT_STORED } from './waiting.ts';
 
-/** Which the node proves to have, over TLS, to other nodes (docs/protocol.md). */
+/** Which the node proves to have, over TLS, to other nodes (docs/protocol.md, "Peers"). */
 const KEY_HEADER = 'quayctl-key';
 /** A SHA-256 in base64url (RFC 7638 section 3). */
 const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/;

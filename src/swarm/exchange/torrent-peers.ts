@@ -1,4 +1,5 @@
 import { shortName } from '../../metainfo/metainfo.ts';
+import type { TorrentAdmission } from '../admission/torrent-admission.ts';
 import { Connections } from '../peers/connections.ts';
 import { Dialer } from '../peers/dialer.ts';
 import { sendOpening, type Peer } from '../peers/peer.ts';
@@ -28,6 +29,7 @@ export class TorrentPeers {
     writer: PieceWriter,
     options: Pick<JoinOptions, 'storage' | 'group'>,
     context: SwarmContext,
+    admission: TorrentAdmission | undefined,
   ) {
     this.#state = state;
     this.#writer = writer;
@@ -42,6 +44,8 @@ export class TorrentPeers {
     this.#dialer = new Dialer({
       ...context,
       infoHash: state.metainfo.infoHash,
+      peers: state.metainfo.peers ?? 'any',
+      admission,
       limiter: context.downloadLimiter,
       refuses: (address) => this.#connections.refuses(address),
       onWire: (wire, address) => this.accept(wire, address),
@@ -55,7 +59,7 @@ export class TorrentPeers {
   dialRelated(): number {
     const { group } = this.#options;
     const addresses = group === undefined ? [] : this.#context.relatedPeers.of(group);
-    for (const address of addresses) this.#dialer.addRelated(address);
+    for (const address of addresses) this.#dialer.add(address);
     return addresses.length;
   }
 

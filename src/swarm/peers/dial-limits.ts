@@ -48,10 +48,10 @@ export class DialLimits {
     site.pauses = 0;
   }
 
-  /** Nobody at this host has ever answered as a peer: it is not told in plaintext what this node looks for again. */
-  hasFailed(host: string): boolean {
-    const { proven, pauses, failures } = this.#siteOf(host);
-    return !proven && failures + pauses > 0;
+  /** The attempt is over and another follows at once, in another protocol: it counts neither way. */
+  undecided(host: string): void {
+    const site = this.#siteOf(host);
+    site.attempts = Math.max(0, site.attempts - 1);
   }
 
   /** The attempt is over. @param answered with a handshake of the wire protocol, whatever came after it */

@@ -1,8 +1,12 @@
 import { isIP } from 'node:net';
 import type { RateLimiter } from '../../base/rate-limiter.ts';
-import type { InfoHash } from '../../metainfo/metainfo.ts';
+import type { InfoHash, PeerRule } from '../../metainfo/metainfo.ts';
+import { admitDialled } from '../admission/handshake.ts';
+import type { TorrentAdmission } from '../admission/torrent-admission.ts';
+import type { PeerTls } from '../wire/peer-tls.ts';
 import { PeerWire } from '../wire/peer-wire.ts';
 import type { DialLimits } from './dial-limits.ts';
+import type { ThirdParties } from './third-parties.ts';
 
 /** The longest wait for an outgoing connection. */
 const CONNECT_TIMEOUT_MS = 5000;
@@ -30,17 +34,20 @@ interface Target {
   failures: number;
   /** Being dialled, or connected. */
   busy: boolean;
-  /** The next attempt is in plaintext: the peer did not understand the encrypted handshake. */
-  plaintext: boolean;
-  /** Named by a tracker of this torrent, not known from another torrent: it may be told the info hash in plaintext. */
-  named: boolean;
+  /** The next attempt is without TLS: the last one found nobody who admits this node over TLS. */
+  withoutTls: boolean;
 }
 
 export interface DialerOptions {
   readonly infoHash: InfoHash;
   readonly peerId: string;
-  /** 0: none, 1: encrypted first, 2: encrypted only. */
+  /** Of connections without TLS. 0: plaintext, 1: encrypted handshake, 2: encrypted payload, too. */
   readonly encryption: number;
+  /** What other nodes are admitted by, over TLS; undefined where this node has no key, or the torrent no service. */
+  readonly admission: TorrentAdmission | undefined;
+  readonly tls: PeerTls | undefined;
+  readonly peers: PeerRule | 'any';
+  readonly thirdParties: ThirdParties;
   readonly limiter: RateLimiter;
   readonly dialLimits: DialLimits;
   /** Not worth a connection: this node itself, a banned peer, one that is connected. */
@@ -76,14 +83,12 @@ export class Dialer {
     this.#options = options;
   }
 
-  /** @param address `host:port`, as a tracker of this torrent names it */
+  /** @param address `host:port` */
   add(address: string): void {
-    this.#add(address, true);
-  }
-
-  /** @param address of a peer of a related torrent, which need not know this one */
-  addRelated(address: string): void {
-    this.#add(address, false);
+    const target = this.#targets.get(address) ?? this.#remember(address);
+    if (this.#stopped || target === undefined || target.busy) return;
+    this.#queue.add(address);
+    this.#drain();
   }
 
   /** Whether an attempt to connect has failed or takes too long. @param now milliseconds, as performance.now */
@@ -99,22 +104,13 @@ export class Dialer {
     for (const wire of this.#pending) wire.destroy();
   }
 
-  #add(address: string, named: boolean): void {
-    const target = this.#targets.get(address) ?? this.#remember(address);
-    if (this.#stopped || target === undefined) return;
-    target.named ||= named;
-    if (target.busy) return;
-    this.#queue.add(address);
-    this.#drain();
-  }
-
   #remember(address: string): Target | undefined {
     const end = parseEnd(address);
     if (end === undefined || this.#targets.size >= MAX_ADDRESSES) return undefined;
     const ports = this.#portsOf.get(end.host) ?? 0;
     if (ports >= MAX_PORTS_PER_HOST) return undefined;
     this.#portsOf.set(end.host, ports + 1);
-    const target = { ...end, failures: 0, busy: false, plaintext: false, named: false };
+    const target = { ...end, failures: 0, busy: false, withoutTls: false };
     this.#targets.set(address, target);
     return target;
   }
@@ -125,7 +121,7 @@ export class Dialer {
     for (const address of this.#queue) {
       const target = this.#targets.get(address);
       if (this.#outgoing >= MAX_OUTGOING) return;
-      if (target === undefined || refuses(address)) {
+      if (target === undefined || refuses(address) || !this.#mayDial) {
         this.#queue.delete(address);
         continue;
       }
@@ -135,6 +131,12 @@ export class Dialer {
       this.#dial(address, target);
     }
     if (this.#queue.size > 0) this.#lookAgain();
+  }
+
+  /** In a swarm of nodes only, one without a live token dials nobody: nobody would admit it. */
+  get #mayDial(): boolean {
+    const { peers, tls, admission } = this.#options;
+    return peers === 'any' || (tls !== undefined && admission?.hasToken === true);
   }
 
   #waitForTurn(ms: number): void {
@@ -155,42 +157,82 @@ export class Dialer {
     });
   }
 
+  /** TLS first, where this node can be admitted by it; else, or where nobody does, BitTorrent's own handshake. */
   #dial(address: string, target: Target): void {
-    const { infoHash, peerId, encryption, limiter, dialLimits, onWire } = this.#options;
-    const { host, port } = target;
-    const isPlain = target.plaintext || encryption === 0;
-    target.plaintext = false;
+    const { tls, admission, peers, thirdParties } = this.#options;
+    const isTls = peers === 'tls' || !(target.withoutTls || thirdParties.has(address, performance.now()));
+    target.withoutTls = false;
     target.busy = true;
     this.#outgoing++;
-    dialLimits.begin(host);
-    this.#begun.set(address, performance.now());
-    const wire = PeerWire.dial({ host, port }, isPlain ? 0 : encryption, limiter);
+    this.#options.dialLimits.begin(target.host);
+    if (isTls && tls !== undefined && admission?.hasToken === true)
+      this.#dialTls(address, target, tls, admission);
+    else this.#dialBitTorrent(address, target);
+  }
+
+  #dialTls(address: string, target: Target, tls: PeerTls, admission: TorrentAdmission): void {
+    const { host, port } = target;
+    const { limiter, infoHash, peerId, peers, thirdParties } = this.#options;
+    const wire = PeerWire.dialTls({ host, port }, tls, limiter);
+    let secure = false;
+    wire.onceSecure(() => {
+      secure = true;
+      void admitDialled(wire, admission).then((admitted) => {
+        if (admitted) wire.handshake(infoHash, peerId, { fast: true });
+      });
+    });
+    this.#follow(address, target, wire, {
+      onConnected: () => {},
+      // In a swarm that is open to all, whoever does not admit this node over TLS may do so without.
+      onUnanswered: (connected) => {
+        if (peers === 'tls' || !connected || this.#stopped) return false;
+        if (!secure) thirdParties.add(address, performance.now());
+        target.withoutTls = true;
+        return true;
+      },
+    });
+  }
+
+  #dialBitTorrent(address: string, target: Target): void {
+    const { infoHash, peerId, encryption, limiter } = this.#options;
+    const { host, port } = target;
+    const wire = PeerWire.dial({ host, port }, encryption, limiter);
     const shake = (): void => {
       // Asked for an encrypted payload, the peer chose another: it is not told the info hash either.
       if (encryption === RC4_ONLY && !wire.isEncrypted) wire.destroy();
       else wire.handshake(infoHash, peerId, { fast: true });
     };
+    wire.once('crypto-handshake', shake);
+    this.#follow(address, target, wire, {
+      onConnected: () => (encryption === 0 ? shake() : wire.startEncryption(infoHash)),
+      onUnanswered: () => false,
+    });
+  }
+
+  /** An attempt on its way: until there is a handshake of the wire protocol, or the connection ends. */
+  #follow(
+    address: string,
+    target: Target,
+    wire: PeerWire,
+    { onConnected, onUnanswered }: { onConnected: () => void; onUnanswered: (connected: boolean) => boolean },
+  ): void {
+    const { infoHash, dialLimits, onWire } = this.#options;
+    const { host } = target;
     this.#pending.add(wire);
+    this.#begun.set(address, performance.now());
     let connected = false;
     let timer = setTimeout(() => wire.destroy(), CONNECT_TIMEOUT_MS);
     wire.onceConnected(() => {
       connected = true;
       clearTimeout(timer);
       timer = setTimeout(() => wire.destroy(), HANDSHAKE_TIMEOUT_MS);
-      if (isPlain) shake();
-      else wire.startEncryption(infoHash);
+      onConnected();
     });
-    wire.once('crypto-handshake', shake);
-    let shaken = false;
-    let counted = true;
-    const ended = (answered: boolean): void => {
-      if (counted) dialLimits.ended(host, answered, performance.now());
-      counted = false;
-    };
+    let answered = false;
     wire.once('handshake', (theirs: string) => {
-      shaken = true;
+      answered = true;
       this.#begun.delete(address);
-      ended(true);
+      dialLimits.ended(host, true, performance.now());
       this.#pending.delete(wire);
       clearTimeout(timer);
       if (theirs === infoHash && !this.#stopped) onWire(wire, address);
@@ -199,28 +241,31 @@ export class Dialer {
     wire.once('close', () => {
       clearTimeout(timer);
       this.#begun.delete(address);
-      if (!shaken && !this.#stopped) {
-        this.#hasFailed = true;
-        this.#options.onFailed?.(address, connected ? 'no handshake' : 'no connection');
-      }
       this.#pending.delete(wire);
       this.#outgoing--;
       target.busy = false;
-      const mayBePlain = connected && !shaken && !isPlain && encryption === 1 && target.named;
-      target.plaintext = mayBePlain && !dialLimits.hasFailed(host);
-      ended(false);
+      if (answered) return this.#again(address, target);
+      if (onUnanswered(connected)) {
+        dialLimits.undecided(host);
+        return this.add(address);
+      }
+      dialLimits.ended(host, false, performance.now());
+      if (!this.#stopped) {
+        this.#hasFailed = true;
+        this.#options.onFailed?.(address, connected ? 'no handshake' : 'no connection');
+      }
       this.#again(address, target);
     });
   }
 
-  /** A plaintext attempt follows at once; others later, unless the address is not wanted any more by then. */
+  /** Later, unless the address is not wanted any more by then. */
   #again(address: string, target: Target): void {
     if (this.#stopped) return;
-    const delay = target.plaintext ? 0 : RETRY_MS[target.failures++];
+    const delay = RETRY_MS[target.failures++];
     if (delay === undefined) target.failures = 0;
     else
       this.#later(delay, () => {
-        if (!this.#options.refuses(address)) this.#add(address, target.named);
+        if (!this.#options.refuses(address)) this.add(address);
       });
     this.#drain();
   }

@@ -2,6 +2,9 @@ import { createHash } from 'node:crypto';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { RateLimiter } from '../../base/rate-limiter.ts';
 import { QuayctlError } from '../../base/errors.ts';
+import { admitIncoming } from '../admission/handshake.ts';
+import type { TorrentAdmission } from '../admission/torrent-admission.ts';
+import { TLS_FIRST_BYTE, type PeerTls } from '../wire/peer-tls.ts';
 import { PeerWire } from '../wire/peer-wire.ts';
 import { addressGroup } from '../../base/address-group.ts';
 
@@ -18,7 +21,11 @@ export interface PeerListenerOptions {
   /** As in SwarmContext. */
   readonly encryption: number;
   readonly limiter: RateLimiter;
-  /** The torrents that this process takes part in, as hex. */
+  /** For connections of other nodes; undefined where this node has no key. */
+  readonly tls: PeerTls | undefined;
+  /** The torrent that a node means (TorrentAdmission's `name`). */
+  readonly admissionTo: (name: string) => TorrentAdmission | undefined;
+  /** The torrents that any BitTorrent client may take part in, as hex. */
   readonly infoHashes: () => Iterable<string>;
   /** A handshake came, for one of them or another. */
   readonly onWire: (wire: PeerWire, infoHash: string) => void;
@@ -84,23 +91,45 @@ export class PeerListener {
     count.all++;
     count.strangers++;
     let isStranger = true;
-    const wire = new PeerWire(socket, 'Incoming', this.#options.encryption, this.#options.limiter);
-    const timer = setTimeout(() => wire.destroy(), HANDSHAKE_TIMEOUT_MS).unref();
+    const timer = setTimeout(() => socket.destroy(), HANDSHAKE_TIMEOUT_MS).unref();
     const known = (): void => {
       clearTimeout(timer);
       if (isStranger) count.strangers--;
       isStranger = false;
     };
-    wire.once('close', () => {
+    socket.on('error', () => {});
+    socket.once('close', () => {
       known();
       this.#sockets.delete(socket);
       if (--count.all === 0) this.#open.delete(site);
     });
-    wire.once('crypto-infohash', (hidden: string) => this.#reveal(wire, hidden));
-    wire.once('handshake', (infoHash: string) => {
-      known();
-      this.#options.onWire(wire, infoHash);
+    socket.once('readable', () => {
+      const wire = this.#wireOn(socket);
+      wire?.once('handshake', (infoHash: string) => {
+        known();
+        this.#options.onWire(wire, infoHash);
+      });
     });
+  }
+
+  /** TLS is told from BitTorrent's handshakes by its first bytes. */
+  #wireOn(socket: Socket): PeerWire | undefined {
+    const { tls, encryption, limiter } = this.#options;
+    const first = socket.read() as Buffer | null;
+    if (first === null) {
+      socket.destroy();
+      return undefined;
+    }
+    socket.unshift(first);
+    if (tls === undefined || !isClientHello(first)) {
+      const wire = new PeerWire(socket, 'Incoming', encryption, limiter);
+      wire.once('crypto-infohash', (hidden: string) => this.#reveal(wire, hidden));
+      return wire;
+    }
+    socket.setNoDelay(true);
+    const wire = new PeerWire(tls.accept(socket), 'Incoming', 0, limiter);
+    wire.onceSecure(() => void admitIncoming(wire, this.#options.admissionTo));
+    return wire;
   }
 
   #reveal(wire: PeerWire, hidden: string): void {
@@ -119,4 +148,12 @@ export class PeerListener {
     }
     return name;
   }
+}
+
+/**
+ * A TLS record of type handshake, in the version that RFC 8446 (5.1) has a first one in. An encrypted BitTorrent handshake
+ * begins with random bytes, so the first byte alone would be taken for TLS once in 256 times.
+ */
+function isClientHello(bytes: Uint8Array): boolean {
+  return bytes[0] === TLS_FIRST_BYTE && (bytes.length < 2 || bytes[1] === 3);
 }

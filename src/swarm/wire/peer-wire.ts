@@ -1,10 +1,13 @@
 import { connect, type Socket, type TcpSocketConnectOpts } from 'node:net';
 import { platform } from 'node:os';
+import type { TLSSocket } from 'node:tls';
 import Wire from 'bittorrent-protocol';
 import type { RateLimiter } from '../../base/rate-limiter.ts';
+import type { InfoHash } from '../../metainfo/info-hash.ts';
 import { ConnectionLimits } from './connection-limits.ts';
 import { KeyExchange } from './key-exchange.ts';
 import { BLOCK, MAX_BLOCK, MessageReader, type Filling } from './message-reader.ts';
+import type { PeerTls, SharedRead } from './peer-tls.ts';
 import { SendBuffer } from './send-buffer.ts';
 
 /** What stands behind the first byte of a handshake (BEP 3), bytes. */
@@ -57,6 +60,9 @@ export class PeerWire extends Wire {
   readonly #sendBuffer: SendBuffer;
   #offence: string | undefined;
   readonly #limits: ConnectionLimits;
+  /** Takes what comes before the wire protocol begins. */
+  #onOpening: ((chunk: Uint8Array) => void) | undefined;
+  #admittedTo: InfoHash | undefined;
 
   /**
    * @param encryption 0: none, 1: encrypted handshake, then plaintext where the other agrees, 2: RC4 or nothing
@@ -78,22 +84,52 @@ export class PeerWire extends Wire {
 
   /** Begins a connection. Its parameters are those of the constructor. */
   static dial(end: TcpSocketConnectOpts, encryption: number, limiter: RateLimiter): PeerWire {
-    if (platform() === 'win32') return new PeerWire(connect(end), 'Outgoing', encryption, limiter);
-    readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
-    const onread = {
-      buffer: readBuffer,
-      callback: (length: number, buffer: Uint8Array) => {
-        wire.#receiveShared(buffer.subarray(0, length), limiter);
-        return true;
-      },
-    };
-    const wire = new PeerWire(connect({ ...end, onread }), 'Outgoing', encryption, limiter);
-    return wire;
+    return dialShared(
+      (onread) => connect(onread === undefined ? end : { ...end, onread }),
+      encryption,
+      limiter,
+    );
+  }
+
+  /** Begins a TLS connection with another node. Who is there has to be admitted before the wire protocol begins. */
+  static dialTls(
+    end: { readonly host: string; readonly port: number },
+    tls: PeerTls,
+    limiter: RateLimiter,
+  ): PeerWire {
+    return dialShared((onread) => tls.dial(end, onread), 0, limiter);
   }
 
   /** Calls back when the connection is there, before anything is sent. */
   onceConnected(work: () => void): void {
     this.#socket.once('connect', work);
+  }
+
+  /** Calls back when TLS is there: the peer has proved to have the key of its certificate. */
+  onceSecure(work: () => void): void {
+    // The two names are of the dialling and of the accepting side.
+    this.#socket.once(this.incoming ? 'secure' : 'secureConnect', work);
+  }
+
+  /** The connection with another node, for what TLS says of it. */
+  get tls(): TLSSocket | undefined {
+    return 'encrypted' in this.#socket ? (this.#socket as TLSSocket) : undefined;
+  }
+
+  /** What comes before the wire protocol goes to `read`, until the peer is admitted. */
+  readOpening(read: (chunk: Uint8Array) => void): void {
+    this.#onOpening = read;
+  }
+
+  /** The peer has shown that it may take part in this torrent: the wire protocol begins. */
+  admit(infoHash: InfoHash): void {
+    this.#onOpening = undefined;
+    this.#admittedTo = infoHash;
+  }
+
+  /** The torrent, and the only one, in which the peer has shown that it may take part. */
+  get admittedTo(): InfoHash | undefined {
+    return this.#admittedTo;
   }
 
   get remoteAddress(): string | undefined {
@@ -111,7 +147,7 @@ export class PeerWire extends Wire {
 
   /** The payload is encrypted, not the handshake alone. */
   get isEncrypted(): boolean {
-    return this._encryptionMethod === RC4;
+    return this.tls !== undefined || this._encryptionMethod === RC4;
   }
 
   override get destroyed(): boolean {
@@ -206,7 +242,7 @@ export class PeerWire extends Wire {
   }
 
   /** @param chunk is written over after this returns */
-  #receiveShared(chunk: Uint8Array, limiter: RateLimiter): void {
+  receiveShared(chunk: Uint8Array, limiter: RateLimiter): void {
     // The reader copies what it keeps. bittorrent-protocol, which reads the handshake, does not; and who waits keeps it.
     const isCopied = this.#reader !== undefined && limiter.bytesPerSecond === 0;
     this.#receive(isCopied ? chunk : Buffer.from(chunk), limiter);
@@ -214,7 +250,10 @@ export class PeerWire extends Wire {
 
   #read(chunk: Uint8Array): void {
     if (this.#closed) return;
-    if (this.#reader === undefined) this.#guarded(() => this._write(chunk, () => {}));
+    if (this.#onOpening !== undefined) this.#onOpening(chunk);
+    // Over TLS nothing is read before the peer is admitted.
+    else if (this.tls !== undefined && this.#admittedTo === undefined) this.destroy();
+    else if (this.#reader === undefined) this.#guarded(() => this._write(chunk, () => {}));
     else this.#reader.read(this._encryptor?.decrypt(chunk) ?? chunk);
   }
 
@@ -297,4 +336,23 @@ export class PeerWire extends Wire {
   override _onReject(index: number, offset: number, length: number): void {
     this.#handlers?.onReject(index, offset, length);
   }
+}
+
+/** @param open makes a socket that reads into a buffer for all, where it is given one */
+function dialShared(
+  open: (onread: SharedRead | undefined) => Socket,
+  encryption: number,
+  limiter: RateLimiter,
+): PeerWire {
+  if (platform() === 'win32') return new PeerWire(open(undefined), 'Outgoing', encryption, limiter);
+  readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
+  const onread = {
+    buffer: readBuffer,
+    callback: (length: number, buffer: Uint8Array) => {
+      wire.receiveShared(buffer.subarray(0, length), limiter);
+      return true;
+    },
+  };
+  const wire = new PeerWire(open(onread), 'Outgoing', encryption, limiter);
+  return wire;
 }
