@@ -23,7 +23,7 @@ the start of its process to its end, without seeding. One table for all clients,
             death: one node is killed when half of the time is over
             slow: one node's link carries 5 Mbit/s; it is not waited for
             layers: four layers of 3/4, 3/16, 3/64 and 1/64 of the size (quayctl only)
-            ten: ten layers of a tenth of the size each (quayctl only)
+            ten: ten layers of 3/32 of the size each (quayctl only)
 Needs root, ip, tc, and for their rows aria2c, python3-libtorrent, curl; GNU time measures processor and memory.
 `;
 
@@ -103,7 +103,7 @@ async function measure(
 ): Promise<Row> {
   const isAtSite = place.side === 'site';
   const nodes = isAtSite ? hosts.slice(0, -1) : hosts;
-  const parts = { layers: [48, 12, 3, 1], ten: Array<number>(10).fill(6.4) };
+  const parts = { layers: [48, 12, 3, 1], ten: Array<number>(10).fill(6) };
   const layers =
     scenario === 'layers' || scenario === 'ten' ? parts[scenario].map((part) => (size / 64) * part) : [size];
   const stage = await openStage(

@@ -54,7 +54,8 @@ export async function openFaultLane(
   const replica = async (publicUrl: (own: HttpFaultProxy) => string, env = {}) => {
     let url = '';
     const proxy = await startHttpFaultProxy(scope, () => url);
-    const flags = ['--upstream', registry.url, '--alias', pipe.host, '--listen', '127.0.0.1:0'];
+    const aliases = ['--alias', pipe.host, '--alias', proxy.host];
+    const flags = ['--upstream', registry.url, ...aliases, '--listen', '127.0.0.1:0'];
     const child = restartable(async () => {
       const process = home.start(['serve', ...flags, '--public-url', publicUrl(proxy)], { env });
       [, url = ''] = await process.waitFor(/event=listening url=(http:\S+)/);
