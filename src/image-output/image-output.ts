@@ -189,7 +189,7 @@ async function isThere(path: string, { digest, size }: Descriptor): Promise<bool
 }
 
 /** At once, when all of it is on the disk; a draft that fails is removed. */
-async function replaceFile(path: string, content: FileContent, signal: AbortSignal): Promise<void> {
-  await writeAtomically(path, content, { durable: true, signal });
+async function replaceFile(path: string, bytes: FileContent, signal: AbortSignal): Promise<void> {
+  await writeAtomically(path, bytes, { durable: true, signal });
   await syncDirectory(dirname(path));
 }
