@@ -87,6 +87,14 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'serve/manifests/manifest-cache.ts': 'LIMITS',
     'layers/budget.ts': 'MAX_NAMES MAX_ATTRIBUTE_BYTES MAX_PLAIN_BYTES MAX_RATIO',
   },
+  'The mirror': {
+    'mirror/mirror.ts': 'READERS',
+    'mirror/mirror-context.ts': 'ANSWER_MS',
+    'mirror/arriving.ts': 'REFUSED_MS LOOK_AHEAD_LAYERS LOOK_AHEAD_BYTES',
+    'mirror/known-manifests.ts': 'MAX_BYTES',
+    'cli/mirror.ts': 'LINGER_MS',
+    'cli/watchdog.ts': 'STILL_SECONDS',
+  },
   'The tracker': {
     'serve/tracker/tracker.ts':
       'SHORTEST_INTERVAL_SECONDS LONGEST_INTERVAL_SECONDS DEFAULT_PEERS MAX_PEERS ANNOUNCE_LIMIT MAX_PEERS_IN_ALL',

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { link, open, rename, rm } from 'node:fs/promises';
+import { link, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 
@@ -15,6 +15,8 @@ export interface AtomicWriteOptions {
   readonly durable?: boolean;
   /** Fails with EEXIST where the file is there already: of several writers the first wins. */
   readonly exclusive?: boolean;
+  /** Owner and permissions of the draft, before it has any bytes. */
+  readonly prepare?: (draft: FileHandle) => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -26,7 +28,7 @@ export interface AtomicWriteOptions {
 export async function writeAtomically(
   path: string,
   content: FileContent,
-  { draftDirectory, mode, durable = false, exclusive = false, signal }: AtomicWriteOptions = {},
+  { draftDirectory, mode, durable = false, exclusive = false, prepare, signal }: AtomicWriteOptions = {},
 ): Promise<void> {
   const draft =
     draftDirectory === undefined
@@ -36,6 +38,7 @@ export async function writeAtomically(
     const file = await open(draft, 'wx', mode);
     try {
       if (mode !== undefined) await file.chmod(mode);
+      await prepare?.(file);
       if (content instanceof Uint8Array) {
         await file.writeFile(content);
         if (durable) await file.datasync();

@@ -30,6 +30,11 @@ export class DownloadQueue {
   #movedAt = performance.now();
   #ticker: NodeJS.Timeout | undefined;
 
+  /** When a byte came last, or a download began; milliseconds on the clock of performance.now. */
+  get movedAt(): number {
+    return this.#movedAt;
+  }
+
   /** Resolves when this blob may begin, in the order of the calls. @throws the signal's reason */
   async begin(digest: Digest, size: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();

@@ -51,6 +51,11 @@ export class Downloads {
     return this.#running.get(digest);
   }
 
+  /** When a byte of any of them came last; milliseconds on the clock of performance.now. */
+  get movedAt(): number {
+    return this.#context.queue.movedAt;
+  }
+
   /** Loads BitTorrent, and opens its port, before the first torrent is there. */
   prepareSwarm(): void {
     // Whatever is wrong with it is told when a blob needs it.

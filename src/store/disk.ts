@@ -1,24 +1,14 @@
 import { constants } from 'node:fs';
-import { chmod, mkdir, open, readFile, stat } from 'node:fs/promises';
+import { open, readFile, stat, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { writeAtomically } from '../base/atomic-file.ts';
 import { QuayctlError } from '../base/errors.ts';
+import { makePrivate } from '../base/private-files.ts';
 
 /** Layers may hold secrets, so no other user of the machine may read them. */
-const PRIVATE_DIRECTORY = 0o700;
 const PRIVATE_FILE = 0o600;
 
-/** One directory, 0700 whatever the umask. One that is there already keeps its mode. */
-export async function makePrivateDirectory(path: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: PRIVATE_DIRECTORY });
-  } catch (error) {
-    if (codeOf(error) === 'EEXIST') return;
-    throw error;
-  }
-  await chmod(path, PRIVATE_DIRECTORY);
-}
-
-/** Opens for reading and writing, makes it if need be, 0600 whatever the umask. */
+/** Opens for reading and writing, makes it if need be: private, or shared as its directory is. */
 export async function openPrivateFile(path: string): ReturnType<typeof open> {
   try {
     // Whoever could put a link there must not have us write to what it leads to.
@@ -27,7 +17,7 @@ export async function openPrivateFile(path: string): ReturnType<typeof open> {
     if (codeOf(error) !== 'ENOENT') throw error;
   }
   const handle = await open(path, 'wx+', PRIVATE_FILE);
-  await handle.chmod(PRIVATE_FILE);
+  await makePrivate(handle, path);
   return handle;
 }
 
@@ -42,7 +32,8 @@ export function replacePrivateFile(
   bytes: Uint8Array,
   { durable = false }: { readonly durable?: boolean } = {},
 ): Promise<void> {
-  return writeAtomically(path, bytes, { draftDirectory, durable, mode: PRIVATE_FILE });
+  const prepare = (draft: FileHandle): Promise<void> => makePrivate(draft, path);
+  return writeAtomically(path, bytes, { draftDirectory, durable, mode: PRIVATE_FILE, prepare });
 }
 
 /** The whole file; undefined where there is none, or one larger than anything of ours. */
@@ -75,7 +66,7 @@ export function isAbsent(error: unknown): boolean {
  * @param what was being done, e.g. `cannot write /cache/quayctl/index.json`
  * @returns QuayctlError `disk-full` or `store`; what is a QuayctlError already comes back as it is
  */
-function diskError(error: unknown, what: string): Error {
+async function diskError(error: unknown, what: string): Promise<Error> {
   if (error instanceof QuayctlError) return error;
   const code = codeOf(error);
   if (code === undefined) return error instanceof Error ? error : new Error(String(error));
@@ -90,8 +81,26 @@ function diskError(error: unknown, what: string): Error {
   const denied = code === 'EACCES' || code === 'EPERM' || code === 'EROFS';
   return new QuayctlError('store', `${what}: ${REASONS[code] ?? code}`, {
     cause,
-    hint: denied ? 'name a directory that you may write to with --store DIR or QUAYCTL_STORE' : undefined,
+    hint: denied ? await deniedHint(error) : undefined,
   });
+}
+
+/** Whose it is that may not be touched, and what helps. */
+async function deniedHint(error: unknown): Promise<string> {
+  const { path } = error as NodeJS.ErrnoException;
+  const owner = path === undefined ? undefined : await ownerOf(path);
+  if (owner === undefined) return 'name a directory that you may write to';
+  const share = '`quayctl store share --group GROUP` shares a store';
+  return `${owner.path} belongs to user ${owner.uid}: chown it, or name another place with --store DIR or QUAYCTL_STORE; ${share}`;
+}
+
+/** Of the nearest directory that can be looked at. */
+async function ownerOf(path: string): Promise<{ readonly path: string; readonly uid: number } | undefined> {
+  for (let at = path; ; at = dirname(at)) {
+    const found = await stat(at).catch(() => undefined);
+    if (found !== undefined) return { path: at, uid: found.uid };
+    if (at === dirname(at)) return undefined;
+  }
 }
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -113,6 +122,6 @@ export async function onDisk<T>(what: string, work: () => Promise<T>): Promise<T
   try {
     return await work();
   } catch (error) {
-    throw diskError(error, what);
+    throw await diskError(error, what);
   }
 }

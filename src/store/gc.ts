@@ -137,19 +137,20 @@ export class Collector {
     for (const digest of [...reaches.values()].flatMap((reach) => [...reach])) {
       users.set(digest, (users.get(digest) ?? 0) + 1);
     }
+    const shared = new Set([...users].flatMap(([digest, count]) => (count > 1 ? [digest] : [])));
     const sizes = new Map((await this.#parts.blobs.list()).map(({ digest, size }) => [digest, size]));
     const names = new Set<string>();
     const victims = new Set<Digest>();
     let freed = 0;
     for (const [image, reach] of reaches) {
       if (freed >= bytes) break;
-      if (!leased.isDisjointFrom(reach)) continue;
+      if (isInUse(image, reach, leased, shared)) continue;
       names.add(imageKey(formatReference(image.reference), image.digest));
       for (const digest of reach) {
         const left = (users.get(digest) ?? 0) - 1;
         users.set(digest, left);
         victims.add(digest);
-        if (left === 0) freed += sizes.get(digest) ?? 0;
+        if (left === 0 && !leased.has(digest)) freed += sizes.get(digest) ?? 0;
       }
     }
     await underIndexLock(async () => {
@@ -232,6 +233,23 @@ function oldestFirst<T extends { readonly lastUsed: Date }>(
       sum += sizeOf(entry);
       return wanted;
     });
+}
+
+/**
+ * Whether an image must stay: it was recorded by somebody who is still at work, all of its config and layers are in use,
+ * or one that no other image has. An image that only shares a base layer with one in use can go; the layer itself stays.
+ * @param shared what more than one image of the store has
+ */
+function isInUse(
+  { digest, index }: StoredImage,
+  reach: ReadonlySet<Digest>,
+  leased: ReadonlySet<Digest>,
+  shared: ReadonlySet<Digest>,
+): boolean {
+  if (leased.has(digest)) return true;
+  const blobs = [...reach].filter((each) => each !== digest && each !== index);
+  const used = blobs.filter((each) => leased.has(each));
+  return used.length > 0 && (used.length === blobs.length || used.some((each) => !shared.has(each)));
 }
 
 function imageKey(name: string, digest: Digest): string {

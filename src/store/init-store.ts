@@ -1,9 +1,10 @@
 import { mkdir, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
+import { makePrivateDirectory } from '../base/private-files.ts';
 import { checkLayoutFile, layoutFile } from '../image/layout.ts';
 import { formatEntries } from './index-file.ts';
-import { isAbsent, makePrivateDirectory, readBounded, replacePrivateFile } from './disk.ts';
+import { isAbsent, readBounded, replacePrivateFile } from './disk.ts';
 import { OWN_DIRECTORIES, type StorePaths } from './paths.ts';
 import { keepReserve } from './reserve.ts';
 
