@@ -19,7 +19,7 @@ const CHUNK_BYTES = 256 * 1024;
 export interface DownloadContext extends TransferContext {
   readonly store: Pick<BlobStore, 'begin' | 'open'>;
   readonly queue: DownloadQueue;
-  /** A download that nobody wants any more goes on for so long, in case somebody comes back. Milliseconds. */
+  /** How long a download goes on after its last user has left, in case one comes back. Milliseconds. */
   readonly lingerMs: number;
 }
 
@@ -65,7 +65,7 @@ export class BlobDownload {
       clearTimeout(this.#lingering);
       this.#begun.resolve();
     });
-    // Whoever wants the blob is told of the failure; nobody has to.
+    // `done` may have no listener: those who want the blob are told of the failure.
     this.done.catch(() => undefined);
   }
 
@@ -168,7 +168,7 @@ export class BlobDownload {
     this.#transfer?.want(start, end);
   }
 
-  /** Ends it for all who want it; who only loses interest aborts the signal that he gave. What has arrived stays. */
+  /** Ends it for all users; a single user leaves by aborting its own signal. Bytes that have arrived stay. */
   cancel(
     reason: unknown = new QuayctlError('interrupted', `${shortDigest(this.digest)} is not wanted any more`),
   ): void {

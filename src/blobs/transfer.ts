@@ -314,7 +314,7 @@ export class Transfer {
     }
   }
 
-  /** What is wrong must not be taken up again by the next run. */
+  /** Wrong bytes must not be taken up again by the next run. */
   async #wrong(): Promise<'wrong'> {
     await this.partial.discard();
     return 'wrong';
