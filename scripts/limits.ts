@@ -74,6 +74,7 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'http-server/reader-rate.ts': 'SLOWEST',
     'http-server/one-at-a-time.ts': 'MOST_WAITING MOST_WAITING_IN_ALL',
     'serve/routes/waiting.ts': 'MAX_WAIT_SECONDS LONGEST_HOLD_MS',
+    'serve/routes/password-guesses.ts': 'WINDOW_MS MOST_OF_USER MOST_OF_SITE',
     'serve/torrent-service.ts': 'START_TIMEOUT_MS MANIFEST_BYTES',
     'serve/upstream/turns-at-upstream.ts': 'LIMITS',
     'serve/upstream/layout-contents.ts': 'MAX_ENTRIES MAX_LAYOUT_BYTES',
@@ -86,6 +87,14 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'serve/derived/derived-store.ts': 'SHARE_OF_DISK RESERVE_OF_DISK CLEANING',
     'serve/manifests/manifest-cache.ts': 'LIMITS',
     'layers/budget.ts': 'MAX_NAMES MAX_ATTRIBUTE_BYTES MAX_PLAIN_BYTES MAX_RATIO',
+  },
+  'The mirror': {
+    'mirror/mirror.ts': 'READERS',
+    'mirror/mirror-context.ts': 'ANSWER_MS',
+    'mirror/arriving.ts': 'REFUSED_MS LOOK_AHEAD_LAYERS LOOK_AHEAD_BYTES',
+    'mirror/known-manifests.ts': 'MAX_BYTES',
+    'cli/mirror.ts': 'LINGER_MS',
+    'cli/watchdog.ts': 'STILL_SECONDS',
   },
   'The tracker': {
     'serve/tracker/tracker.ts':

@@ -14,11 +14,17 @@ const PROGRESS_MS = 200;
 /** What a reader is given at once. */
 const CHUNK_BYTES = 256 * 1024;
 
+/** How a reader wants its bytes; see BlobDownload.reader. */
+interface ReaderWish {
+  readonly isUrgent: boolean;
+  readonly mayBeUnchecked: boolean;
+}
+
 /** What the downloads of one process share. */
 export interface DownloadContext extends TransferContext {
   readonly store: Pick<BlobStore, 'begin' | 'open'>;
   readonly queue: DownloadQueue;
-  /** A download that nobody wants any more goes on for so long, in case somebody comes back. Milliseconds. */
+  /** How long a download goes on after its last user has left, in case one comes back. Milliseconds. */
   readonly lingerMs: number;
 }
 
@@ -49,7 +55,7 @@ export class BlobDownload {
       clearTimeout(this.#lingering);
       this.#begun.resolve();
     });
-    // Whoever wants the blob is told of the failure; nobody has to.
+    // `done` may have no listener: those who want the blob are told of the failure.
     this.done.catch(() => undefined);
   }
 
@@ -110,6 +116,8 @@ export class BlobDownload {
    * nobody gets all of a blob that is wrong.
    * @param isUrgent whether the bytes at the reader's position come before all others. A node that fetches in order has
    *   little that its peers lack, so a reader that can wait leaves the order to the swarm
+   * @param mayBeUnchecked for a reader that checks the whole itself: while there are no piece hashes, it is given what the
+   *   registry sends as it arrives, all but the last byte
    * @throws what the download failed with; the signal's reason; QuayctlError `verification` when bytes that were given
    *   out turn out to be wrong
    */
@@ -118,13 +126,15 @@ export class BlobDownload {
     end = this.size,
     signal: AbortSignal = new AbortController().signal,
     isUrgent = true,
+    mayBeUnchecked = false,
   ): AsyncGenerator<Uint8Array> {
     const withdraw = this.#hold();
     let committed: BlobReader | undefined;
     let generation: number | undefined;
     try {
       for (let at = start; at < end;) {
-        const available = committed === undefined ? await this.#available(at, signal, isUrgent) : end;
+        const available =
+          committed === undefined ? await this.#available(at, signal, { isUrgent, mayBeUnchecked }) : end;
         if (available === 'all') committed = await this.#context.store.open(this.digest);
         generation ??= this.#transfer?.generation;
         const until = Math.min(end, at + CHUNK_BYTES, available === 'all' ? end : available);
@@ -152,7 +162,7 @@ export class BlobDownload {
     this.#transfer?.want(start, end);
   }
 
-  /** Ends it for all who want it; who only loses interest aborts the signal that he gave. What has arrived stays. */
+  /** Ends it for all users; a single user leaves by aborting its own signal. Bytes that have arrived stay. */
   cancel(
     reason: unknown = new QuayctlError('interrupted', `${shortDigest(this.digest)} is not wanted any more`),
   ): void {
@@ -209,26 +219,30 @@ export class BlobDownload {
   }
 
   /** Waits for the byte at `at`. @returns where the bytes end that may be given out; `all` when it is committed */
-  async #available(at: number, signal: AbortSignal, isUrgent: boolean): Promise<number | 'all'> {
+  async #available(at: number, signal: AbortSignal, wish: ReaderWish): Promise<number | 'all'> {
     const stop = new AbortController();
-    if (isUrgent) this.#context.queue.hurry(this.digest);
+    if (wish.isUrgent) this.#context.queue.hurry(this.digest);
     try {
-      return await orAborted(
-        Promise.race([this.#verified(at, stop.signal, isUrgent), this.#whole()]),
-        signal,
-      );
+      return await orAborted(Promise.race([this.#verified(at, stop.signal, wish), this.#whole()]), signal);
     } finally {
       stop.abort();
     }
   }
 
-  async #verified(at: number, signal: AbortSignal, isUrgent: boolean): Promise<number | 'all'> {
+  async #verified(
+    at: number,
+    signal: AbortSignal,
+    { isUrgent, mayBeUnchecked }: ReaderWish,
+  ): Promise<number | 'all'> {
     await this.#begun.promise;
     const last = this.size - 1;
-    if (this.#transfer === undefined || this.#isSettled || at >= last) return this.#whole();
-    if (isUrgent) this.#transfer.want(at, this.size);
+    const transfer = this.#transfer;
+    if (transfer === undefined || this.#isSettled || at >= last) return this.#whole();
+    if (isUrgent) transfer.want(at, this.size);
     try {
-      return Math.min(last, await this.#transfer.partial.waitVerified(at, signal));
+      const verified = transfer.partial.waitVerified(at, signal);
+      const unchecked = mayBeUnchecked ? [transfer.uncheckedFrom(at, signal)] : [];
+      return Math.min(last, await Promise.race([verified, ...unchecked]));
     } catch {
       // The partial blob was closed: how the download ended says more.
       return this.#whole();

@@ -10,7 +10,7 @@ import { NOTHING, ThroughputEstimate, type BlobOutcome } from './transfer-ledger
 
 export interface DownloadsOptions extends Pick<DownloadContext, 'swarm' | 'downloadLimiter' | 'listener'> {
   readonly store: Pick<BlobStore, 'begin' | 'open'>;
-  /** How long a download goes on that nobody wants any more, milliseconds. Default 0. */
+  /** How long a download goes on after its last user has left, milliseconds. Default 0. */
   readonly lingerMs?: number;
 }
 
@@ -49,6 +49,11 @@ export class Downloads {
   /** The download of a blob while it is under way. */
   find(digest: Digest): BlobDownload | undefined {
     return this.#running.get(digest);
+  }
+
+  /** When a byte of any of them came last; milliseconds on the clock of performance.now. */
+  get movedAt(): number {
+    return this.#context.queue.movedAt;
   }
 
   /** Loads BitTorrent, and opens its port, before the first torrent is there. */

@@ -13,15 +13,19 @@ import { openCommons } from './open-commons.ts';
 import { hostPlatform, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './reporter.ts';
+import { eachImage, namedImages } from './several.ts';
 
 /** `quayctl rkt torrent pull`, and that of every engine of appc images. @throws QuayctlError */
-export function runAciPull(
-  image: string,
+export async function runAciPull(
+  named: readonly string[],
   entry: AciEngineEntry,
   raw: RawTorrentFlags,
   session: Session,
 ): Promise<void> {
-  return run(image, 'engine', entry, raw, session);
+  const images = await namedImages(named, raw.from);
+  await eachImage(images, raw.json === true, session, (image, own, isLast) =>
+    run(image, 'engine', entry, isLast ? raw : { ...raw, seedAfter: '0' }, own),
+  );
 }
 
 /** `quayctl rkt torrent seed`: nothing is put into the engine, nor is it needed. @throws QuayctlError */

@@ -2,6 +2,7 @@ import { CommanderError } from 'commander';
 import { QuayctlError } from '../base/errors.ts';
 import { redact } from '../base/redact.ts';
 import { exitCodeOf } from './exit-codes.ts';
+import type { Terminal } from './session.ts';
 
 /** A cause chain longer than this tells nothing more. */
 const MAX_CAUSES = 5;
@@ -38,6 +39,13 @@ export function failureOf(error: unknown, signalCode: number | undefined): Failu
     ...(known?.hint === undefined ? {} : { hint: redact(known.hint) }),
     ...(stack === undefined ? {} : { stack: redact(stack) }),
   };
+}
+
+/** What failed, why, and what to do, on stderr. */
+export function printFailure({ message, causes, hint }: Failure, { err }: Pick<Terminal, 'err'>): void {
+  err(`quayctl: ${message}\n`);
+  for (const cause of causes) err(`  caused by: ${cause}\n`);
+  if (hint !== undefined) err(`hint: ${hint}\n`);
 }
 
 function causesOf(error: unknown, message: string): string[] {

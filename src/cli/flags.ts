@@ -12,6 +12,8 @@ export interface RawTorrentFlags extends Readonly<Record<string, unknown>>, RawG
   readonly duration?: string;
   readonly seedAfter?: string;
   readonly output?: string;
+  /** Of `pull`: a file that names images. */
+  readonly from?: string;
   readonly torrentService?: string;
   readonly tracker?: readonly string[];
   readonly skipWebSeed?: boolean;
@@ -75,7 +77,10 @@ export function declareTorrentFlags(
   if (verb === 'seed')
     command.option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)');
   else command.option('--seed-after <duration>', 'keep seeding so long after the image is there', '0');
-  if (verb === 'pull') declareGateFlags(command);
+  if (verb === 'pull') {
+    command.option('--from <file>', 'pull the images that this file names, one a line; - for stdin');
+    declareGateFlags(command);
+  }
   if (verb === 'pull' && engine === undefined) {
     command.option(
       '--output <path>',
@@ -86,7 +91,7 @@ export function declareTorrentFlags(
     if (verbs.includes(verb)) command.option(flags, help);
   }
   const home = engine?.imageKind === 'appc' ? 'found by appc discovery' : 'the registry itself';
-  return command
+  command
     .addOption(
       new Option('--torrent-service <url>', `where torrents are asked for (default: ${home})`).env(
         'QUAYCTL_TORRENT_SERVICE',
@@ -105,7 +110,15 @@ export function declareTorrentFlags(
       '--offline-ok',
       'when the registry does not answer: manifest and torrent of the store, else of the service',
     )
-    .option('--platform <os/arch>', "OS/ARCH[/VARIANT] (default: the engine's, else this machine's)")
+    .option('--platform <os/arch>', "OS/ARCH[/VARIANT] (default: the engine's, else this machine's)");
+  return declareSwarmFlags(command).addOption(
+    new Option('--local-ip <ip>', 'kept for old scripts; without effect').hideHelp(),
+  );
+}
+
+/** How this node takes part in swarms, and where it keeps blobs. */
+export function declareSwarmFlags(command: Command): Command {
+  return command
     .option('--lower-port <port>', 'lowest port on which peers are accepted', DEFAULT_LOWER_PORT)
     .option('--upper-port <port>', 'highest port on which peers are accepted', DEFAULT_UPPER_PORT)
     .option('--announce-ip <ip>', 'the address under which peers reach this node')
@@ -115,8 +128,7 @@ export function declareTorrentFlags(
     .option('--encryption-mode <mode>', 'BitTorrent encryption: 0 forced, 1 preferred, 2 off', '1')
     .addOption(
       new Option('--store <dir>', 'the local store (default: $XDG_CACHE_HOME/quayctl)').env('QUAYCTL_STORE'),
-    )
-    .addOption(new Option('--local-ip <ip>', 'kept for old scripts; without effect').hideHelp());
+    );
 }
 
 /** Output flags, shared by every command that talks. */
@@ -185,9 +197,19 @@ export function httpUrl(flag: string, value: string): URL {
     });
   }
   if (url.search !== '' || url.hash !== '') {
-    throw new QuayctlError('usage', `${flag}: a URL without query and fragment is wanted`);
+    throw new QuayctlError('usage', `${flag}: expected a URL without query and fragment`);
   }
   return url;
+}
+
+/** `HOST:PORT`, IPv6 in brackets; no host for every address. @throws QuayctlError `usage` */
+export function hostAndPort(flag: string, listen: string): { host: string; port: number } {
+  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:]*)):(\d{1,5})$/.exec(listen) ?? [];
+  const number = Number(port);
+  if (!(number <= 65_535)) {
+    throw new QuayctlError('usage', `${flag}: expected HOST:PORT, got ${JSON.stringify(listen)}`);
+  }
+  return { host: bracketed ?? plain ?? '', port: number };
 }
 
 function trackerUrl(value: string): string {
@@ -203,7 +225,7 @@ function integer(flag: string, value: string, least: number, most: number): numb
   if (!(number >= least && number <= most)) {
     throw new QuayctlError(
       'usage',
-      `${flag}: a whole number from ${least} to ${most} is wanted, not ${value}`,
+      `${flag}: expected a whole number from ${least} to ${most}, got ${value}`,
     );
   }
   return number;
@@ -221,7 +243,7 @@ function encryptionMode(value: string): 0 | 1 | 2 {
   if (value === '2') return 2;
   throw new QuayctlError(
     'usage',
-    `--encryption-mode: 0 (forced), 1 (preferred) or 2 (off) is wanted, not ${value}`,
+    `--encryption-mode: expected 0 (forced), 1 (preferred) or 2 (off), got ${value}`,
   );
 }
 

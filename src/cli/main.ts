@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { CommanderError } from 'commander';
-import { failureOf, type Failure } from './failure.ts';
+import { readSettings, variablesFor } from './config.ts';
+import { failureOf, printFailure, type Failure } from './failure.ts';
 import { printable } from './printable.ts';
 import { makeProgram } from './program.ts';
 import type { Session } from './session.ts';
 import { listenForSignals } from './signals.ts';
+import { withSuggestion } from './suggestions.ts';
 
 /**
  * One run of the program.
@@ -20,13 +22,16 @@ export async function main(argv: readonly string[]): Promise<number> {
   let exitCode = 0;
   const session = makeSession(interruption.signal, (code) => (exitCode = code));
   try {
-    await makeProgram(session).parseAsync(argv, { from: 'user' });
+    const program = makeProgram(session);
+    const words = helpLast(argv);
+    if (!words.includes('--help') && !words.includes('-h')) await configure(program, words[0], session);
+    await program.parseAsync(words, { from: 'user' });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     // Help that was printed because no command was named has said everything.
     if (error instanceof CommanderError && error.code === 'commander.help') return 2;
-    const failure = failureOf(error, interruption.exitCode());
+    const failure = withSuggestion(failureOf(error, interruption.exitCode()), error, argv);
     report(failure, argv, session);
     return failure.exitCode;
   } finally {
@@ -34,7 +39,29 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-function makeSession(signal: AbortSignal, exitWith: (code: number) => void): Session {
+/** `help a b c` is `a b c --help`. */
+function helpLast(argv: readonly string[]): readonly string[] {
+  const [first, ...rest] = argv;
+  return first === 'help' && rest.length > 0 ? [...rest, '--help'] : argv;
+}
+
+/** Configuration files count where neither a flag nor the environment says otherwise. @throws QuayctlError `usage` */
+async function configure(
+  program: ReturnType<typeof makeProgram>,
+  command: string | undefined,
+  session: Session & { settings: Session['settings'] },
+): Promise<void> {
+  session.settings = await readSettings(program, command, session);
+  for (const [variable, value] of variablesFor(program, session.settings)) {
+    if (value === undefined) delete process.env[variable];
+    else process.env[variable] = value;
+  }
+}
+
+function makeSession(
+  signal: AbortSignal,
+  exitWith: (code: number) => void,
+): Session & { settings: Session['settings'] } {
   return {
     version: version(),
     terminal: {
@@ -50,8 +77,16 @@ function makeSession(signal: AbortSignal, exitWith: (code: number) => void): Ses
     },
     env: process.env,
     home: homedir(),
-    uid: process.geteuid?.(),
+    settings: new Map(),
+    // Not constant: what is another user's is changed with that user's rights.
+    get uid() {
+      return process.geteuid?.();
+    },
     signal,
+    onHangup: (handler) => {
+      process.on('SIGHUP', handler);
+      return () => void process.off('SIGHUP', handler);
+    },
     exitWith,
   };
 }
@@ -69,9 +104,7 @@ function report(failure: Failure, argv: readonly string[], { terminal }: Session
     const error = { code, message, ...(hint === undefined ? {} : { hint }) };
     terminal.out(`${JSON.stringify({ error, exitCode })}\n`);
   }
-  terminal.err(`quayctl: ${message}\n`);
-  for (const cause of failure.causes) terminal.err(`  caused by: ${cause}\n`);
-  if (hint !== undefined) terminal.err(`hint: ${hint}\n`);
+  printFailure(failure, terminal);
   if (code === 'usage') terminal.err('See `quayctl --help`, or --help after any command.\n');
   if (argv.includes('--debug') && failure.stack !== undefined) terminal.err(`${failure.stack}\n`);
 }

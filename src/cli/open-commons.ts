@@ -1,6 +1,4 @@
-import { resolve } from 'node:path';
 import { Http } from '../http/http.ts';
-import { assertOwn } from '../base/ownership.ts';
 import { createRateLimiter } from '../base/rate-limiter.ts';
 import { redact } from '../base/redact.ts';
 import type { Listener } from '../pull/events.ts';
@@ -12,7 +10,8 @@ import type { NodeKey } from '../swarm/admission/node-key.ts';
 import type { TorrentFlags } from './flags.ts';
 import { openNodeKey } from './node-key.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
-import { xdgDirectory, type Session } from './session.ts';
+import type { Session } from './session.ts';
+import { ownStoreDirectory } from './store-directory.ts';
 
 /** What every torrent command opens, whatever kind of image it is about. */
 export interface Commons extends SharedServices {
@@ -23,11 +22,16 @@ export interface Commons extends SharedServices {
   readonly close: () => Promise<void>;
 }
 
-/** Nothing is asked of the network yet. @throws QuayctlError `store` */
+/**
+ * Nothing is asked of the network yet.
+ * @param lingerMs how long a download goes on that nobody wants any more, milliseconds
+ * @throws QuayctlError `store`
+ */
 export async function openCommons(
   flags: TorrentFlags,
   listener: Listener,
   session: Session,
+  { lingerMs = 0 }: { readonly lingerMs?: number } = {},
 ): Promise<Commons> {
   const http = new Http({
     env: session.env,
@@ -43,7 +47,7 @@ export async function openCommons(
   let client: Promise<SwarmClient> | undefined;
   const swarm = (): Promise<SwarmClient> =>
     (client ??= openSwarm(flags, { http, downloadLimiter, uploadLimiter }, nodeKey, listener));
-  const downloads = new Downloads({ store, swarm, downloadLimiter, listener });
+  const downloads = new Downloads({ store, swarm, downloadLimiter, listener, lingerMs });
   return {
     http,
     store,
@@ -58,18 +62,6 @@ export async function openCommons(
       await store.close();
     },
   };
-}
-
-/** `--store`, QUAYCTL_STORE, `$XDG_CACHE_HOME/quayctl`. */
-/** What another user may have put into a store is not believed, least of all by root. @throws QuayctlError `store` */
-export async function ownStoreDirectory(given: string | undefined, session: Session): Promise<string> {
-  const directory = storeDirectory(given, session);
-  await assertOwn(directory, { uid: session.uid, what: 'the store', allowsGroupOfRoot: true });
-  return directory;
-}
-
-function storeDirectory(given: string | undefined, session: Session): string {
-  return resolve(given ?? xdgDirectory(session, 'XDG_CACHE_HOME', '.cache'));
 }
 
 /** Loaded at the first torrent. */

@@ -12,11 +12,13 @@ import type { ContextOpener } from '../pull/seed-store.ts';
 import { credentialFor } from './credentials.ts';
 import type { RawTorrentFlags, TorrentFlags } from './flags.ts';
 import { locateAci } from './locate-aci.ts';
-import { openCommons } from './open-commons.ts';
+import { openCommons, type Commons } from './open-commons.ts';
 import type { Session } from './session.ts';
 
 /** All that a torrent command opens, closed in one go. */
 interface OpenWorlds extends ContextOpener {
+  readonly http: Commons['http'];
+  readonly nodeKey: Commons['nodeKey'];
   /** @param service where torrents are asked for; by default `--torrent-service`, else the registry itself */
   of(reference: ImageReference, service?: URL): Promise<PullContext>;
   close(): Promise<void>;
@@ -29,8 +31,9 @@ export async function inWorlds(
   listener: Listener,
   session: Session,
   work: (worlds: OpenWorlds) => Promise<void>,
+  options: Parameters<typeof openCommons>[3] = {},
 ): Promise<void> {
-  const worlds = await openWorlds(flags, engine, listener, session);
+  const worlds = await openWorlds(flags, engine, listener, session, options);
   try {
     await work(worlds);
   } finally {
@@ -44,10 +47,13 @@ async function openWorlds(
   engine: Engine | undefined,
   listener: Listener,
   session: Session,
+  options: Parameters<typeof openCommons>[3],
 ): Promise<OpenWorlds> {
-  const commons = await openCommons(flags, listener, session);
+  const commons = await openCommons(flags, listener, session, options);
   const { http, warn, store, downloads, nodeKey } = commons;
   return {
+    http,
+    nodeKey,
     store,
     downloads,
     listener,

@@ -1,11 +1,19 @@
-import { Command, Option } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import type { EngineEntry } from '../engines/engine-entry.ts';
 import { ENGINES } from '../engines/engines.ts';
-import { collect, declareOutputFlags, declareTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import {
+  collect,
+  declareOutputFlags,
+  declareSwarmFlags,
+  declareTorrentFlags,
+  type RawTorrentFlags,
+} from './flags.ts';
 import { declareNotifyFlags } from './report-flags.ts';
 import { addSecurity } from './security-command.ts';
+import type { RawMirrorFlags } from './mirror.ts';
 import type { RawServeFlags } from './serve.ts';
 import type { Session } from './session.ts';
+import { nameVariables } from './variables.ts';
 
 /**
  * Declares all commands. What a command does is imported when it runs, so that `--help` and `--version` load none of
@@ -24,6 +32,8 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
       outputError: () => undefined,
     });
 
+  program.configureHelp({ showGlobalOptions: true });
+  addShortCommands(program, engines, session);
   for (const engine of engines) {
     const { name, title } = engine;
     const command = program.command(name).description(`images for ${title}`);
@@ -33,13 +43,39 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
   addTorrentCommands(torrent, undefined, session);
   addSecurity(program, session);
   addServe(program, session);
+  addMirror(program, session);
   addLogin(program, session);
   addStore(program, session);
   program
     .command('version')
     .description('print the version')
     .action(() => session.terminal.out(`quayctl ${session.version}\n`));
+  addConfig(program, session);
+  addCompletion(program, session);
+  nameVariables(program);
   return program;
+}
+
+function addConfig(program: Command, session: Session): void {
+  program
+    .command('config')
+    .description('print the settings in force that are no defaults, and where each comes from')
+    .option('--json', 'as JSON')
+    .action(async (flags: { json?: boolean }) => {
+      const { printConfig } = await import('./config.ts');
+      printConfig(flags, session);
+    });
+}
+
+function addCompletion(program: Command, session: Session): void {
+  program
+    .command('completion')
+    .description('print a script that completes commands and flags: source <(quayctl completion bash)')
+    .addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish']))
+    .action(async (shell: 'bash' | 'zsh' | 'fish') => {
+      const { completionScript } = await import('./completion.ts');
+      session.terminal.out(completionScript(shell, program));
+    });
 }
 
 const IMAGE_NAMES: Readonly<Record<EngineEntry['imageKind'], string>> = {
@@ -53,16 +89,9 @@ function addTorrentCommands(parent: Command, engine: EngineEntry | undefined, se
     engine === undefined
       ? 'into the local store; --output writes an OCI layout or archive'
       : `into ${engine.title}`;
-  const pull = parent.command('pull').description(`pull an image ${into}`).argument('<image>', names);
+  const pull = parent.command('pull').description(`pull an image ${into}`).argument('[image...]', names);
   declareOutputFlags(declareTorrentFlags(pull, 'pull', engine)).action(
-    async (image: string, flags: RawTorrentFlags) => {
-      if (engine?.imageKind === 'appc') {
-        const { runAciPull } = await import('./aci.ts');
-        return runAciPull(image, engine, flags, session);
-      }
-      const { runPull } = await import('./pull.ts');
-      return runPull(image, engine, flags, session);
-    },
+    async (images: readonly string[], flags: RawTorrentFlags) => runPullInto(images, engine, flags, session),
   );
 
   const seed = parent.command('seed');
@@ -86,6 +115,49 @@ function addTorrentCommands(parent: Command, engine: EngineEntry | undefined, se
   );
 }
 
+async function runPullInto(
+  images: readonly string[],
+  engine: EngineEntry | undefined,
+  flags: RawTorrentFlags,
+  session: Session,
+): Promise<void> {
+  if (engine?.imageKind === 'appc') {
+    const { runAciPull } = await import('./aci.ts');
+    return runAciPull(images, engine, flags, session);
+  }
+  const { runPull } = await import('./pull.ts');
+  return runPull(images, engine, flags, session);
+}
+
+/** `quayctl pull` and `quayctl seed`: the engine is found, everything else is as in the longer commands. */
+function addShortCommands(program: Command, engines: readonly EngineEntry[], session: Session): void {
+  const pull = program
+    .command('pull')
+    .description('pull images into the engine that answers here, else into the local store')
+    .argument('[image...]', IMAGE_NAMES.oci);
+  declareOutputFlags(declareTorrentFlags(pull, 'pull', undefined)).action(
+    async (images: readonly string[], flags: RawTorrentFlags) => {
+      const { findEngine } = await import('./find-engine.ts');
+      const engine = flags.output === undefined ? await findEngine(engines, session) : undefined;
+      if (flags.quiet !== true && flags.output === undefined)
+        session.terminal.err(
+          engine === undefined ? 'No engine answers here: into the local store\n' : `Into ${engine.title}\n`,
+        );
+      await runPullInto(images, engine, flags, session);
+    },
+  );
+  const seed = program
+    .command('seed')
+    .description('seed these images; with none named, everything that the store holds')
+    .argument('[image...]', IMAGE_NAMES.oci);
+  declareOutputFlags(declareTorrentFlags(seed, 'seed', undefined)).action(
+    async (images: readonly string[], flags: RawTorrentFlags) => {
+      const { runSeed } = await import('./seed.ts');
+      await runSeed(images, undefined, flags, session);
+    },
+  );
+}
+
 function addServe(program: Command, session: Session): void {
   const serve = program
     .command('serve')
@@ -101,8 +173,8 @@ function addServe(program: Command, session: Session): void {
     )
     .option('--admin-token-file <file>', 'who shows its content as a Bearer token is the operator')
     .option('--announce <url>', 'use an external tracker instead of its own')
-    .option('--tls-cert <file>', 'serve HTTPS with this certificate')
-    .option('--tls-key <file>', 'and this key')
+    .option('--tls-cert <file>', 'serve HTTPS with this certificate (PEM)')
+    .option('--tls-key <file>', 'the key of --tls-cert (PEM)')
     .option('--data <dir>', 'piece hashes, keys and cached blobs (default: $XDG_DATA_HOME/quayctl)')
     .option(
       '--cache-size <size>',
@@ -158,6 +230,33 @@ function addServe(program: Command, session: Session): void {
     });
 }
 
+function addMirror(program: Command, session: Session): void {
+  const mirror = program
+    .command('mirror')
+    .description("a registry on loopback for this machine's engines, whose bytes come through the swarm")
+    .option(
+      '--registry <host[=url]>',
+      'a registry to be mirrored, and its torrent service; repeatable and comma-separated (required)',
+      collect,
+    )
+    .addOption(
+      new Option('--torrent-service <url>', 'where torrents are asked for').env('QUAYCTL_TORRENT_SERVICE'),
+    )
+    .option('--listen <host:port>', 'where it listens, on loopback', '127.0.0.1:7071')
+    .option('--stall <duration>', 'longest silence towards an engine while any source has a byte', '10s')
+    .option(
+      '--permission-grace <duration>',
+      'how long a granted permission serves while the registry does not answer',
+      '10m',
+    )
+    .option('--insecure', 'plain HTTP to the registries and the service (loopback may be HTTP without it)')
+    .option('--debug', 'every request and the protocol log on stderr');
+  declareSwarmFlags(mirror).action(async (flags: RawMirrorFlags) => {
+    const { runMirror } = await import('./mirror.ts');
+    await runMirror(flags, session);
+  });
+}
+
 function addLogin(program: Command, session: Session): void {
   program
     .command('login')
@@ -174,7 +273,7 @@ function addLogin(program: Command, session: Session): void {
     );
   program
     .command('logout')
-    .description('forget it')
+    .description('forget the credential that login keeps')
     .argument('<registry>')
     .action(async (registry: string) => {
       const { logout } = await import('./login-command.ts');
@@ -188,7 +287,7 @@ function addStore(program: Command, session: Session): void {
     new Option('--store <dir>', 'the local store (default: $XDG_CACHE_HOME/quayctl)').env('QUAYCTL_STORE');
   store
     .command('ls')
-    .description('what it holds')
+    .description('list the images that the store holds')
     .addOption(dir())
     .option('--json', 'as JSON')
     .action(async (flags: { store?: string; json?: boolean }) => {
@@ -205,10 +304,19 @@ function addStore(program: Command, session: Session): void {
       await removeFromStore(image, flags, session);
     });
   store
+    .command('share')
+    .description("let a group use the store: the seed unit, root's pulls and users then have one")
+    .requiredOption('--group <group>', 'whoever is in it may read and write the store')
+    .option('--store <dir>', 'the store to share (default: /var/lib/quayctl/store)')
+    .action(async (flags: { store?: string; group: string }) => {
+      const { shareWithGroup } = await import('./store.ts');
+      await shareWithGroup(flags, session);
+    });
+  store
     .command('gc')
-    .description('shrink it, least recently used first')
+    .description('shrink the store, least recently used first')
     .addOption(dir())
-    .option('--max-size <size>', 'down to this, and remembered as the limit: 500M, 20G, 10Gi')
+    .option('--max-size <size>', 'down to this, and remembered as the limit: 500M, 20G, 10Gi, 20%')
     .action(async (flags: { store?: string; maxSize?: string }) => {
       const { collectGarbage } = await import('./store.ts');
       await collectGarbage(flags, session);

@@ -5,20 +5,43 @@ import { pull } from '../pull/pull.ts';
 import type { Receipt } from '../pull/receipt.ts';
 import type { Destination, PullRequest } from '../pull/request.ts';
 import { pullSquashed } from '../pull/squashed.ts';
+import { becomeOwnerOf } from './become-owner.ts';
 import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
 import { openGate } from './open-gate.ts';
 import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
+import { storeDirectory } from './store-directory.ts';
 import { openTalk } from './reporter.ts';
+import { eachImage, namedImages } from './several.ts';
 
-/** `quayctl ENGINE torrent pull`, and `quayctl torrent pull` without an engine. @throws QuayctlError */
+/**
+ * `quayctl ENGINE torrent pull`, and `quayctl torrent pull` without an engine. With several images `--output` is a
+ * directory, and `--seed-after` begins after the last. @throws QuayctlError
+ */
 export async function runPull(
+  named: readonly string[],
+  engine: OciEngineEntry | undefined,
+  raw: RawTorrentFlags,
+  session: Session,
+): Promise<void> {
+  const images = await namedImages(named, raw.from);
+  if (images.length > 1 && raw.output?.endsWith('.tar') === true)
+    throw new QuayctlError('usage', '--output: several images go into a directory, not into one archive');
+  await eachImage(images, raw.json === true, session, (image, own, isLast) =>
+    pullOne(image, engine, isLast ? raw : { ...raw, seedAfter: '0' }, own),
+  );
+}
+
+async function pullOne(
   image: string,
   engine: OciEngineEntry | undefined,
   raw: RawTorrentFlags,
   session: Session,
 ): Promise<void> {
   const flags = readTorrentFlags(raw);
+  // Without an engine and a file to write, nothing but the store is changed.
+  if (engine === undefined && raw.output === undefined)
+    await becomeOwnerOf(storeDirectory(flags.store, session));
   const squashed = raw.squashed === true;
   const reference = parseImageReference(image);
   const talk = await openTalk(raw, engine?.title, session.terminal);
@@ -53,6 +76,6 @@ export async function runPull(
 function destinationOf({ output }: TorrentFlags, engine: OciEngineEntry | undefined): Destination {
   if (engine !== undefined) return { kind: 'engine' };
   if (output === undefined) return { kind: 'store' };
-  if (output === '') throw new QuayctlError('usage', '--output: a path is wanted');
+  if (output === '') throw new QuayctlError('usage', '--output: expected a path');
   return output.endsWith('.tar') ? { kind: 'archive', path: output } : { kind: 'layout', path: output };
 }

@@ -6,9 +6,11 @@ import type { PullRequest } from '../pull/request.ts';
 import { pullSquashed } from '../pull/squashed.ts';
 import { seedStore } from '../pull/seed-store.ts';
 import type { PullContext } from '../pull/pull-context.ts';
+import { becomeOwnerOf } from './become-owner.ts';
 import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
 import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
 import type { Session } from './session.ts';
+import { storeDirectory } from './store-directory.ts';
 import { openTalk } from './reporter.ts';
 
 /**
@@ -23,6 +25,7 @@ export async function runSeed(
   session: Session,
 ): Promise<void> {
   const flags = readTorrentFlags(raw);
+  if (engine === undefined) await becomeOwnerOf(storeDirectory(flags.store, session));
   const references = images.map(parseImageReference);
   const talk = await openTalk(raw, engine?.title, session.terminal);
   const rules = rulesOf(flags);

@@ -13,12 +13,14 @@ import { defaultSecretFile } from '../serve/options.ts';
 import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
 import { rotateKey } from '../serve/tokens/secret-file.ts';
 import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
+import { becomeOwnerOf } from './become-owner.ts';
 import { serviceCredential } from './credentials.ts';
-import { named } from './flags.ts';
+import { hostAndPort, named } from './flags.ts';
 import { notifyOptions, openClair } from './open-clair.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import type { RawNotifyFlags } from './report-flags.ts';
 import { serveLine } from './serve-log.ts';
+import { followFiles } from './serve-reload.ts';
 import { xdgDirectory, type Session } from './session.ts';
 
 /** Beside the service's own default, 7070; 7071 is the mirror's. */
@@ -71,11 +73,18 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       notify: await notifyOptions(flags),
     });
     terminal.out(`${service.publicUrl}\n`);
+    const stopFollowing = followFiles(service, {
+      files: [flags.tlsCert, flags.tlsKey].filter((file) => file !== undefined),
+      tls: () => keyPair(flags),
+      onFailure: (message) => upstream.listener({ kind: 'warning', message }),
+      onHangup: session.onHangup,
+    });
     if (!signal.aborted) {
       await new Promise((end) => {
         signal.addEventListener('abort', end, { once: true });
       });
     }
+    stopFollowing();
     await service.close();
   });
 }
@@ -86,6 +95,7 @@ export async function runPrepare(
   flags: RawServeFlags,
   session: Session,
 ): Promise<void> {
+  await becomeOwnerOf(dataDirectory(flags, session));
   await withUpstream(flags, session, async (upstream) => {
     for (const { image, blobs, bytes } of await prepareTorrents(images, upstream, session.signal)) {
       session.terminal.out(`${image}: ${blobs} blobs, ${formatBytes(bytes)}\n`);
@@ -95,6 +105,7 @@ export async function runPrepare(
 
 /** `serve rotate-key`: running services take the key up by themselves. @throws QuayctlError `store` */
 export async function runRotateKey(flags: RawServeFlags, session: Session): Promise<void> {
+  await becomeOwnerOf(secretPath(flags) ?? dataDirectory(flags, session));
   await assertOwnPlaces(flags, session);
   const path = secretPath(flags) ?? defaultSecretFile(dataDirectory(flags, session));
   const { kid } = await rotateKey(path);
@@ -185,7 +196,7 @@ async function adminOptions({
 function peerRule(text: string): TorrentServiceOptions['peers'] {
   if (text === 'any') return undefined;
   if (text === 'tls') return 'tls';
-  throw new QuayctlError('usage', `--peers: any or tls is wanted, not ${JSON.stringify(text)}`);
+  throw new QuayctlError('usage', `--peers: expected any or tls, got ${JSON.stringify(text)}`);
 }
 
 async function adminToken(path: string): Promise<string> {
@@ -197,15 +208,6 @@ async function adminToken(path: string): Promise<string> {
     throw new QuayctlError('usage', `--admin-token-file: ${path} holds no token of 16 characters or more`);
   }
   return token;
-}
-
-function hostAndPort(flag: string, listen: string): { host: string; port: number } {
-  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:]*)):(\d{1,5})$/.exec(listen) ?? [];
-  const number = Number(port);
-  if (!(number <= 65_535)) {
-    throw new QuayctlError('usage', `${flag}: HOST:PORT is wanted, not ${JSON.stringify(listen)}`);
-  }
-  return { host: bracketed ?? plain ?? '', port: number };
 }
 
 async function keyPair({

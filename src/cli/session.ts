@@ -16,9 +16,13 @@ export interface Session {
   readonly terminal: Terminal;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
+  /** What configuration files and the environment say, by the names of environment variables. */
+  readonly settings: ReadonlyMap<string, { readonly value: string; readonly from: string }>;
   /** The effective user; undefined on systems that have none. */
   readonly uid: number | undefined;
   readonly signal: AbortSignal;
+  /** Adds a handler for SIGHUP, which ends the program where nobody handles it. @returns takes it away */
+  readonly onHangup: (handler: () => void) => () => void;
   /** For a command that has given its data and ends with another exit code than 0 nevertheless. */
   readonly exitWith: (code: number) => void;
 }

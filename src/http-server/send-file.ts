@@ -8,8 +8,8 @@ export interface ServedFile {
   readonly length: number;
   /** Without its quotes; strong. */
   readonly etag: string;
-  /** Since when it has these bytes. rkt goes on with a partial download only where this is told. */
-  readonly modified: Date;
+  /** Since when it has these bytes, as far as that is known. rkt goes on with a partial download only where this is told. */
+  readonly modified?: Date;
   /** @param end exclusive */
   readonly read: (start: number, end: number) => Readable;
 }
@@ -26,7 +26,7 @@ export async function sendFile(
   const about = {
     ...headers,
     etag,
-    'last-modified': file.modified.toUTCString(),
+    ...(file.modified === undefined ? {} : { 'last-modified': file.modified.toUTCString() }),
     'accept-ranges': 'bytes',
     'cache-control': 'private, no-store',
   };
@@ -42,5 +42,7 @@ export async function sendFile(
   const range = isPart ? { 'content-range': contentRange(wanted, length) } : {};
   response.writeHead(isPart ? 206 : 200, { ...about, ...range, 'content-length': end - start });
   if (method === 'HEAD') return void response.end();
+  // The first byte may be a while in coming, and engines wait for the headers for less long.
+  response.flushHeaders();
   await pipeline(file.read(start, end), response, { signal });
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import { chmod, lstat, rm } from 'node:fs/promises';
 import { connect, isIP, type AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -47,7 +47,7 @@ export interface ListenOptions {
   readonly bounds?: Partial<ServerBounds> | undefined;
 }
 
-/** What clients may take of a server. */
+/** How much of a server its clients may use. */
 export interface ServerBounds {
   /** Open at one time; trusted proxies are not counted. */
   readonly connections: ShareLimits;
@@ -59,13 +59,15 @@ export interface ServerBounds {
 export interface HttpServer {
   /** `http://127.0.0.1:7070`, or `unix:PATH` */
   readonly url: string;
+  /** New connections get this certificate. @throws QuayctlError `usage` for one that is none, or a server without TLS */
+  useCertificate(pair: NonNullable<ListenOptions['tls']>): void;
   /** Refuses new connections, lets answers under way end, then closes what is left. */
   close(): Promise<void>;
 }
 
 /**
  * @param handlerFor is told the URL, and answers from the first request on
- * @throws QuayctlError `usage` for a certificate that is none; `port` where the address cannot be had
+ * @throws QuayctlError `usage` for an invalid certificate; `port` where the address cannot be had
  */
 export async function listen(
   { place, tls, isProxy, bounds = {} }: ListenOptions,
@@ -109,6 +111,11 @@ export async function listen(
   );
   return {
     url,
+    useCertificate: (pair) =>
+      withPem(() => {
+        if (!(server instanceof TlsServer)) throw new TypeError('the server does not speak TLS');
+        server.setSecureContext({ cert: asBuffer(pair.cert), key: asBuffer(pair.key) });
+      }),
     close: async () => {
       await closeGracefully(server, answering);
       readers.close();
@@ -119,9 +126,14 @@ export async function listen(
 function create(tls: ListenOptions['tls']): Server {
   const options = { maxHeaderSize: MAX_HEADER_BYTES, connectionsCheckingInterval: 1000 };
   if (tls === undefined) return createServer(options);
+  const pair = { cert: asBuffer(tls.cert), key: asBuffer(tls.key) };
+  return withPem(() => createTlsServer({ ...options, ...pair, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }));
+}
+
+/** @throws QuayctlError `usage` for what OpenSSL does not take */
+function withPem<T>(work: () => T): T {
   try {
-    const pair = { cert: asBuffer(tls.cert), key: asBuffer(tls.key) };
-    return createTlsServer({ ...options, ...pair, handshakeTimeout: HANDSHAKE_TIMEOUT_MS });
+    return work();
   } catch (error) {
     throw new QuayctlError('usage', 'the TLS certificate and key do not fit each other, or are not PEM', {
       cause: error,
@@ -138,7 +150,7 @@ async function closeGracefully(server: Server, answering: ReadonlySet<ServerResp
   await closed;
 }
 
-/** Of a service that was killed: nobody answers there any more. Anything else at that path stays. */
+/** Removes the socket of a service that was killed, at which no process listens. Anything else at that path stays. */
 async function removeDeadSocket(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (found?.isSocket() !== true) return;

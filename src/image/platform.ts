@@ -9,7 +9,7 @@ export interface Platform {
   readonly osVersion?: string;
 }
 
-/** What of a descriptor decides. */
+/** The fields of a descriptor that decide. */
 interface IndexEntry {
   readonly mediaType: string;
   readonly platform?: Platform;
@@ -17,9 +17,9 @@ interface IndexEntry {
 }
 
 const COMPONENT = /^[A-Za-z0-9_.-]{1,64}$/;
-/** buildkit marks what belongs to an image but is none with this (and with the platform `unknown/unknown`). */
+/** buildkit's mark, with the platform `unknown/unknown`, of entries that belong to an image but are not images. */
 const REFERENCE_TYPE = 'vnd.docker.reference.type';
-/** An error that lists a thousand platforms helps nobody. */
+/** Platforms that an error lists at most. */
 const MAX_LISTED = 20;
 
 /**

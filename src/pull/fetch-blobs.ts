@@ -24,7 +24,7 @@ export function startFetching(
   const stop = new AbortController();
   const stopQueued = new AbortController();
   const arrivals = new Map(fetch.map(({ digest }) => [digest, Promise.withResolvers<void>()]));
-  // A blob that nobody waits for must not end the process when it fails: `done` tells.
+  // The failure of a blob must not end the process as an unhandled rejection: `done` reports it.
   for (const { promise } of arrivals.values()) promise.catch(() => undefined);
 
   let failure: { readonly error: unknown } | undefined;

@@ -51,6 +51,8 @@ export type ServeEvent =
   /** An announce to the embedded tracker. */
   | { readonly kind: 'announced'; readonly outcome: 'accepted' | 'refused' | 'limited' }
   | { readonly kind: 'warning'; readonly message: string }
+  /** The certificate and the secret file were read again. */
+  | { readonly kind: 'reloaded' }
   | { readonly kind: 'stopped' };
 
 export type ServeListener = (event: ServeEvent) => void;

@@ -76,6 +76,11 @@ export interface TorrentService {
   readonly publicUrl: string;
   /** Where metrics are: `http://127.0.0.1:7072`, `unix:PATH`; undefined without an admin listener. */
   readonly adminUrl: string | undefined;
+  /**
+   * Takes up a new certificate and key, and what the secret file holds now; connections stay.
+   * @throws QuayctlError `usage` for a certificate that is none; the old one then stays in use
+   */
+  reload(tls: TorrentServiceOptions['tls']): Promise<void>;
   /** Finishes answers under way, then stops. Idempotent. */
   close(): Promise<void>;
 }
@@ -109,7 +114,9 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const manifestBytes = new Shares(MANIFEST_BYTES);
   await checkUpstream(options, upstream);
   const { secret, keys } = await loadSecrets(secretFile(options));
-  const keyRing = new KeyRing(secretFile(options), keys);
+  const keyRing = new KeyRing(secretFile(options), keys, (reason) =>
+    listener({ kind: 'warning', message: `${reason}; the keys from before are still in use` }),
+  );
   const store = new HashStore(options.dataDirectory);
   const graceMs = options.permissionGraceMs;
   const permission = new Permission({ upstream, graceMs });
@@ -204,7 +211,12 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   };
   const close = (): Promise<void> => (closed ??= stop());
   signal?.addEventListener('abort', () => void close(), { once: true });
-  return { url: server.url, publicUrl: given.publicUrl ?? server.url, adminUrl: admin?.url, close };
+  const reload = async (pair: TorrentServiceOptions['tls']): Promise<void> => {
+    if (pair !== undefined) server.useCertificate(pair);
+    await keyRing.reload();
+    listener({ kind: 'reloaded' });
+  };
+  return { reload, url: server.url, publicUrl: given.publicUrl ?? server.url, adminUrl: admin?.url, close };
 }
 
 /** Where the place is not the operator's choice and taken, by another service on this machine, there is none. */

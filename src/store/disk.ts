@@ -1,25 +1,14 @@
-import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, readFile, stat, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { writeAtomically } from '../base/atomic-file.ts';
 import { QuayctlError } from '../base/errors.ts';
+import { makePrivate } from '../base/private-files.ts';
 
-/** Layers may hold secrets of their owners; nobody else on the machine reads them. */
-const PRIVATE_DIRECTORY = 0o700;
+/** Layers may hold secrets, so no other user of the machine may read them. */
 const PRIVATE_FILE = 0o600;
 
-/** One directory, 0700 whatever the umask. One that is there already keeps its mode. */
-export async function makePrivateDirectory(path: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: PRIVATE_DIRECTORY });
-  } catch (error) {
-    if (codeOf(error) === 'EEXIST') return;
-    throw error;
-  }
-  await chmod(path, PRIVATE_DIRECTORY);
-}
-
-/** Opens for reading and writing, makes it if need be, 0600 whatever the umask. */
+/** Opens for reading and writing, makes it if need be: private, or shared as its directory is. */
 export async function openPrivateFile(path: string): ReturnType<typeof open> {
   try {
     // Whoever could put a link there must not have us write to what it leads to.
@@ -28,35 +17,23 @@ export async function openPrivateFile(path: string): ReturnType<typeof open> {
     if (codeOf(error) !== 'ENOENT') throw error;
   }
   const handle = await open(path, 'wx+', PRIVATE_FILE);
-  await handle.chmod(PRIVATE_FILE);
+  await makePrivate(handle, path);
   return handle;
 }
 
 /**
- * All or nothing for whoever reads it. `temporary` is a directory on the same file system.
+ * Writes a private file at once, so that readers see the old one or the new one.
+ * @param draftDirectory on the same file system
  * @param durable also after a crash of the machine, at the price of waiting for the disk
  */
-export async function writeAtomically(
-  temporary: string,
+export function replacePrivateFile(
+  draftDirectory: string,
   path: string,
   bytes: Uint8Array,
   { durable = false }: { readonly durable?: boolean } = {},
 ): Promise<void> {
-  const draft = join(temporary, randomUUID());
-  try {
-    const handle = await open(draft, 'wx', PRIVATE_FILE);
-    try {
-      await handle.chmod(PRIVATE_FILE);
-      await handle.writeFile(bytes);
-      if (durable) await handle.datasync();
-    } finally {
-      await handle.close();
-    }
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true }).catch(() => undefined);
-    throw error;
-  }
+  const prepare = (draft: FileHandle): Promise<void> => makePrivate(draft, path);
+  return writeAtomically(path, bytes, { draftDirectory, durable, mode: PRIVATE_FILE, prepare });
 }
 
 /** The whole file; undefined where there is none, or one larger than anything of ours. */
@@ -89,7 +66,7 @@ export function isAbsent(error: unknown): boolean {
  * @param what was being done, e.g. `cannot write /cache/quayctl/index.json`
  * @returns QuayctlError `disk-full` or `store`; what is a QuayctlError already comes back as it is
  */
-function diskError(error: unknown, what: string): Error {
+async function diskError(error: unknown, what: string): Promise<Error> {
   if (error instanceof QuayctlError) return error;
   const code = codeOf(error);
   if (code === undefined) return error instanceof Error ? error : new Error(String(error));
@@ -104,8 +81,26 @@ function diskError(error: unknown, what: string): Error {
   const denied = code === 'EACCES' || code === 'EPERM' || code === 'EROFS';
   return new QuayctlError('store', `${what}: ${REASONS[code] ?? code}`, {
     cause,
-    hint: denied ? 'name a directory that you may write to with --store DIR or QUAYCTL_STORE' : undefined,
+    hint: denied ? await deniedHint(error) : undefined,
   });
+}
+
+/** Whose it is that may not be touched, and what helps. */
+async function deniedHint(error: unknown): Promise<string> {
+  const { path } = error as NodeJS.ErrnoException;
+  const owner = path === undefined ? undefined : await ownerOf(path);
+  if (owner === undefined) return 'name a directory that you may write to';
+  const share = '`quayctl store share --group GROUP` shares a store';
+  return `${owner.path} belongs to user ${owner.uid}: chown it, or name another place with --store DIR or QUAYCTL_STORE; ${share}`;
+}
+
+/** Of the nearest directory that can be looked at. */
+async function ownerOf(path: string): Promise<{ readonly path: string; readonly uid: number } | undefined> {
+  for (let at = path; ; at = dirname(at)) {
+    const found = await stat(at).catch(() => undefined);
+    if (found !== undefined) return { path: at, uid: found.uid };
+    if (at === dirname(at)) return undefined;
+  }
 }
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -113,7 +108,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EIO: 'input/output error of the disk',
   EMFILE: 'too many open files',
   ENOENT: 'no such file',
-  ENOTDIR: 'something on the way to it is no directory',
+  ENOTDIR: 'a part of its path is not a directory',
   EPERM: 'not permitted',
   EROFS: 'the file system is read-only',
 };
@@ -127,6 +122,6 @@ export async function onDisk<T>(what: string, work: () => Promise<T>): Promise<T
   try {
     return await work();
   } catch (error) {
-    throw diskError(error, what);
+    throw await diskError(error, what);
   }
 }

@@ -3,7 +3,7 @@ import { digestFromHex, digestHex, type Digest } from '../image/digest.ts';
 import { formatReference } from '../image/reference.ts';
 import type { BlobFiles } from './blob-files.ts';
 import type { Catalogue, StoredImage } from './catalogue.ts';
-import { onDisk, readBounded, writeAtomically } from './disk.ts';
+import { onDisk, readBounded, replacePrivateFile } from './disk.ts';
 import type { Leases } from './leases.ts';
 import type { Locks } from './locks.ts';
 import type { NamedImage } from './index-file.ts';
@@ -76,7 +76,7 @@ export class Collector {
   async remember(limit: number): Promise<void> {
     const { paths } = this.#parts;
     await onDisk('cannot write to the store', () =>
-      writeAtomically(paths.own('tmp'), paths.limit, Buffer.from(`${Math.floor(limit)}\n`)),
+      replacePrivateFile(paths.own('tmp'), paths.limit, Buffer.from(`${Math.floor(limit)}\n`)),
     );
   }
 
@@ -110,7 +110,7 @@ export class Collector {
     return { freed: Math.max(0, before - left), left };
   }
 
-  /** Removes those of the blobs that no image leads to and nobody uses. Under the lock of the index. */
+  /** Removes those of the blobs that no image leads to and no process uses. Called under the lock of the index. */
   async dropUnused(digests: Iterable<Digest>): Promise<void> {
     const { locks, catalogue, blobs, paths, leases } = this.#parts;
     const { digests: leased, everything } = await leases.held();
@@ -124,7 +124,7 @@ export class Collector {
     }
   }
 
-  /** As many of the least recently used images as bring so many bytes; which blobs only they have is counted first. */
+  /** The least recently used images that together free `bytes`, counting only blobs that no other image has. */
   async #dropImages(bytes: number): Promise<void> {
     const { catalogue, leases, underIndexLock } = this.#parts;
     const { digests: leased, everything } = await leases.held();
@@ -137,19 +137,20 @@ export class Collector {
     for (const digest of [...reaches.values()].flatMap((reach) => [...reach])) {
       users.set(digest, (users.get(digest) ?? 0) + 1);
     }
+    const shared = new Set([...users].flatMap(([digest, count]) => (count > 1 ? [digest] : [])));
     const sizes = new Map((await this.#parts.blobs.list()).map(({ digest, size }) => [digest, size]));
     const names = new Set<string>();
     const victims = new Set<Digest>();
     let freed = 0;
     for (const [image, reach] of reaches) {
       if (freed >= bytes) break;
-      if (!leased.isDisjointFrom(reach)) continue;
+      if (isInUse(image, reach, leased, shared)) continue;
       names.add(imageKey(formatReference(image.reference), image.digest));
       for (const digest of reach) {
         const left = (users.get(digest) ?? 0) - 1;
         users.set(digest, left);
         victims.add(digest);
-        if (left === 0) freed += sizes.get(digest) ?? 0;
+        if (left === 0 && !leased.has(digest)) freed += sizes.get(digest) ?? 0;
       }
     }
     await underIndexLock(async () => {
@@ -218,7 +219,7 @@ export class Collector {
   }
 }
 
-/** The least recently used ones that together make up so many bytes. */
+/** The least recently used ones that together have `bytes`. */
 function oldestFirst<T extends { readonly lastUsed: Date }>(
   entries: readonly T[],
   sizeOf: (entry: T) => number,
@@ -232,6 +233,23 @@ function oldestFirst<T extends { readonly lastUsed: Date }>(
       sum += sizeOf(entry);
       return wanted;
     });
+}
+
+/**
+ * Whether an image must stay: it was recorded by somebody who is still at work, all of its config and layers are in use,
+ * or one that no other image has. An image that only shares a base layer with one in use can go; the layer itself stays.
+ * @param shared what more than one image of the store has
+ */
+function isInUse(
+  { digest, index }: StoredImage,
+  reach: ReadonlySet<Digest>,
+  leased: ReadonlySet<Digest>,
+  shared: ReadonlySet<Digest>,
+): boolean {
+  if (leased.has(digest)) return true;
+  const blobs = [...reach].filter((each) => each !== digest && each !== index);
+  const used = blobs.filter((each) => leased.has(each));
+  return used.length > 0 && (used.length === blobs.length || used.some((each) => !shared.has(each)));
 }
 
 function imageKey(name: string, digest: Digest): string {

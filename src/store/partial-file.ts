@@ -151,7 +151,7 @@ class PartialFile implements PartialBlob {
   async #write(span: Span, bytes: Uint8Array): Promise<void> {
     const { file, journal } = this.#opened;
     if (this.#spans.overlaps(span.start, span.end) || this.#hash.position > span.start) {
-      // Written over: nobody may read or hash it until it is whole again.
+      // It is being written over, and must not be read or hashed until it is whole again.
       this.#forget(span);
     }
     try {

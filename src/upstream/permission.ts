@@ -111,9 +111,21 @@ export class Permission {
     }
   }
 
-  /** The upstream has just given a caller something else than a blob. */
-  grant(grant: Grant): void {
-    remember(this.#answers, this.#namesOf(grant).name, { verdict: SIZELESS, at: performance.now() });
+  /**
+   * The upstream has just given a caller something.
+   * @param size of a blob, bytes; 0 for what is none
+   */
+  grant(grant: Grant, size = 0): void {
+    const verdict: Granted = { kind: 'granted', size };
+    remember(this.#answers, this.#namesOf(grant).name, { verdict, at: performance.now() });
+  }
+
+  /** Whether it was granted so short a time ago that the upstream need not be asked again. */
+  isFresh(grant: Grant): boolean {
+    const { caller, name } = this.#namesOf(grant);
+    const { verdict, at } = this.#answers.get(name) ?? NEVER;
+    const isOld = performance.now() - at >= FRESH_MS;
+    return verdict?.kind === 'granted' && !isOld && !this.#isRevoked(caller, at);
   }
 
   /** The upstream has just answered a caller with 401 or 403: the grace ends for all of the repository. */
@@ -128,8 +140,13 @@ export class Permission {
 
   /** Whether what was granted serves while the upstream does not answer. */
   stands(grant: Grant): boolean {
+    return this.standing(grant) !== undefined;
+  }
+
+  /** What was granted within the grace; it serves while the upstream does not answer. */
+  standing(grant: Grant): Granted | undefined {
     const { caller, name } = this.#namesOf(grant);
-    return this.#standing(caller, name) !== undefined;
+    return this.#standing(caller, name);
   }
 
   /**
@@ -182,7 +199,6 @@ export class Permission {
   }
 }
 
-const SIZELESS: Granted = { kind: 'granted', size: 0 };
 const NEVER = { verdict: undefined, at: -Infinity };
 
 export function isDenied(status: number): boolean {

@@ -55,6 +55,8 @@ function session(home: string): { session: Session; out: string[]; err: string[]
       env: { PATH: '/nowhere', XDG_CACHE_HOME: `${home}/cache` },
       home,
       signal: new AbortController().signal,
+      settings: new Map(),
+      onHangup: () => () => undefined,
       exitWith: () => undefined,
       uid: undefined,
     },

@@ -68,7 +68,11 @@ test('serve rotate-key adds a key to the secret file', async (t) => {
   const folder = join(node.home, 'shared');
   await mkdir(folder);
   const file = join(folder, 'secret.json');
-  for (let round = 1; round <= 2; round++) {
+  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+  const serve = ['serve', '--upstream', `oci:${layout.directory}`, '--listen', '127.0.0.1:0'];
+  const running = node.start([...serve, '--admin-listen', 'none', '--secret-file', file]);
+  await running.waitFor(/^http:\S+$/m);
+  for (let round = 2; round <= 3; round++) {
     const { code, stdout, stderr } = await node.run(['serve', 'rotate-key', '--secret-file', file]);
     assert.equal(code, 0, stderr);
     const { keys } = JSON.parse(await readFile(file, 'utf8')) as { keys: { kid: string }[] };

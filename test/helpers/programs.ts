@@ -7,6 +7,7 @@ import { delimiter, join } from 'node:path';
 const PACKAGES: Readonly<Record<string, string>> = {
   aria2c: 'aria2',
   bzip2: 'bzip2',
+  containerd: 'containerd',
   'dbus-daemon': 'dbus',
   'dbus-send': 'dbus',
   debootstrap: 'debootstrap',

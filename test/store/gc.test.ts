@@ -173,3 +173,19 @@ test('the limit is remembered; without one it is a fifth of the file system', as
   await writeFile(join(directory, 'quayctl', 'limit'), 'garbage');
   assert.equal((await store.usage()).limit, Math.floor(blocks * bsize * 0.2));
 });
+
+test('images that share a base layer with one in use go all the same; the layer stays', async (t) => {
+  const { store, directory } = await newStore(t);
+  const base = randomBlob(50 * KB);
+  const images = [1, 2, 3, 4].map((n) => imageOf(`example.com/app:${n}`, [base, randomBlob(100 * KB)]));
+  await oldImages(directory, images.slice(0, 3));
+  const last = images.at(-1) ?? assert.fail();
+  // As the pull that is just over: what it brought, and what it found here, is leased.
+  await pullInto(store, last);
+  const lease = await store.lease([base.descriptor.digest]);
+  const { left } = await store.gc(180 * KB);
+  assert.ok(left <= 180 * KB, `${left} left`);
+  assert.equal(await isWhole(store, last), true);
+  assert.equal((await store.listImages()).length, 1);
+  await lease.close();
+});

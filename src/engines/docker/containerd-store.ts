@@ -71,7 +71,7 @@ export class ContainerdStore implements ImageStore {
     });
   }
 
-  /** A record that nobody has named goes; what other names stand for is not ours to remove. */
+  /** Removes a record without a name; images that other names stand for belong to the user. */
   async #removeIncomplete(image: RunnableImage, ownName: string | undefined): Promise<void> {
     const signal = AbortSignal.timeout(CLEANUP_MS);
     try {

@@ -16,15 +16,29 @@ export class KeyRing {
   readonly #path: string;
   #keys: readonly SigningKey[];
   #stamp: string | undefined;
+  /** The stamp that `onUnreadable` was told of. */
+  #told: string | undefined;
   #lookedAt = performance.now();
   #looking: Promise<void> | undefined;
   #generation = 0;
   readonly #imported = new Map<string, Promise<UsableKey>>();
 
-  /** @param keys as they were just loaded from `path` */
-  constructor(path: string, keys: readonly SigningKey[]) {
+  readonly #onUnreadable: (reason: string) => void;
+
+  /**
+   * @param keys as they were just loaded from `path`
+   * @param onUnreadable told once for each change of the file that cannot be read
+   */
+  constructor(path: string, keys: readonly SigningKey[], onUnreadable: (reason: string) => void = () => {}) {
     this.#path = path;
     this.#keys = keys;
+    this.#onUnreadable = onUnreadable;
+  }
+
+  /** Reads the file now, changed or not. */
+  async reload(): Promise<void> {
+    this.#stamp = undefined;
+    await this.#reload();
   }
 
   /** Grows with every change: what was verified before may no longer be. */
@@ -71,8 +85,12 @@ export class KeyRing {
       this.#keys = (await loadSecrets(this.#path)).keys;
       this.#generation++;
       this.#stamp = stamp;
-    } catch {
+    } catch (error) {
       // Half a file, or none: what we have is still good, and the file is looked at again.
+      if (this.#told === stamp) return;
+      this.#told = stamp;
+      const { message, cause } = error as Error;
+      this.#onUnreadable(`${message}: ${cause instanceof Error ? cause.message : String(cause)}`);
     }
   }
 

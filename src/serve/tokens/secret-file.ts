@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, rm, stat } from 'node:fs/promises';
-import { QuayctlError } from '../../base/errors.ts';
+import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import { delay } from '../../base/retry.ts';
 import { parseJsonObject, type JsonObject } from '../../image/json.ts';
 import { createPrivateFile, writePrivateFile } from '../torrents/private-file.ts';
@@ -58,10 +58,15 @@ export async function loadOpenPgpKey(path: string, make: () => Promise<string>):
 /**
  * Adds a signing key, which running services take up by themselves.
  * @returns the new key
- * @throws QuayctlError `store`
+ * @throws QuayctlError `store`; `not-found` where no service has its secret there: a new secret would be no use to one
  */
 export async function rotateKey(path: string): Promise<SigningKey> {
   return onFile(path, async () => {
+    if ((await read(path)) === undefined) {
+      throw new QuayctlError('not-found', `there is no secret file ${path}, so no service uses it`, {
+        hint: "--data DIR is the service's data directory, --secret-file FILE its secret",
+      });
+    }
     const key = await makeSigningKey(Date.now());
     await change(path, (content) => {
       const keys = parseSigningKeys(content['keys']);
@@ -124,6 +129,7 @@ async function onFile<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
+    if (isQuayctlError(error, 'not-found')) throw error;
     throw new QuayctlError('store', `the secret file ${path} cannot be used`, { cause: error });
   }
 }

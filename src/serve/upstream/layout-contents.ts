@@ -34,7 +34,7 @@ const MAX_ENTRIES = 100_000;
 const MAX_LAYOUT_BYTES = 64 * 1024 * 1024;
 
 /** Reads a layout's indexes, again whenever index.json has changed. */
-export class LayoutCatalogue {
+export class LayoutContents {
   readonly #directory: string;
   readonly #files: LayoutFiles;
   readonly #warn: (message: string) => void;
@@ -170,8 +170,15 @@ function splitFullName(fullName: string): ImageName | undefined {
   }
 }
 
-/** `team/app:1.0`, or a bare tag, which belongs to the repository named like the directory. */
+/** A registry's host before a repository: it has a dot or a port, or is localhost (the rule of Docker's references). */
+const WITH_HOST = /^(?:[^/]*[.:][^/]*|localhost)\//;
+
+/**
+ * `team/app:1.0`; `registry.example.com:5000/team/app:1.0`, as quayctl's own exports and skopeo write it, of which the
+ * registry says nothing here; or a bare tag, which belongs to the repository named like the directory.
+ */
 function splitRefName(refName: string, own: string | undefined): ImageName | undefined {
+  if (WITH_HOST.test(refName)) return splitFullName(refName);
   const colon = refName.lastIndexOf(':');
   const repository = colon < 0 ? own : refName.slice(0, colon);
   const tag = refName.slice(colon + 1);

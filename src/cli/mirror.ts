@@ -1,0 +1,156 @@
+import { QuayctlError } from '../base/errors.ts';
+import { isLoopback } from '../base/ip-address.ts';
+import { redact } from '../base/redact.ts';
+import { formatBytes, parseDuration } from '../base/units.ts';
+import { parseImageReference, type ImageReference } from '../image/reference.ts';
+import type { MirrorEvent } from '../mirror/mirror-context.ts';
+import { startMirror } from '../mirror/mirror.ts';
+import { canonicalHost } from '../mirror/target.ts';
+import type { PullEvent } from '../pull/events.ts';
+import type { PullContext } from '../pull/pull-context.ts';
+import { seedStore } from '../pull/seed-store.ts';
+import { shortDigest } from '../image/digest.ts';
+import { hostAndPort, httpUrl, named, readTorrentFlags } from './flags.ts';
+import { inWorlds, rulesOf } from './open-world.ts';
+import { printableLine } from './printable.ts';
+import type { Session } from './session.ts';
+import { startWatchdog } from './watchdog.ts';
+
+/** A download goes on for so long after its last reader has left. */
+const LINGER_MS = 60_000;
+const SHORTEST_STALL_MS = 1_000;
+
+/** `quayctl mirror`'s flags as commander hands them over. */
+export interface RawMirrorFlags {
+  readonly registry?: readonly string[];
+  readonly torrentService?: string;
+  readonly listen: string;
+  readonly stall: string;
+  readonly permissionGrace: string;
+  readonly insecure?: boolean;
+  readonly debug?: boolean;
+  readonly lowerPort: string;
+  readonly upperPort: string;
+  readonly announceIp?: string;
+  readonly downloadRate: string;
+  readonly uploadRate: string;
+  readonly connectionsPerSecond: string;
+  readonly encryptionMode: string;
+  readonly store?: string;
+}
+
+/** Mirrors, and seeds what the store holds, until a signal ends it. @throws QuayctlError `usage`, `port`, `store` */
+export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<void> {
+  const flags = readTorrentFlags({ ...raw, waitForPeers: '0' });
+  const registries = registriesOf(raw.registry ?? [], flags.torrentService);
+  const place = hostAndPort('--listen', raw.listen);
+  if (!isLoopback(place.host)) {
+    throw new QuayctlError(
+      'usage',
+      `--listen: an address of this machine alone is wanted, not ${raw.listen}`,
+      {
+        hint: 'engines show their credentials here: 127.0.0.1:PORT',
+      },
+    );
+  }
+  const stallMs = named('--stall', raw.stall, parseDuration);
+  if (stallMs < SHORTEST_STALL_MS) throw new QuayctlError('usage', '--stall: at least 1s');
+  const permissionGraceMs = named('--permission-grace', raw.permissionGrace, parseDuration);
+  const say = (line: string | undefined): void => {
+    if (line !== undefined) session.terminal.err(`${printableLine(redact(line))}\n`);
+  };
+  const listener = (event: PullEvent): void => say(eventLine(event, raw.debug ?? false));
+  const stopWatching = startWatchdog();
+  try {
+    await inWorlds(
+      flags,
+      undefined,
+      listener,
+      session,
+      async (worlds) => {
+        const { http, store, downloads, nodeKey } = worlds;
+        const mirror = await startMirror({
+          ...{ registries, http, store, downloads, stallMs, permissionGraceMs },
+          listen: place,
+          insecure: flags.insecure,
+          nodeKey: async () => (await nodeKey()).thumbprint,
+          listener: (event) => say(eventLine(event, raw.debug ?? false)),
+        });
+        session.terminal.out(`${mirror.url}\n`);
+        const of = async (reference: ImageReference): Promise<PullContext> => {
+          const service = registries.get(canonicalHost(reference.registry));
+          return worlds.of(reference, service ?? (await store.serviceOf(reference)));
+        };
+        try {
+          const contexts = { ...worlds, of };
+          await seedStore({ contexts, rules: rulesOf(flags), durationMs: undefined }, session.signal);
+        } finally {
+          await mirror.close();
+        }
+      },
+      { lingerMs: LINGER_MS },
+    );
+  } finally {
+    await stopWatching();
+  }
+}
+
+/** `HOST` or `HOST=SERVICE-URL`, each. @throws QuayctlError `usage` */
+function registriesOf(given: readonly string[], service: URL | undefined): Map<string, URL> {
+  const registries = new Map<string, URL>();
+  for (const text of given) {
+    const [, name = '', url] = /^([^=]*)(?:=(.*))?$/s.exec(text) ?? [];
+    const host = registryHost(name);
+    const own = url === undefined ? service : httpUrl('--registry', url);
+    if (own === undefined) {
+      throw new QuayctlError('usage', `--registry ${host}: no torrent service is named`, {
+        hint: `--torrent-service URL, or --registry ${host}=URL`,
+      });
+    }
+    registries.set(host, own);
+  }
+  if (registries.size > 0) return registries;
+  throw new QuayctlError('usage', '--registry HOST is missing', {
+    hint: 'name every registry to be mirrored',
+  });
+}
+
+/** @throws QuayctlError `usage` */
+function registryHost(text: string): string {
+  const host = canonicalHost(text);
+  const parsed = named('--registry', `${host}/library/any`, parseImageReference);
+  if (parsed.registry === host && parsed.repository === 'library/any') return host;
+  throw new QuayctlError('usage', `--registry: not a host: ${JSON.stringify(text.slice(0, 100))}`);
+}
+
+/** One line for each event; undefined for what only `--debug` tells. */
+function eventLine(event: PullEvent | MirrorEvent, debug: boolean): string | undefined {
+  switch (event.kind) {
+    case 'warning':
+      return event.message;
+    case 'debug':
+      return debug ? event.message : undefined;
+    case 'request':
+      return debug || event.status >= 500
+        ? `${event.method} ${event.path} ${event.status} ${event.bytes} bytes in ${event.milliseconds} ms`
+        : undefined;
+    case 'stored': {
+      const { registry, repository, digest, outcome } = event;
+      const sources = [
+        [outcome.fromPeers, 'from peers'],
+        [outcome.fromRegistry, 'from the registry'],
+        [outcome.fromStore, 'from this disk'],
+      ] as const;
+      const shown = sources
+        .filter(([bytes]) => bytes > 0)
+        .map(([bytes, from]) => `${formatBytes(bytes)} ${from}`);
+      return `${registry}/${repository} ${shortDigest(digest)}: ${shown.join(', ')}`;
+    }
+    case 'cut': {
+      const { registry, repository, digest, reason } = event;
+      return `${registry}/${repository} ${shortDigest(digest)}: cut, the engine asks the registry itself (${reason})`;
+    }
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,160 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import type { BlobListener } from '../blobs/blob-events.ts';
+import type { BlobOrigin } from '../blobs/blob-origin.ts';
+import { registrySource } from '../blobs/blob-source.ts';
+import { TorrentFinder } from '../blobs/torrent-finder.ts';
+import { guarded, type Credential } from '../credentials/credential.ts';
+import type { Http } from '../http/http.ts';
+import { openRepository } from '../registry/open-repository.ts';
+import { openTorrentService } from '../registry/open-torrent-service.ts';
+import type { Store } from '../store/store.ts';
+import { BasicUpstream } from '../upstream/password-upstream.ts';
+import { Permission } from '../upstream/permission.ts';
+import { RegistryUpstream } from '../upstream/registry-upstream.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import { KnownManifests } from './known-manifests.ts';
+import type { Target } from './target.ts';
+
+/** A service that did not answer is asked again after so long, and a credential is forgotten. Milliseconds. */
+const ORIGIN_MS = 60_000;
+
+export interface MirroredRegistryOptions {
+  /** As in references: `quay.io`, `docker.io`, `localhost:5000`. */
+  readonly name: string;
+  /** Where torrents are asked for. */
+  readonly service: URL;
+  readonly insecure: boolean;
+  readonly http: Http;
+  readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent' | 'silentHosts'>;
+  readonly permissionGraceMs: number;
+  /** Thumbprint of the key by which peers know this node. */
+  readonly nodeKey: () => Promise<string>;
+  readonly listener: BlobListener;
+}
+
+/** One way of asking a registry: with what a caller shows, and what that caller was granted. */
+export interface Door {
+  readonly upstream: Upstream;
+  readonly permission: Permission;
+}
+
+/** A registry whose place this mirror takes for the engines of this machine. */
+export class MirroredRegistry {
+  readonly name: string;
+  readonly service: URL;
+  readonly manifests: KnownManifests;
+  readonly #options: MirroredRegistryOptions;
+  readonly #doors: { readonly [Form in Target['form']]: Door };
+  readonly #origins = new Map<string, { readonly origin: BlobOrigin; readonly until: number }>();
+  readonly #key = randomBytes(32);
+
+  constructor(options: MirroredRegistryOptions) {
+    this.name = options.name;
+    this.service = options.service;
+    this.manifests = new KnownManifests(options.name);
+    this.#options = options;
+    const { permissionGraceMs: graceMs } = options;
+    const door = (upstream: Upstream): Door => ({
+      upstream,
+      permission: new Permission({ upstream, graceMs }),
+    });
+    const { requester } = openRepository({ ...this.#access(), credential: undefined }, 'library/any');
+    const raw = new LazyUpstream(options.name, async (signal) => {
+      const origin = await requester.base(signal);
+      return { origin, upstream: new RegistryUpstream(origin, options.http) };
+    });
+    const basic = new LazyUpstream(options.name, async (signal) => {
+      const { origin, upstream } = await raw.open(signal);
+      const { registry, http, insecure, onWarning } = this.#access();
+      return {
+        origin,
+        upstream: new BasicUpstream({ upstream, registry, origin, http, insecure, onWarning }),
+      };
+    });
+    this.#doors = { ns: door(raw), path: door(basic) };
+  }
+
+  door(form: Target['form']): Door {
+    return this.#doors[form];
+  }
+
+  /** Where the blobs of a repository come from, for one caller. Remembered under a keyed hash, for a minute. */
+  origin(repository: string, authorization: string | undefined): BlobOrigin {
+    const now = performance.now();
+    for (const [key, { until }] of this.#origins) if (until < now) this.#origins.delete(key);
+    const key = createHmac('sha256', this.#key)
+      .update(`${repository}\n${authorization ?? ''}`)
+      .digest('base64');
+    const known = this.#origins.get(key);
+    if (known !== undefined) return known.origin;
+    const origin = this.#openOrigin(repository, credentialOf(authorization));
+    this.#origins.set(key, { origin, until: now + ORIGIN_MS });
+    return origin;
+  }
+
+  #openOrigin(name: string, credential: Credential | undefined): BlobOrigin {
+    const { service, insecure, http, store, listener, nodeKey } = this.#options;
+    const repository = openRepository({ ...this.#access(), credential }, name);
+    const torrents = openTorrentService({
+      http,
+      repository,
+      registry: this.name,
+      name,
+      service,
+      insecure,
+      // An engine's Bearer token was made for this one repository by the registry's token server. A password stays here.
+      sendCredentials: credential?.kind === 'registry-token',
+      silentHosts: store.silentHosts,
+      nodeKey,
+    });
+    return {
+      source: registrySource(repository),
+      torrents: new TorrentFinder({ torrents, store, listener }),
+      rules: { skipWebSeed: false, waitForPeersMs: 0, trackers: [] },
+    };
+  }
+
+  #access() {
+    const { name: registry, http, insecure, listener } = this.#options;
+    const onWarning = (message: string): void => listener({ kind: 'warning', message });
+    return { registry, http, insecure, onWarning };
+  }
+}
+
+interface Opened {
+  readonly origin: URL;
+  readonly upstream: Upstream;
+}
+
+/** Whether a registry on loopback speaks HTTPS is found out when it is first asked. */
+class LazyUpstream implements Upstream {
+  readonly hosts: readonly string[];
+  readonly open: (signal: AbortSignal) => Promise<Opened>;
+
+  constructor(host: string, open: (signal: AbortSignal) => Promise<Opened>) {
+    this.hosts = [host];
+    this.open = open;
+  }
+
+  async ask(...[request, signal]: Parameters<Upstream['ask']>): ReturnType<Upstream['ask']> {
+    const { upstream } = await this.open(signal);
+    return upstream.ask(request, signal);
+  }
+}
+
+/**
+ * What a caller shows; undefined for nothing, and for the empty password that podman shows where it has none (RFC 7617, RFC 6750).
+ */
+export function shownAuthorization(header: string | undefined): string | undefined {
+  return header === undefined || /^basic +Og==$/i.test(header.trim()) ? undefined : header;
+}
+
+function credentialOf(authorization: string | undefined): Credential | undefined {
+  const [, scheme = '', value = ''] = /^(\S+) +(\S+)$/.exec(authorization?.trim() ?? '') ?? [];
+  if (scheme.toLowerCase() === 'bearer') return guarded({ kind: 'registry-token', token: value });
+  if (scheme.toLowerCase() !== 'basic') return undefined;
+  const pair = Buffer.from(value, 'base64').toString('utf8');
+  const at = pair.indexOf(':');
+  if (at <= 0) return undefined;
+  return guarded({ kind: 'basic', username: pair.slice(0, at), password: pair.slice(at + 1) });
+}
