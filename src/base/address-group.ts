@@ -2,7 +2,7 @@ import { plainAddress } from './ip-address.ts';
 
 /** 16-bit groups of an IPv6 address. */
 const GROUPS = 8;
-/** What one customer of a provider has to himself: the first 64 bits (RFC 6177). */
+/** The first 64 bits: the network that a provider gives to one customer (RFC 6177). */
 const SITE_GROUPS = 4;
 
 /**

@@ -14,12 +14,12 @@ export type ErrorCode =
   | 'limit' // foreign input larger than a named bound
   | 'unsupported' // valid, but nothing that quayctl handles (schema 1, sha512, ...)
   | 'no-torrent' // --skip-web-seed, and the service has no torrent of a blob
-  | 'no-peers' // --skip-web-seed, and nobody has a piece
+  | 'no-peers' // --skip-web-seed, and no peer has a piece
   | 'port' // no port free in the range that the user gave
   | 'disk-full' // our own disk
   | 'store' // the local store cannot be used (written by a future version, not writable, ...)
   | 'credentials' // a keychain, a credential helper or a credential file failed
-  | 'no-report' // nobody that was asked has a security report of the image
+  | 'no-report' // no service that was asked has a security report of the image
   | 'refused' // --max-severity or --fail-on: the image has worse flaws than are allowed
   | 'interrupted' // a signal ended the run
   | 'internal'; // a bug of ours

@@ -4,11 +4,11 @@ import { TokenBucket } from './token-bucket.ts';
 export interface RateLimiter {
   /** 0: unlimited. */
   readonly bytesPerSecond: number;
-  /** Waits until so many bytes may pass, first come, first served. @throws the signal's reason */
+  /** Waits until `bytes` more bytes may pass; callers are served in order. @throws the signal's reason */
   take(bytes: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** What may pass at once after a pause, in seconds of the rate: long enough that timers of 1 ms do not slow it. */
+/** How much may pass at once after a pause, in seconds of the rate. Shorter bursts would be slowed by timers of 1 ms. */
 const BURST_SECONDS = 0.1;
 
 const UNLIMITED: RateLimiter = {

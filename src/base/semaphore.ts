@@ -43,7 +43,7 @@ export class Semaphore {
     }
   }
 
-  /** The place of a task that ends goes to the first that waits, so that nobody can slip in between. */
+  /** The place of a task that ends goes to the first that waits, so that no later task can overtake it. */
   #leave(): void {
     const [next] = this.#waiting;
     if (next === undefined) {

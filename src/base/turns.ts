@@ -23,7 +23,10 @@ export type Claimants = readonly [site: string, ...more: string[]];
 /** Gives back a place. Idempotent. */
 export type Release = () => void;
 
-/** Places for costly work. Sites take turns: whoever asks for little does not wait behind whoever asks for much. */
+/**
+ * Places for costly work. Sites take turns, so that a site that asks for little does not wait behind one that asks for
+ * much.
+ */
 export class Turns {
   readonly #limits: TurnLimits;
   /** Work that runs or waits, by claimant. */

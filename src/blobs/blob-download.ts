@@ -3,6 +3,7 @@ import { QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
 import type { BlobReader, BlobStore } from '../store/blob-store.ts';
+import { ReplacedBytes } from '../store/replaced-bytes.ts';
 import type { BlobProgress } from './blob-events.ts';
 import type { BlobOrigin } from './blob-origin.ts';
 import type { DownloadQueue } from './download-queue.ts';
@@ -14,18 +15,27 @@ const PROGRESS_MS = 200;
 /** What a reader is given at once. */
 const CHUNK_BYTES = 256 * 1024;
 
-/** How a reader wants its bytes; see BlobDownload.reader. */
-interface ReaderWish {
-  readonly isUrgent: boolean;
-  readonly mayBeUnchecked: boolean;
-}
-
 /** What the downloads of one process share. */
 export interface DownloadContext extends TransferContext {
   readonly store: Pick<BlobStore, 'begin' | 'open'>;
   readonly queue: DownloadQueue;
-  /** A download that nobody wants any more goes on for so long, in case somebody comes back. Milliseconds. */
+  /** How long a download goes on after its last user has left, in case one comes back. Milliseconds. */
   readonly lingerMs: number;
+}
+
+/** How a reader of a blob that arrives is given its bytes. */
+export interface ReaderOptions {
+  /**
+   * Whether the bytes at the reader's position come before all others. A node that fetches in order has little that
+   * its peers lack, so a reader that can wait leaves the order to the swarm. Default true.
+   */
+  readonly isUrgent?: boolean;
+  /**
+   * Whether each byte matches a hash when it is given out: that of its piece or, without a torrent, the digest of the
+   * blob. Without it all bytes but the last are given out as they arrive, for a reader that makes nothing of a blob
+   * that is incomplete. Default true.
+   */
+  readonly isVerified?: boolean;
 }
 
 /**
@@ -55,7 +65,7 @@ export class BlobDownload {
       clearTimeout(this.#lingering);
       this.#begun.resolve();
     });
-    // Whoever wants the blob is told of the failure; nobody has to.
+    // `done` may have no listener: those who want the blob are told of the failure.
     this.done.catch(() => undefined);
   }
 
@@ -111,32 +121,28 @@ export class BlobDownload {
   }
 
   /**
-   * Bytes `start` to `end` (exclusive), in order, while the blob arrives: only those that match the hash of their piece
-   * or, without a torrent, the digest of the blob. The last byte comes after the digest of the whole was checked, so
-   * nobody gets all of a blob that is wrong.
-   * @param isUrgent whether the bytes at the reader's position come before all others. A node that fetches in order has
-   *   little that its peers lack, so a reader that can wait leaves the order to the swarm
-   * @param mayBeUnchecked for a reader that checks the whole itself: while there are no piece hashes, it is given what the
-   *   registry sends as it arrives, all but the last byte
-   * @throws what the download failed with; the signal's reason; QuayctlError `verification` when bytes that were given
-   *   out turn out to be wrong
+   * Bytes `start` to `end` (exclusive), in order, while the blob arrives. The last byte of the blob comes after the
+   * digest of the whole was checked, so nobody gets all of a blob that is wrong.
+   * @throws what the download failed with; the signal's reason; ReplacedBytes when bytes that were given out turn out
+   *   to be wrong
    */
   async *reader(
     start = 0,
     end = this.size,
     signal: AbortSignal = new AbortController().signal,
-    isUrgent = true,
-    mayBeUnchecked = false,
+    { isUrgent = true, isVerified = true }: ReaderOptions = {},
   ): AsyncGenerator<Uint8Array> {
     const withdraw = this.#hold();
     let committed: BlobReader | undefined;
-    let generation: number | undefined;
+    let changes: number | undefined;
+    const changesByNow = (): number | undefined =>
+      isVerified ? this.#transfer?.generation : this.#transfer?.partial.changes;
     try {
       for (let at = start; at < end;) {
         const available =
-          committed === undefined ? await this.#available(at, signal, { isUrgent, mayBeUnchecked }) : end;
+          committed === undefined ? await this.#available(at, signal, { isUrgent, isVerified }) : end;
         if (available === 'all') committed = await this.#context.store.open(this.digest);
-        generation ??= this.#transfer?.generation;
+        changes ??= changesByNow();
         const until = Math.min(end, at + CHUNK_BYTES, available === 'all' ? end : available);
         const chunk = await (committed ?? this.#transfer?.partial)
           ?.read(at, until - at)
@@ -145,7 +151,7 @@ export class BlobDownload {
             // The partial blob is discarded or closed at this moment: how the download ends says why.
             await this.done;
           });
-        if (generation !== this.#transfer?.generation) throw this.#wrongBytes();
+        if (changes !== changesByNow()) throw new ReplacedBytes(shortDigest(this.digest));
         if (chunk === undefined) continue;
         at = until;
         yield chunk;
@@ -162,7 +168,7 @@ export class BlobDownload {
     this.#transfer?.want(start, end);
   }
 
-  /** Ends it for all who want it; who only loses interest aborts the signal that he gave. What has arrived stays. */
+  /** Ends it for all users; a single user leaves by aborting its own signal. Bytes that have arrived stay. */
   cancel(
     reason: unknown = new QuayctlError('interrupted', `${shortDigest(this.digest)} is not wanted any more`),
   ): void {
@@ -219,30 +225,33 @@ export class BlobDownload {
   }
 
   /** Waits for the byte at `at`. @returns where the bytes end that may be given out; `all` when it is committed */
-  async #available(at: number, signal: AbortSignal, wish: ReaderWish): Promise<number | 'all'> {
+  async #available(
+    at: number,
+    signal: AbortSignal,
+    options: Required<ReaderOptions>,
+  ): Promise<number | 'all'> {
     const stop = new AbortController();
-    if (wish.isUrgent) this.#context.queue.hurry(this.digest);
+    if (options.isUrgent) this.#context.queue.hurry(this.digest);
     try {
-      return await orAborted(Promise.race([this.#verified(at, stop.signal, wish), this.#whole()]), signal);
+      return await orAborted(Promise.race([this.#arrived(at, stop.signal, options), this.#whole()]), signal);
     } finally {
       stop.abort();
     }
   }
 
-  async #verified(
+  async #arrived(
     at: number,
     signal: AbortSignal,
-    { isUrgent, mayBeUnchecked }: ReaderWish,
+    { isUrgent, isVerified }: Required<ReaderOptions>,
   ): Promise<number | 'all'> {
     await this.#begun.promise;
     const last = this.size - 1;
-    const transfer = this.#transfer;
-    if (transfer === undefined || this.#isSettled || at >= last) return this.#whole();
-    if (isUrgent) transfer.want(at, this.size);
+    if (this.#transfer === undefined || this.#isSettled || at >= last) return this.#whole();
+    if (isUrgent) this.#transfer.want(at, this.size);
     try {
-      const verified = transfer.partial.waitVerified(at, signal);
-      const unchecked = mayBeUnchecked ? [transfer.uncheckedFrom(at, signal)] : [];
-      return Math.min(last, await Promise.race([verified, ...unchecked]));
+      const { partial } = this.#transfer;
+      const wait = isVerified ? partial.waitVerified(at, signal) : partial.waitWritten(at, signal);
+      return Math.min(last, await wait);
     } catch {
       // The partial blob was closed: how the download ended says more.
       return this.#whole();
@@ -252,9 +261,5 @@ export class BlobDownload {
   async #whole(): Promise<'all'> {
     await this.done;
     return 'all';
-  }
-
-  #wrongBytes(): QuayctlError {
-    return new QuayctlError('verification', `${shortDigest(this.digest)}: bytes that were read are wrong`);
   }
 }

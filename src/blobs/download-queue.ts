@@ -1,11 +1,11 @@
 import { orAborted } from '../base/abort.ts';
 import type { Digest } from '../image/digest.ts';
 
-/** The next download begins while so many bytes are left of those before it, so that the link never idles. */
+/** The next download begins when this many bytes are left of those before it, so that the link never idles. */
 const OVERLAP_BYTES = 16 * 1024 * 1024;
 /** Blobs that are downloaded at once. With more, each would only get a smaller share of the link. */
 const MAX_RUNNING = 6;
-/** When no byte has come for so long (another process holds the lock, a service hashes), the next one may begin. */
+/** When no byte has arrived for this long (another process holds the lock, a service hashes), the next one may begin. */
 const STALLED_MS = 1_000;
 
 interface Running {

@@ -10,7 +10,7 @@ import { NOTHING, ThroughputEstimate, type BlobOutcome } from './transfer-ledger
 
 export interface DownloadsOptions extends Pick<DownloadContext, 'swarm' | 'downloadLimiter' | 'listener'> {
   readonly store: Pick<BlobStore, 'begin' | 'open'>;
-  /** How long a download goes on that nobody wants any more, milliseconds. Default 0. */
+  /** How long a download goes on after its last user has left, milliseconds. Default 0. */
   readonly lingerMs?: number;
 }
 

@@ -15,7 +15,7 @@ import { obstacleText, type Obstacle } from './peer-use.ts';
 const MAX_HASH_WAIT_SECONDS = 2;
 /** ... or within this part of the time that the download itself would take. Otherwise it begins at the registry. */
 const MAX_HASH_WAIT_SHARE = 0.1;
-/** An answer that was asked for ahead of time is used for so long; then the announce token in it is too old. */
+/** How long an answer that was asked for ahead of time is used. After that the announce token in it is too old. */
 const EARLY_MS = 60_000;
 /** The protocol's upper bound of `?wait=`. */
 const LONGEST_WAIT_SECONDS = 60;
@@ -168,7 +168,7 @@ export class TorrentFinder {
   ): Promise<readonly TrackerAddress[]> {
     const what = `the torrent of ${shortDigest(descriptor.digest)}`;
     const answer = await this.#options.torrents.torrent(descriptor, 0, signal);
-    if (answer.kind !== 'torrent') throw new QuayctlError('no-torrent', `${what} cannot be had now`);
+    if (answer.kind !== 'torrent') throw new QuayctlError('no-torrent', `${what} is not available now`);
     const renewed = decodeTorrent(answer.bytes);
     if (renewed.infoHash === infoHash) return renewed.trackers;
     throw new QuayctlError('protocol', `${what} has changed`);
@@ -233,7 +233,7 @@ export class TorrentFinder {
   #obstacleOf({ reason, isService }: TorrentAnswer & { readonly kind: 'none' }): Obstacle {
     if (isService === true) return { state: 'no-torrent', reason };
     const hint = this.isGiven
-      ? 'what --torrent-service names is no torrent service: `quayctl serve` is one'
+      ? '--torrent-service must name a torrent service, such as `quayctl serve`'
       : '--torrent-service URL names a torrent service for it';
     return { state: 'no-service', reason, hint };
   }

@@ -127,7 +127,7 @@ export class ThroughputEstimate {
     this.#bytesPerSecond = Math.max(this.#bytesPerSecond, fromRegistry / seconds);
   }
 
-  /** Seconds for so many bytes; 0 while nothing is known. */
+  /** Seconds that `size` bytes would take; 0 while nothing is known. */
   secondsFor(size: number): number {
     return this.#bytesPerSecond === 0 ? 0 : size / this.#bytesPerSecond;
   }

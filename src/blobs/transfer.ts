@@ -24,8 +24,6 @@ const SMALL_BLOB_MS = 4_000;
 /** Pieces at a reader's position that come before all others. */
 const WANTED_PIECES = 2;
 
-/** How often it is looked for bytes that nothing but the registry vouches for. */
-const UNCHECKED_POLL_MS = 50;
 /** A download that would end so soon goes on without a swarm. Milliseconds. */
 const ENDS_SOON_MS = 1_000;
 
@@ -49,8 +47,6 @@ export class Transfer {
   readonly #context: TransferContext;
   readonly #signal: AbortSignal;
   readonly #onState: (state: DownloadState) => void;
-  /** Neither an earlier run, nor a peer, nor the service has written any of it. */
-  #isRegistrysAlone: boolean;
   #metainfo: Metainfo | undefined;
   #metainfoLater: ((signal: AbortSignal) => Promise<Metainfo | undefined>) | undefined;
   /** The reading that makes the hashes is followed, so it ends together with them. */
@@ -74,7 +70,6 @@ export class Transfer {
   ) {
     this.partial = partial;
     this.ledger = new TransferLedger(partial);
-    this.#isRegistrysAlone = partial.written === 0;
     this.#origin = origin;
     this.#context = context;
     this.#signal = signal;
@@ -96,20 +91,6 @@ export class Transfer {
     if (piece === this.#wantedPiece) return;
     this.#wantedPiece = piece;
     swarm.want(start, Math.min(end, (piece + WANTED_PIECES) * pieceLength));
-  }
-
-  /**
-   * Waits until the byte at `at` was written while nothing but the registry has written here.
-   * @returns where the written bytes end (exclusive)
-   * @throws the signal's reason
-   */
-  async uncheckedFrom(at: number, signal: AbortSignal): Promise<number> {
-    for (;;) {
-      if (this.#isRegistrysAlone && this.#metainfo === undefined && this.partial.has(at, at + 1)) {
-        return this.partial.spans.find(({ start, end }) => start <= at && at < end)?.end ?? at + 1;
-      }
-      await delay(UNCHECKED_POLL_MS, signal);
-    }
   }
 
   /**
@@ -190,7 +171,6 @@ export class Transfer {
   /** The service is near and has the blob, or is reading it: the registry gives only what the service does not. */
   #readAtService(service: BlobSource): void {
     const { source } = this.#origin;
-    this.#isRegistrysAlone = false;
     this.#source = nearestSource(service, source, (error) => {
       this.#source = source;
       this.#say('debug', `${messageOf(error)}; the registry delivers`);
@@ -334,7 +314,7 @@ export class Transfer {
     }
   }
 
-  /** What is wrong must not be taken up again by the next run. */
+  /** Wrong bytes must not be taken up again by the next run. */
   async #wrong(): Promise<'wrong'> {
     await this.partial.discard();
     return 'wrong';

@@ -197,7 +197,7 @@ export function httpUrl(flag: string, value: string): URL {
     });
   }
   if (url.search !== '' || url.hash !== '') {
-    throw new QuayctlError('usage', `${flag}: a URL without query and fragment is wanted`);
+    throw new QuayctlError('usage', `${flag}: expected a URL without query and fragment`);
   }
   return url;
 }
@@ -207,7 +207,7 @@ export function hostAndPort(flag: string, listen: string): { host: string; port:
   const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:]*)):(\d{1,5})$/.exec(listen) ?? [];
   const number = Number(port);
   if (!(number <= 65_535)) {
-    throw new QuayctlError('usage', `${flag}: HOST:PORT is wanted, not ${JSON.stringify(listen)}`);
+    throw new QuayctlError('usage', `${flag}: expected HOST:PORT, got ${JSON.stringify(listen)}`);
   }
   return { host: bracketed ?? plain ?? '', port: number };
 }
@@ -225,7 +225,7 @@ function integer(flag: string, value: string, least: number, most: number): numb
   if (!(number >= least && number <= most)) {
     throw new QuayctlError(
       'usage',
-      `${flag}: a whole number from ${least} to ${most} is wanted, not ${value}`,
+      `${flag}: expected a whole number from ${least} to ${most}, got ${value}`,
     );
   }
   return number;
@@ -243,7 +243,7 @@ function encryptionMode(value: string): 0 | 1 | 2 {
   if (value === '2') return 2;
   throw new QuayctlError(
     'usage',
-    `--encryption-mode: 0 (forced), 1 (preferred) or 2 (off) is wanted, not ${value}`,
+    `--encryption-mode: expected 0 (forced), 1 (preferred) or 2 (off), got ${value}`,
   );
 }
 

@@ -27,7 +27,7 @@ export async function openClair(raw: RawReportFlags, http: Http): Promise<Clair 
 export function securityWait({ securityWait: given }: RawReportFlags, fallback: string): number {
   const ms = named('--security-wait', given ?? fallback, parseDuration);
   if (ms >= 1000 && ms <= LONGEST_WAIT_MS) return ms;
-  throw new QuayctlError('usage', '--security-wait: 1s to 1d is wanted');
+  throw new QuayctlError('usage', '--security-wait: expected 1s to 1d');
 }
 
 /** Timers count in 31 bits. */
@@ -42,7 +42,7 @@ export async function notifyOptions(raw: RawNotifyFlags): Promise<NotifyOptions 
   const atLeast = named('--notify-severity', notifySeverity, parseSeverity);
   const everyMs = named('--notify-every', notifyEvery, parseDuration);
   if (everyMs < 1000 || everyMs > LONGEST_EVERY_MS) {
-    throw new QuayctlError('usage', '--notify-every: 1s to 7d is wanted');
+    throw new QuayctlError('usage', '--notify-every: expected 1s to 7d');
   }
   if (notify === undefined) {
     if (notifyKey === undefined) return undefined;
@@ -55,7 +55,7 @@ export async function notifyOptions(raw: RawNotifyFlags): Promise<NotifyOptions 
   const url = URL.parse(notify);
   // The text may hold a secret, so it is not in the message.
   if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') {
-    throw new QuayctlError('usage', '--notify: an http or https URL without a user name is wanted');
+    throw new QuayctlError('usage', '--notify: expected an http or https URL without a user name');
   }
   const text = await readCredentialFile(notifyKey);
   const key = Buffer.from((text ?? '').trim());

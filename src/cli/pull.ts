@@ -76,6 +76,6 @@ async function pullOne(
 function destinationOf({ output }: TorrentFlags, engine: OciEngineEntry | undefined): Destination {
   if (engine !== undefined) return { kind: 'engine' };
   if (output === undefined) return { kind: 'store' };
-  if (output === '') throw new QuayctlError('usage', '--output: a path is wanted');
+  if (output === '') throw new QuayctlError('usage', '--output: expected a path');
   return output.endsWith('.tar') ? { kind: 'archive', path: output } : { kind: 'layout', path: output };
 }

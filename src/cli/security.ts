@@ -45,11 +45,11 @@ export async function runSecurity(image: string, raw: RawSecurityFlags, session:
 
 function readFlags(raw: RawSecurityFlags): SecurityFlags {
   if (raw.json === true && raw.sarif === true) {
-    throw new QuayctlError('usage', '--json and --sarif: one of them is wanted');
+    throw new QuayctlError('usage', '--json and --sarif exclude each other');
   }
   const severity = (flag: string, text: string): Severity => named(flag, text, parseSeverity);
   const order = (['impact', 'count', 'severity'] as const).find((each) => each === raw.sort);
-  if (order === undefined) throw new QuayctlError('usage', '--sort: impact, count or severity is wanted');
+  if (order === undefined) throw new QuayctlError('usage', '--sort: expected impact, count or severity');
   return {
     filter: {
       fixableOnly: raw.fixable ?? false,

@@ -196,7 +196,7 @@ async function adminOptions({
 function peerRule(text: string): TorrentServiceOptions['peers'] {
   if (text === 'any') return undefined;
   if (text === 'tls') return 'tls';
-  throw new QuayctlError('usage', `--peers: any or tls is wanted, not ${JSON.stringify(text)}`);
+  throw new QuayctlError('usage', `--peers: expected any or tls, got ${JSON.stringify(text)}`);
 }
 
 async function adminToken(path: string): Promise<string> {

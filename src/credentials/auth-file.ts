@@ -32,7 +32,7 @@ export function parseAuthFile(path: string, text: string): AuthFile {
   const helpers = entriesOf(path, 'credHelpers', credHelpers);
   const wrong = helpers.some(([, helper]) => typeof helper !== 'string');
   if (wrong || !(credsStore === undefined || credsStore === null || typeof credsStore === 'string')) {
-    throw new QuayctlError('credentials', `${path}: the name of a credential helper is no string`);
+    throw new QuayctlError('credentials', `${path}: the name of a credential helper is not a string`);
   }
   return {
     path,
@@ -119,15 +119,15 @@ function firstOf(file: AuthFile, keys: readonly string[]): Credential | undefine
 function parseEntry(path: string, key: string, entry: unknown): Credential | undefined {
   const refuse = (what: string): QuayctlError =>
     new QuayctlError('credentials', `${path}: the entry ${JSON.stringify(key)} ${what}`);
-  if (!isRecord(entry)) throw refuse('is no object');
+  if (!isRecord(entry)) throw refuse('is not an object');
   const field = (name: string): string => {
     const value = entry[name] ?? '';
-    if (typeof value !== 'string') throw refuse(`has a ${name} that is no string`);
+    if (typeof value !== 'string') throw refuse(`has a ${name} that is not a string`);
     return value;
   };
   const token = (name: string): string => {
     const value = field(name);
-    if (value !== '' && !BEARER.test(value)) throw refuse(`has a ${name} that is no token`);
+    if (value !== '' && !BEARER.test(value)) throw refuse(`has a ${name} that is not a valid token`);
     return value;
   };
 
@@ -156,6 +156,6 @@ function decodeAuth(auth: string): { username: string; password: string } | unde
 
 function entriesOf(path: string, name: string, value: unknown): [string, unknown][] {
   if (value === null) return [];
-  if (!isRecord(value)) throw new QuayctlError('credentials', `${path}: ${name} is no object`);
+  if (!isRecord(value)) throw new QuayctlError('credentials', `${path}: ${name} is not an object`);
   return Object.entries(value);
 }

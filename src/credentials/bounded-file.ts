@@ -4,7 +4,7 @@ import { QuayctlError } from '../base/errors.ts';
 
 /** The size of a credential file. A Docker config with a thousand registries has a tenth of this. */
 const MAX_FILE_BYTES = 1024 * 1024;
-/** Opening a pipe that nobody writes to must not hold the run. */
+/** Opening a pipe that has no writer must not hang. */
 const READ_WITHOUT_WAITING = constants.O_RDONLY | constants.O_NONBLOCK;
 
 /**

@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { writeAtomically } from '../base/atomic-file.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { parseCredentialFile, readCredentialFile } from './bounded-file.ts';
 
@@ -36,7 +36,7 @@ export class KeychainList {
     if (text === undefined) return [];
     const { registries = [] } = parseCredentialFile(this.#path, text);
     if (!Array.isArray(registries) || !registries.every((registry) => typeof registry === 'string')) {
-      throw new QuayctlError('credentials', `${this.#path} is no list of registries`, {
+      throw new QuayctlError('credentials', `${this.#path} is not a list of registries`, {
         hint: 'remove it, then log in again',
       });
     }
@@ -44,13 +44,11 @@ export class KeychainList {
   }
 
   async #write(registries: readonly string[]): Promise<void> {
-    const temporary = `${this.#path}.${randomUUID()}`;
     try {
       await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
-      await writeFile(temporary, `${JSON.stringify({ registries }, null, 2)}\n`, { mode: 0o600, flag: 'wx' });
-      await rename(temporary, this.#path);
+      const text = `${JSON.stringify({ registries }, null, 2)}\n`;
+      await writeAtomically(this.#path, Buffer.from(text), { mode: 0o600 });
     } catch (cause) {
-      await rm(temporary, { force: true }).catch(() => undefined);
       throw new QuayctlError('credentials', `cannot write ${this.#path}`, { cause });
     }
   }

@@ -4,11 +4,11 @@ import { access } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 
-/** Credentials are a few kilobytes; whoever sends more is not what it claims to be. */
+/** Credentials have a few kilobytes, so a program that prints more is not a credential helper. */
 const MAX_STDOUT_BYTES = 256 * 1024;
-/** Of what a program complains about, enough to see the reason. */
+/** How much of a program's complaints is kept: enough to see the reason. */
 const MAX_STDERR_BYTES = 16 * 1024;
-/** A daemon that a helper started may hold the pipes for ever; after the helper's own end, so long is waited. */
+/** How long the pipes are read after a helper's end. A daemon that it started may hold them for ever. */
 const PIPE_GRACE_MS = 500;
 
 export type Environment = Readonly<Record<string, string | undefined>>;

@@ -33,7 +33,7 @@ export class RktAuth implements CredentialStore {
   }
 
   /**
-   * What rkt would show a server of ACIs; `dockerAuth` is none of their business.
+   * What rkt would show a server of ACIs; `dockerAuth` is for other servers.
    * @param host of the URL, with the port where that names one: rkt matches it exactly
    * @throws QuayctlError `credentials`, also for the kind `aws`, which signs requests to S3
    */
@@ -112,7 +112,7 @@ export function parseRktFile(path: string, text: string): Entry {
   const entry = parseCredentialFile(path, text);
   const { rktKind, rktVersion } = entry;
   if ((rktKind !== 'auth' && rktKind !== 'dockerAuth') || rktVersion !== 'v1') {
-    throw new QuayctlError('credentials', `${path} is no rkt auth configuration of version v1`);
+    throw new QuayctlError('credentials', `${path} is not an rkt auth configuration of version v1`);
   }
   const names = namesOf(entry);
   if (!Array.isArray(names) || names.length === 0 || !names.every((name) => typeof name === 'string')) {

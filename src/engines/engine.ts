@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Digest } from '../image/digest.ts';
 import type { AciImage } from '../image/aci.ts';
-import type { RunnableImage } from '../image/manifest.ts';
+import type { ManifestDocument, RunnableImage } from '../image/manifest.ts';
 import type { Platform } from '../image/platform.ts';
 import type { TaggedReference } from '../image/reference.ts';
 
@@ -15,11 +15,27 @@ export interface BlobFeed {
   /** The committed blob from its beginning. */
   stream(digest: Digest): Promise<Readable>;
   /**
-   * The blob from its beginning while it arrives: bytes come as soon as they are here, and the stream fails where the
-   * download does. For engines that compare what they were sent with a digest before they use it. Where it is absent,
-   * or gives undefined, an engine waits until the blob is ready.
+   * The blob from its beginning while it arrives: bytes come as soon as they are here, verified or not, and the last
+   * one once the digest was checked. For engines that make nothing of a layer that breaks off, and compare what they
+   * were sent with a digest. The stream fails where the download does, and with ReplacedBytes where what it gave was
+   * wrong and is being fetched again. Where it is absent, or gives undefined, an engine waits until the blob is ready.
    */
   readonly follow?: (digest: Digest, signal: AbortSignal) => Promise<Readable | undefined>;
+  /**
+   * Manifests and blobs of the image's attestations, for engines that keep them as `docker pull` does. Empty where
+   * there are none or they cannot be had; nothing is fetched before this is called.
+   */
+  readonly attestations?: (signal: AbortSignal) => Promise<readonly ManifestDocument[]>;
+}
+
+/** The same, of which no layer is given out before it is committed. */
+export function committedOnly(feed: BlobFeed): BlobFeed {
+  const { attestations } = feed;
+  return {
+    ready: (digest) => feed.ready(digest),
+    stream: (digest) => feed.stream(digest),
+    ...(attestations === undefined ? {} : { attestations }),
+  };
 }
 
 /** For engines that read files. */

@@ -14,7 +14,7 @@ export interface GrowingForm {
   /** The file of one layer; undefined where the archive does not need it. */
   layer(at: number, signal: AbortSignal): ArchivePart | undefined | Promise<ArchivePart | undefined>;
   /** The files that make the first `count` layers an image; all layers make the wanted image itself. */
-  documents(count: number): Iterable<ArchivePart>;
+  documents(count: number): Iterable<ArchivePart> | AsyncIterable<ArchivePart>;
   /** Those of the wanted image that may come first, so that the engine has stored them when the layers arrive. */
   ahead?(): Iterable<ArchivePart>;
   /** Sends one archive. Resolves once the engine has unpacked it. */

@@ -74,7 +74,7 @@ async function arrivingBlob(layer: Descriptor, feed: BlobFeed, signal: AbortSign
   return committedBlob(layer, feed);
 }
 
-/** A layer that was in the engine at first has not been downloaded; when it is gone there, nobody has it. */
+/** A layer that the engine had at first was not downloaded; when the engine has removed it meanwhile, it is missing. */
 async function committedBlob(layer: Descriptor, feed: BlobFeed): Promise<Readable> {
   try {
     const blob = await feed.stream(layer.digest);
@@ -98,6 +98,6 @@ function told(source: Readable, code: ErrorCode, message: string): Readable {
       throw new QuayctlError(code, reason, { cause: error });
     }
   };
-  // Where nobody begins to read, the generator does not begin either, and would leave the file open.
+  // A generator that is never read does not begin, and would leave the file open.
   return Readable.from(chunks(), { objectMode: false }).once('close', () => source.destroy());
 }

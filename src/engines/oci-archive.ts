@@ -77,7 +77,7 @@ export function* ociBlobs({ documents, config }: OciImage): Generator<ArchivePar
   yield { name: blobPath(config.digest), bytes: config.bytes };
 }
 
-/** What makes an archive with these blobs an image. */
+/** The documents that make an archive with these blobs an image. */
 export function* ociEntry({ name, documents, config, layers }: OciImage): Generator<ArchivePart> {
   const [target] = documents;
   if (target === undefined) return;

@@ -6,7 +6,7 @@ import { QuayctlError } from '../base/errors.ts';
 /** More hops than any chain of proxies has. */
 const MAX_HOPS = 32;
 
-/** Who asks, and who only passes on. */
+/** Tells the client of a request from the proxies that passed it on. */
 export interface ClientAddresses {
   readonly clientOf: (request: IncomingMessage) => string;
   /** Whether the other end of a connection is a trusted proxy. */

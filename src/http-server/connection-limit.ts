@@ -5,8 +5,8 @@ import { plainAddress } from '../base/ip-address.ts';
 import type { ShareLimits } from './shares.ts';
 
 /**
- * Bounds the connections of a server by site. Where all places are taken, a connection from a site that has fewer of them
- * takes the place of the oldest one of the site that has most: nobody is shut out by a crowd.
+ * Bounds the connections of a server by site. Where all places are taken, a connection from a site that has fewer of
+ * them takes the place of the oldest one of the site that has most, so that no crowd shuts out the others.
  * @param isProxy true for addresses behind which many clients are; these are not counted
  */
 export function limitConnections(

@@ -8,7 +8,7 @@ export interface BlobName {
   readonly digest: Digest;
 }
 
-/** What of the distribution API is passed through (OCI distribution-spec, "Endpoints"), all of it read-only. */
+/** The parts of the distribution API that are passed through, all read-only (OCI distribution-spec, "Endpoints"). */
 export type Resource =
   | { readonly kind: 'base' }
   | { readonly kind: 'tags'; readonly repository: string }
@@ -38,9 +38,9 @@ function isReference(repository: string, tag: string): boolean {
 }
 
 /**
- * The components of a raw request path, each decoded on its own; `..` is never resolved. Undefined for what no route could
- * mean, `%2F` among it: no name of ours holds a slash, and a proxy in front with rules for paths must see the same
- * components as we do.
+ * The components of a raw request path, each decoded on its own; `..` is never resolved. Undefined for what no route
+ * could mean, `%2F` among it: no name of ours holds a slash, and a proxy in front with rules for paths must see the
+ * same components as we do.
  */
 export function pathComponents(rawPath: string): readonly string[] | undefined {
   if (!rawPath.startsWith('/')) return undefined;

@@ -1,4 +1,4 @@
-/** What a Range header asks of `size` bytes; `end` is exclusive. */
+/** The part of `size` bytes that a Range header asks for; `end` is exclusive. */
 export type WantedRange =
   | { readonly kind: 'all' }
   | { readonly kind: 'part'; readonly start: number; readonly end: number }

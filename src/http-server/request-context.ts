@@ -18,7 +18,7 @@ export interface RequestContext {
   readonly components: readonly string[];
   readonly query: URLSearchParams;
   readonly rawQuery: string;
-  /** Fires when the client has left, or the service has no more time for him. */
+  /** Fires when the client has left, or the service has no more time for it. */
   readonly signal: AbortSignal;
   /** Fires when the service is about to stop: nothing more is waited for, answers under way are finished. */
   readonly closing: AbortSignal;
@@ -49,7 +49,7 @@ export function send(
   response.writeHead(status, { ...outgoing(headers), 'content-length': bytes.length });
   if (method === 'HEAD') response.end();
   else if (bytes.length <= CHUNK_BYTES) response.end(bytes);
-  // Chunk by chunk, or nobody could see whether the client takes it.
+  // Written in chunks, so that one can see whether the client accepts them.
   else pipeline(chunksOf(bytes), response).catch(() => undefined);
 }
 

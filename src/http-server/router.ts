@@ -8,7 +8,7 @@ import { pathComponents } from './path.ts';
 
 /** Longest path in a log line. */
 const MAX_LOGGED_PATH = 300;
-/** Of a service with too much to do: Retry-After. */
+/** The Retry-After of a service that has too much to do. */
 const BUSY_SECONDS = '5';
 
 /** For one-line logs. Holds no secret: the path comes without its query. */

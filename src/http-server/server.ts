@@ -47,7 +47,7 @@ export interface ListenOptions {
   readonly bounds?: Partial<ServerBounds> | undefined;
 }
 
-/** What clients may take of a server. */
+/** How much of a server its clients may use. */
 export interface ServerBounds {
   /** Open at one time; trusted proxies are not counted. */
   readonly connections: ShareLimits;
@@ -67,7 +67,7 @@ export interface HttpServer {
 
 /**
  * @param handlerFor is told the URL, and answers from the first request on
- * @throws QuayctlError `usage` for a certificate that is none; `port` where the address cannot be had
+ * @throws QuayctlError `usage` for an invalid certificate; `port` where the address cannot be had
  */
 export async function listen(
   { place, tls, isProxy, bounds = {} }: ListenOptions,
@@ -150,7 +150,7 @@ async function closeGracefully(server: Server, answering: ReadonlySet<ServerResp
   await closed;
 }
 
-/** Of a service that was killed: nobody answers there any more. Anything else at that path stays. */
+/** Removes the socket of a service that was killed, at which no process listens. Anything else at that path stays. */
 async function removeDeadSocket(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (found?.isSocket() !== true) return;

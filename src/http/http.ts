@@ -23,7 +23,7 @@ const HEADERS_TIMEOUT_MS = 30_000;
 const STALL_TIMEOUT_MS = 10_000;
 /** The headers of an answer. Registries send a few hundred bytes, signed redirects up to some kilobytes. */
 const MAX_HEADER_BYTES = 32 * 1024;
-/** Idle connections are kept so long; registries close them after a minute or more. */
+/** How long an idle connection is kept. Registries close them after a minute or more. */
 const KEEP_ALIVE_MS = 30_000;
 
 export interface HttpOptions {
@@ -274,7 +274,7 @@ export async function readBody(
 const MAX_DUMPED_BYTES = 64 * 1024;
 const MAX_DUMP_MS = 2_000;
 
-/** Throws away a short body that nobody wants, so that its connection can be used again. */
+/** Reads a short body and throws it away, so that its connection can be used again. */
 export async function dumpBody(answer: HttpAnswer): Promise<void> {
   const { body } = answer;
   if (body.dump === undefined) return dropBody(answer);

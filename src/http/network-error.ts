@@ -9,7 +9,7 @@ const UNTRUSTED = new Set([
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
-/** What may be gone a moment later. Not a name that does not exist, nor a certificate that is not trusted. */
+/** Failures that may be over a moment later. Unknown names and certificates that are not trusted are not among them. */
 const PASSING = new Set([
   'EAI_AGAIN',
   'ECONNABORTED',
@@ -24,13 +24,13 @@ const PASSING = new Set([
   'UND_ERR_SOCKET',
 ]);
 
-/** Whoever met one of these has waited long enough already. */
+/** After one of these the caller has waited long enough already, so the request is not sent again. */
 const TIMEOUTS = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT']);
 
 /** A certificate that is dead, or not born yet, where the clock is right. */
 const CLOCK_CODES = new Set(['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID']);
 
-/** What people say instead of the system's codes. */
+/** Words for the system's codes. */
 const REASONS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'its certificate has expired',
   CERT_NOT_YET_VALID: 'its certificate is not valid yet',

@@ -1,9 +1,10 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, readdir, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { pack, type Pack } from 'tar-stream';
+import { writeAtomically, type FileContent } from '../base/atomic-file.ts';
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { digestHex } from '../image/digest.ts';
@@ -133,7 +134,7 @@ async function blobsOf(source: Source, { manifest, document }: ResolvedImage): P
   return [...blobs.values()];
 }
 
-/** What leaves the store is what its digest says. A blob that the disk has spoiled is removed, to be fetched again. */
+/** Checks the digest of a blob that leaves the store. A damaged blob is removed, to be fetched again. */
 async function* content(source: Source, { digest }: Descriptor): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256');
   for await (const chunk of (await source.stream(digest)) as AsyncIterable<Uint8Array>) {
@@ -188,19 +189,7 @@ async function isThere(path: string, { digest, size }: Descriptor): Promise<bool
 }
 
 /** At once, when all of it is on the disk; a draft that fails is removed. */
-async function replaceFile(
-  path: string,
-  bytes: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-): Promise<void> {
-  const draft = join(dirname(path), `.${basename(path)}.${randomUUID()}`);
-  try {
-    await pipeline(bytes, createWriteStream(draft, { flags: 'wx', flush: true }), { signal });
-    await rename(draft, path);
-    await syncDirectory(dirname(path));
-  } catch (error) {
-    await rm(draft, { force: true });
-    signal.throwIfAborted();
-    throw error;
-  }
+async function replaceFile(path: string, bytes: FileContent, signal: AbortSignal): Promise<void> {
+  await writeAtomically(path, bytes, { durable: true, signal });
+  await syncDirectory(dirname(path));
 }

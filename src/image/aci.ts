@@ -68,7 +68,7 @@ export function platformOf({ labels: { os = '', arch = '' } }: AppcName): Platfo
   return platformOfAppc({ os, arch });
 }
 
-/** What of a stored image's blobs is an ACI, and the name that it is asked for by; undefined for other images. */
+/** The ACI among a stored image's blobs, and the name by which it is asked for; undefined for other images. */
 export function storedAci(
   { reference, platform }: { readonly reference: ImageReference; readonly platform?: Platform },
   blobs: readonly Descriptor[],

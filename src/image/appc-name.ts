@@ -21,7 +21,7 @@ const IDENTIFIER = /^[a-z0-9](?:[-._~/a-z0-9]*[a-z0-9])?$/;
 const NO_COMPONENTS = new Set(['', '.', '..']);
 /** Goes into URLs as it is: no spaces, no control characters. */
 const LABEL_VALUE = /^[\x21-\x7e]+$/;
-const HINT = 'wanted is NAME[:VERSION][,LABEL=VALUE]..., as in quay.io/ns/repo:1.0,channel=alpha';
+const HINT = 'expected NAME[:VERSION][,LABEL=VALUE]..., as in quay.io/ns/repo:1.0,channel=alpha';
 
 /** True for an AC identifier, the form of names and label names: what rkt takes. */
 export function isAcIdentifier(text: string): boolean {
@@ -92,14 +92,14 @@ function splitPair(text: string, pair: string): [label: string, value: string] {
   const at = pair.indexOf('=');
   if (at < 0) throw refuse(text, `label ${show(pair)} has no value`);
   const label = pair.slice(0, at);
-  if (!isAcIdentifier(label) || label === 'name') throw refuse(text, `${show(label)} is no label`);
+  if (!isAcIdentifier(label) || label === 'name') throw refuse(text, `${show(label)} is not a label`);
   return [label, checkValue(text, label, pair.slice(at + 1))];
 }
 
 function checkValue(text: string, label: string, value: string): string {
   if (value === '') throw refuse(text, `${label} is empty`);
   if (!LABEL_VALUE.test(value) || value.includes(':')) {
-    throw refuse(text, `${label} holds a space, a colon, or what is no ASCII`);
+    throw refuse(text, `${label} holds a space, a colon, or a character outside ASCII`);
   }
   return value;
 }

@@ -9,7 +9,7 @@ export interface Descriptor {
   readonly digest: Digest;
   /** Bytes; a non-negative safe integer. */
   readonly size: number;
-  /** Where a foreign (non-distributable) layer is to be had; http and https only. */
+  /** URLs of a foreign (non-distributable) layer; http and https only. */
   readonly urls?: readonly string[];
   readonly annotations?: Readonly<Record<string, string>>;
   readonly platform?: Platform;
@@ -30,7 +30,7 @@ const MAX_PLATFORM_FIELD = 128;
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 const EMPTY_DIGEST = 'sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a';
 
-/** What a descriptor without these fields means. */
+/** The defaults of fields that a descriptor leaves out. */
 export type DescriptorDefaults = Partial<Pick<Descriptor, 'mediaType' | 'size'>>;
 
 /**

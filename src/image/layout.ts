@@ -49,7 +49,7 @@ export function layoutIndex(entries: readonly Descriptor[]): Uint8Array {
   return Buffer.from(`${JSON.stringify(index, undefined, 2)}\n`);
 }
 
-/** Where a blob lies in a layout, with slashes: `blobs/sha256/<hex>`. */
+/** The path of a blob in a layout, with slashes: `blobs/sha256/<hex>`. */
 export function blobPath(digest: Digest): string {
   return `blobs/sha256/${digestHex(digest)}`;
 }

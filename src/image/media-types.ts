@@ -9,7 +9,10 @@ export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+
 export const DOCKER_MANIFEST_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
 export const DOCKER_CONFIG = 'application/vnd.docker.container.image.v1+json';
 
-/** What is accepted when a manifest is asked for, most wanted first; schema 1 is left out so nobody converts to it. */
+/**
+ * What is accepted when a manifest is asked for, most wanted first; schema 1 is left out, so that no registry converts
+ * to it.
+ */
 export const MANIFEST_TYPES: readonly string[] = [
   OCI_INDEX,
   OCI_MANIFEST,

@@ -9,7 +9,7 @@ export interface Platform {
   readonly osVersion?: string;
 }
 
-/** What of a descriptor decides. */
+/** The fields of a descriptor that decide. */
 interface IndexEntry {
   readonly mediaType: string;
   readonly platform?: Platform;
@@ -17,9 +17,11 @@ interface IndexEntry {
 }
 
 const COMPONENT = /^[A-Za-z0-9_.-]{1,64}$/;
-/** buildkit marks what belongs to an image but is none with this (and with the platform `unknown/unknown`). */
+/** buildkit's mark, with the platform `unknown/unknown`, of entries that belong to an image but are not images. */
 const REFERENCE_TYPE = 'vnd.docker.reference.type';
-/** An error that lists a thousand platforms helps nobody. */
+/** The manifest that an attestation is about. */
+const REFERENCE_DIGEST = 'vnd.docker.reference.digest';
+/** Platforms that an error lists at most. */
 const MAX_LISTED = 20;
 
 /**
@@ -153,6 +155,17 @@ function belowArm64(variant: string): string[] {
   const down = (from: number, series: number): string[] =>
     Array.from({ length: from + 1 }, (_, at) => (from === at ? `v${series}` : `v${series}.${from - at}`));
   return major === 9 ? [...down(minor, 9).slice(1), ...down(minor + 5, 8)] : down(minor, 8).slice(1);
+}
+
+/** The entries of an index that are attestations of one of its manifests. */
+export function attestationsOf<Entry extends IndexEntry>(
+  entries: readonly Entry[],
+  manifest: string,
+): Entry[] {
+  return entries.filter(
+    ({ annotations }) =>
+      annotations?.[REFERENCE_TYPE] === 'attestation-manifest' && annotations[REFERENCE_DIGEST] === manifest,
+  );
 }
 
 function isAttestation({ annotations, platform }: IndexEntry): boolean {

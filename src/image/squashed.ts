@@ -12,7 +12,7 @@ const CONFIG_TYPE = 'application/vnd.quayctl.squashed-image.config.v1+json';
 const SUFFIX = '.squash';
 /** Longest tag (OCI distribution-spec). */
 const MAX_TAG = 128;
-/** As much of a digest as people compare. */
+/** The digits of a digest that people compare. */
 const HEX_DIGITS = 12;
 
 /**

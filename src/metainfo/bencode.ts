@@ -138,7 +138,7 @@ class Decoder {
   #string(): Uint8Array {
     const length = this.#digits(COLON);
     const end = this.#at + length;
-    if (end > this.#bytes.length) throw this.#malformed('a string longer than what is there');
+    if (end > this.#bytes.length) throw this.#malformed('a string that ends behind the document');
     const bytes = this.#bytes.subarray(this.#at, end);
     this.#at = end;
     return bytes;
@@ -177,7 +177,7 @@ class Decoder {
 function encodeInto(chunks: Uint8Array[], value: BInput): void {
   if (typeof value === 'number') {
     if (!Number.isSafeInteger(value))
-      throw new QuayctlError('internal', `bencode: ${value} is no safe integer`);
+      throw new QuayctlError('internal', `bencode: ${value} is not a safe integer`);
     chunks.push(Buffer.from(`i${value}e`));
   } else if (typeof value === 'string') encodeInto(chunks, Buffer.from(value));
   else if (value instanceof Uint8Array) chunks.push(Buffer.from(`${value.length}:`), value);

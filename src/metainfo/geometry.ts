@@ -37,7 +37,7 @@ export function pieceLengthFor(length: number): number {
 /**
  * @param length bytes, > 0
  * @param pieceLength bytes; the service's own cut by default
- * @throws QuayctlError `protocol` for a length that is none, or a piece length that is no power of two from 16 KiB
+ * @throws QuayctlError `protocol` for an invalid length, or a piece length that is not a power of two from 16 KiB
  *   to 16 MiB
  */
 export function pieceGeometry(length: number, pieceLength: number = pieceLengthFor(length)): PieceGeometry {
@@ -48,7 +48,7 @@ export function pieceGeometry(length: number, pieceLength: number = pieceLengthF
   if (!power || pieceLength < SMALLEST_FOREIGN_PIECE || pieceLength > LARGEST_PIECE) {
     throw new QuayctlError(
       'protocol',
-      `torrent: piece length ${pieceLength} is no power of two from 2^14 to 2^24`,
+      `torrent: piece length ${pieceLength} is not a power of two from 2^14 to 2^24`,
     );
   }
   return { length, pieceLength, pieceCount: Math.ceil(length / pieceLength) };

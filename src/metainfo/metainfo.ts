@@ -43,7 +43,7 @@ export interface Metainfo {
 /** Which peers a swarm may have; without a rule any. */
 export type PeerRule = 'tls';
 
-/** What stands outside `info`. */
+/** The fields outside `info`. */
 export interface TorrentFields {
   /** Tracker URLs, first choice first; at least one. */
   readonly announce: readonly string[];
@@ -127,7 +127,7 @@ export function encodeTorrent(infoBytes: Uint8Array, fields: TorrentFields): Uin
 
 /**
  * Reads and checks a .torrent from anybody. Errors name the field, never a URL: those may hold a token.
- * @throws QuayctlError `protocol` for what is no version 1 torrent of one file, `limit`, `unsupported` (its digest)
+ * @throws QuayctlError `protocol` for anything but a version 1 torrent of one file, `limit`, `unsupported` (its digest)
  */
 export function decodeTorrent(bytes: Uint8Array): Metainfo {
   const { torrent, info, infoBytes } = split(bytes);
@@ -169,9 +169,9 @@ export function withoutSecrets(bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * The same torrent with a note for its readers (`quayctl.from elsewhere`) that another machine gave it, so that trackers on
- * this machine are not believed, neither in this run nor when the store gives it back. Fields that quayctl does not read
- * are left out.
+ * The same torrent with a note for its readers (`quayctl.from elsewhere`) that another machine gave it, so that
+ * trackers on this machine are not believed, neither in this run nor when the store gives it back. Fields that quayctl
+ * does not read are left out.
  * @throws QuayctlError as decodeTorrent
  */
 export function notedAsFromElsewhere(bytes: Uint8Array): Uint8Array {
@@ -205,12 +205,13 @@ function split(bytes: Uint8Array): { torrent: BDictionary; info: BDictionary; in
 function refuseOtherKinds({ entries }: BDictionary): void {
   if (entries.has('meta version') || entries.has('file tree'))
     throw malformed('version 2 and hybrids are not read');
-  if (entries.has('files')) throw malformed('it is of several files');
+  if (entries.has('files')) throw malformed('it has several files');
 }
 
 function readName(info: BDictionary): string {
   const name = text(info.entries.get('name'), 'name', MAX_NAME);
-  if (name === '.' || name === '..' || /[/\\]|\p{Cc}/u.test(name)) throw malformed('name is no file name');
+  if (name === '.' || name === '..' || /[/\\]|\p{Cc}/u.test(name))
+    throw malformed('its name is not a valid file name');
   return name;
 }
 
@@ -251,7 +252,7 @@ function readTrackers({ entries }: BDictionary): TrackerAddress[] {
     throw new QuayctlError('limit', `torrent: more than ${MAX_TRACKERS} trackers`);
   const urls = all.map((value) => text(value, 'announce', MAX_URL));
   const wrong = urls.find((url) => !isUrl(url, TRACKER_PROTOCOLS));
-  if (wrong !== undefined) throw malformed('a tracker that is no http, https, udp or ws URL');
+  if (wrong !== undefined) throw malformed('a tracker without an http, https, udp or ws URL');
   const quayctl = entries.get('quayctl');
   const denyLocal = isDictionary(quayctl) && quayctl.entries.get('from elsewhere') === 1;
   return [...new Set(urls)].map((url) => new TrackerAddress(url, denyLocal));

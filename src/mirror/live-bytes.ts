@@ -58,7 +58,7 @@ async function* eitherWay(start: number, end: number, options: LiveBytesOptions)
   let received = -1;
   while (at < end) {
     const before = at;
-    const follow = (abort: AbortSignal) => download.reader(before, end, abort, true, true);
+    const follow = (abort: AbortSignal) => download.reader(before, end, abort, { isVerified: false });
     for await (const bytes of untilSilent(follow, halfMs, signal, isMoving)) {
       at += bytes.length;
       yield { bytes, isLast: at >= end };

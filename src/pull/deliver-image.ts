@@ -3,6 +3,7 @@ import type { EnginePresence } from '../engines/engine.ts';
 import type { ResolvedImage, RunnableImage } from '../image/manifest.ts';
 import type { ImageReference, TaggedReference } from '../image/reference.ts';
 import { checkLayoutTarget, exportArchive, exportLayout } from '../image-output/image-output.ts';
+import { fetchAttestations } from './attestations.ts';
 import type { Fetching } from './image-kind.ts';
 import type { PullContext } from './pull-context.ts';
 import type { PullRequest } from './request.ts';
@@ -50,12 +51,16 @@ async function intoEngine(
   { image, presence }: RunnablePlan,
   { reference, recordDigest }: PullRequest,
   { feed }: Fetching,
-  { engine, listener }: PullContext,
+  { engine, listener, repository }: PullContext,
   signal: AbortSignal,
 ): Promise<void> {
   if (engine === undefined) throw new QuayctlError('internal', 'a pull into an engine without one');
   listener({ kind: 'loading', engine: engine.name });
-  await engine.load(image, feed, {
+  const withAttestations = {
+    ...feed,
+    attestations: (within: AbortSignal) => fetchAttestations(image, repository, within),
+  };
+  await engine.load(image, withAttestations, {
     names: names(reference),
     // A pull by digest alone has no other name than its digest.
     recordDigest: recordDigest || reference.digest !== undefined,

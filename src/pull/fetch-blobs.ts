@@ -3,7 +3,7 @@ import { isQuayctlError } from '../base/errors.ts';
 import type { BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { FileFeed } from '../engines/engine.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import type { Digest } from '../image/digest.ts';
+import { shortDigest, type Digest } from '../image/digest.ts';
 import type { PullProgress } from './events.ts';
 import type { Fetching, PullPlan } from './image-kind.ts';
 import type { SharedServices } from './pull-context.ts';
@@ -16,7 +16,13 @@ const PROGRESS_MS = 200;
  * forty layers would wait for it.
  */
 export function startFetching(
-  { fetch, begun, origin }: Pick<PullPlan, 'fetch' | 'begun' | 'origin'>,
+  {
+    fetch,
+    begun,
+    origin,
+    layers,
+    settled,
+  }: Pick<PullPlan, 'fetch' | 'begun' | 'origin' | 'layers' | 'settled'>,
   { store, downloads, listener }: SharedServices,
   signal: AbortSignal,
 ): Fetching {
@@ -24,7 +30,7 @@ export function startFetching(
   const stop = new AbortController();
   const stopQueued = new AbortController();
   const arrivals = new Map(fetch.map(({ digest }) => [digest, Promise.withResolvers<void>()]));
-  // A blob that nobody waits for must not end the process when it fails: `done` tells.
+  // The failure of a blob must not end the process as an unhandled rejection: `done` reports it.
   for (const { promise } of arrivals.values()) promise.catch(() => undefined);
 
   let failure: { readonly error: unknown } | undefined;
@@ -58,14 +64,27 @@ export function startFetching(
   });
   done.catch(() => undefined);
 
+  /** Somebody has removed images from the engine that shared layers with this one. */
+  const fetchRemoved = async (layer: Descriptor): Promise<void> => {
+    const message = `${shortDigest(layer.digest)} was removed from the engine meanwhile; it is fetched`;
+    listener({ kind: 'warning', message });
+    outcomes.set(layer.digest, await downloads.fetch(layer, origin, AbortSignal.any([signal, stop.signal])));
+  };
+
   const feed: FileFeed = {
     // A blob outside of the plan was in the store before (a config).
     ready: (digest) => arrivals.get(digest)?.promise ?? Promise.resolve(),
-    stream: (digest) => store.stream(digest),
+    stream: async (digest) => {
+      const layer = layers.find((each) => each.digest === digest);
+      const isMissing = settled.has(digest) && (await store.stat(digest)) === undefined;
+      if (layer !== undefined && isMissing) await fetchRemoved(layer);
+      return store.stream(digest);
+    },
     follow: async (digest, reading) => {
       const download = downloads.find(digest);
       if (download === undefined || (await store.stat(digest)) !== undefined) return undefined;
-      return Readable.from(download.reader(0, download.size, reading, false), { objectMode: false });
+      const options = { isUrgent: false, isVerified: false };
+      return Readable.from(download.reader(0, download.size, reading, options), { objectMode: false });
     },
     file: (digest) => store.blobFile(digest),
   };

@@ -14,7 +14,7 @@ export interface GatedImage {
 
 /**
  * Decides whether an image may be delivered (`--max-severity`).
- * @throws QuayctlError `refused`; `no-report` where nobody can tell, which is not a yes
+ * @throws QuayctlError `refused`; `no-report` where no service has a report, which is not a yes
  */
 export type Gate = (image: GatedImage, signal: AbortSignal) => Promise<void>;
 

@@ -27,7 +27,7 @@ export interface PullPlan {
   /** Of the platform's manifest; of the file, where there is none. */
   readonly digest: Digest;
   readonly index?: Digest | undefined;
-  /** Who says what the bytes must hash to, where it is not the registry's manifest. */
+  /** The service that gives the digest of the bytes, where it is not the registry's manifest. */
   readonly vouchedBy?: 'service';
   /** The rows of the receipt. */
   readonly layers: readonly Descriptor[];

@@ -132,7 +132,7 @@ async function withConfig(
 export function assertRunnable({ manifest, reference }: ResolvedImage): void {
   const reason = unrunnableReason(manifest);
   if (reason === undefined) return;
-  throw new QuayctlError('unsupported', `${formatReference(reference)} is no container image: ${reason}`, {
+  throw new QuayctlError('unsupported', `${formatReference(reference)} is not a container image: ${reason}`, {
     hint: '`quayctl torrent pull` fetches artifacts into the store or, with --output, into an OCI layout',
   });
 }

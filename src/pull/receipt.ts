@@ -15,7 +15,10 @@ export interface Receipt {
   /** Of the platform's manifest. */
   readonly digest: Digest;
   readonly index?: Digest;
-  /** Who said what the bytes must hash to, where it was not the registry's manifest: a squashed image. */
+  /**
+   * The service whose digest the bytes were checked against, where it was not the registry's manifest: a squashed
+   * image.
+   */
   readonly vouchedBy?: 'service';
   /** `none` for a pull into the store alone. */
   readonly engine: string;

@@ -75,7 +75,7 @@ async function fetchAndDeliver(
     if (gated !== undefined) await passGate(gated, fetching.done, both);
     await plan.deliver(fetching, both);
   } catch (error) {
-    // The engine failed: nobody waits for the rest. A blob failed: the others are kept for the next run.
+    // When the engine has failed, the rest is not needed. When a blob has failed, the others are kept for the next run.
     if (!fetching.failed()) stop.abort(error);
     await fetching.done.catch(() => undefined);
     throw error;

@@ -111,5 +111,8 @@ function placeOf(places: ReadonlyMap<string, Place>, name: string): Place {
 }
 
 function foreign(why: string): QuayctlError {
-  return new QuayctlError('protocol', `the squashed image is no archive that can be loaded: it has ${why}`);
+  return new QuayctlError(
+    'protocol',
+    `the squashed image is not an archive that can be loaded: it has ${why}`,
+  );
 }

@@ -103,7 +103,7 @@ export class SquashedSource {
   #notThere({ reason, isService }: TorrentAnswer & { kind: 'none' }): QuayctlError {
     const hint =
       'squashed images are made by a torrent service (`quayctl serve`); name it with --torrent-service URL';
-    return new QuayctlError('no-torrent', `${this.#what} is not to be had: ${reason}`, {
+    return new QuayctlError('no-torrent', `${this.#what} is not available: ${reason}`, {
       hint: isService ? undefined : hint,
     });
   }

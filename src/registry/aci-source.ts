@@ -158,7 +158,7 @@ class PlacedAci implements AciSource {
   async torrent(waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
     const wait = Math.max(0, Math.min(LONGEST_WAIT_SECONDS, Math.ceil(waitSeconds)));
     const url = new URL(this.#place.image);
-    // Whoever answers 202 knows what it means; other servers are not asked for what they did not offer.
+    // `wait` is sent only after a first 202: a server that gives one knows what it means.
     if (wait > 0) url.searchParams.set('wait', String(wait));
     const headers = { accept: TORRENT_TYPE, ...(await nodeKeyHeader(this.#nodeKey)) };
     const request = { headers, what: this.#name, waitSeconds: wait, signal };

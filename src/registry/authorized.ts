@@ -47,12 +47,12 @@ export async function sendAuthorized<Answer>(
     const answer = await send(authorization);
     const { statusCode } = head(answer);
     const mayLearn = statusCode === 401 && challenges < MAX_CHALLENGES;
-    if (mayLearn && authorizer.learn(url, head(answer), authorization)) {
+    if (mayLearn && authorizer.handleChallenge(url, head(answer), authorization)) {
       challenges++;
     } else if (!pinged && authorization === undefined && HIDDEN_CHALLENGES.has(statusCode)) {
       pinged = true;
       const challenge = await ping?.();
-      const isAsked = challenge?.statusCode === 401 && authorizer.learn(url, challenge, undefined);
+      const isAsked = challenge?.statusCode === 401 && authorizer.handleChallenge(url, challenge, undefined);
       if (!isAsked || (await authorizer.header(url, signal)) === undefined) return { answer, authorization };
     } else return { answer, authorization };
     await drop(answer);

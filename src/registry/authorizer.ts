@@ -93,7 +93,7 @@ export class Authorizer {
    * @param sent the Authorization that was refused
    * @returns whether asking again can help
    */
-  learn(url: URL, answer: Pick<HttpAnswer, 'headers'>, sent: string | undefined): boolean {
+  handleChallenge(url: URL, answer: Pick<HttpAnswer, 'headers'>, sent: string | undefined): boolean {
     const { credential } = this.#options;
     const challenges = [answer.headers['www-authenticate'] ?? []].flat().flatMap(parseChallenges);
     const bearers = challenges.filter(({ scheme }) => scheme === 'bearer');

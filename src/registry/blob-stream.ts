@@ -6,7 +6,7 @@ import type { LocatedResponse } from '../http/redirect.ts';
 import type { RegistryRequest, Requester } from './requester.ts';
 import { readResuming, type Patience } from './resuming.ts';
 
-/** A signed storage URL is used again for so long; registries sign for 10 minutes and more. */
+/** How long a signed storage URL is used again. Registries sign for 10 minutes or more. */
 const STORAGE_URL_MS = 60_000;
 
 export interface BlobReading {

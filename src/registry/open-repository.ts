@@ -124,7 +124,7 @@ export async function checkLogin(access: RegistryAccess, signal: AbortSignal): P
   if (answer.statusCode !== 200) {
     throw new QuayctlError(
       'protocol',
-      `${access.registry} is no registry: it answers ${answer.statusCode} for /v2/`,
+      `${access.registry} is not a registry: it answers ${answer.statusCode} for /v2/`,
     );
   }
 }

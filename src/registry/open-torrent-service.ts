@@ -71,7 +71,7 @@ class HttpTorrentService implements TorrentService {
   async squashed(manifest: Digest, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
     const { name, insecure } = this.#options;
     const base = await this.#asker.base(signal);
-    // What it must hash to is the service's word alone, so whoever is on the way must not be able to answer in its place.
+    // Its digest comes from the service alone, so no host on the way may be able to answer in its place.
     if (base.protocol === 'http:' && !isLoopback(base.hostname) && !insecure) throw plainService(base);
     const what = `the squashed image of ${shortDigest(manifest)}`;
     return this.#torrent({ path: `squash/${name}/${manifest}`, what }, waitSeconds, signal);
@@ -113,7 +113,7 @@ class HttpTorrentService implements TorrentService {
     const wanted = { repository: `${registry}/${name}`, selector };
     const none = new QuayctlError('not-found', `no torrent service has ${manifestName(wanted)}`);
     if (service === undefined) throw none;
-    // What a tag means is believed of it, so whoever is on the way must not be able to answer in its place.
+    // The service is believed about what a tag means, so no host on the way may be able to answer in its place.
     if (service.protocol === 'http:' && !isLoopback(service.hostname) && !insecure) throw none;
     const url = new URL(`${pathOf(service)}/v2/${name}/manifests/${selector}`, service);
     const question = { headers: { accept: MANIFEST_TYPES.join(', ') }, signal };

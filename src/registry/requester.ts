@@ -87,7 +87,7 @@ export class Requester {
   async probe(signal: AbortSignal): Promise<void> {
     const url = new URL('/v2/', await this.base(signal));
     const answer = await this.#ping(url, { signal });
-    if (answer.statusCode === 401) this.#options.authorizer.learn(url, answer, undefined);
+    if (answer.statusCode === 401) this.#options.authorizer.handleChallenge(url, answer, undefined);
   }
 
   /** `https://HOST`, or `http://HOST` where that is allowed and HTTPS is not spoken. Found out once. */

@@ -12,7 +12,7 @@ import type { RegistryRequest } from './requester.ts';
 
 /** Broken transfers in a row after which a blob is given up, ... */
 const MAX_FRUITLESS = 5;
-/** ... where none brought so many bytes: a server that sends one at a time gets nowhere. */
+/** A transfer with fewer bytes than this counts as broken, so that a server that sends one at a time gets nowhere. */
 const MIN_PROGRESS = 16 * 1024;
 /**
  * ... or after which it is given up when they took this long, from the second try on. A registry that only restarts
@@ -94,7 +94,7 @@ async function* rangeOf(
 ): AsyncGenerator<Uint8Array> {
   const isWhole = range.start === 0 && range.end === blob.size;
   const first = await openBody(blob, range, isWhole, options);
-  // What cannot be had in parts is read from its beginning; the bytes before the range are passed over.
+  // Without support for ranges the blob is read from its beginning, and the bytes before the range are skipped.
   const opened = first ?? (isWhole ? undefined : await openBody(blob, range, true, options));
   if (opened === undefined) {
     throw new QuayctlError(

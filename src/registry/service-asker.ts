@@ -83,7 +83,8 @@ export class ServiceAsker {
       // A registry that is asked on the off-chance is not insisted upon.
       const answer = await (service === undefined ? send() : withPatience(url, signal, send));
       if (answer.statusCode !== 401 || attempt === 2) return { answer, authorization };
-      if (!(await this.#learn(answer, base, authorization, signal))) return { answer, authorization };
+      if (!(await this.#handleChallenge(answer, base, authorization, signal)))
+        return { answer, authorization };
       await dumpBody(answer);
     }
   }
@@ -104,7 +105,7 @@ export class ServiceAsker {
       return unauthorized(registry, what, credential !== undefined);
     }
     const isClear = url.protocol === 'http:' && !isLoopback(url.hostname) && !insecure;
-    return new QuayctlError('unauthorized', `${url.host} wants to know who asks for ${what}`, {
+    return new QuayctlError('unauthorized', `${url.host} requires authentication for ${what}`, {
       hint: isClear
         ? 'nothing is shown to it over plain HTTP; --insecure allows that'
         : `--send-credentials gives it the password for ${registry}`,
@@ -131,14 +132,14 @@ export class ServiceAsker {
    * Whether a 401 can be answered. A service on another host is not believed about where a password goes: the
    * registry itself is asked for its challenge.
    */
-  async #learn(
+  async #handleChallenge(
     answer: HttpAnswer,
     base: URL,
     sent: string | undefined,
     signal: AbortSignal,
   ): Promise<boolean> {
     const { authorizer, requester } = this.#options.repository;
-    if (await this.#isRegistry(base, signal)) return authorizer.learn(base, answer, sent);
+    if (await this.#isRegistry(base, signal)) return authorizer.handleChallenge(base, answer, sent);
     if (authorizer.scheme !== undefined) return false;
     await requester.probe(signal);
     return (await this.#authorization(base, signal)) !== undefined;

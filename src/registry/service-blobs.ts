@@ -6,7 +6,7 @@ import { ONLY_SOURCE, readResuming } from './resuming.ts';
 import { pathOf, type ServiceAsker } from './service-asker.ts';
 
 /**
- * Reads blobs at a torrent service that stands in front of the registry (`/v2/`, protocol.md of the project, "Cold
+ * Reads blobs at a torrent service that stands in front of the registry (`/v2/`; docs/protocol.md, "Cold
  * swarms"), showing to it what it may be shown. A redirect to storage is not followed: the registry's own is as good.
  */
 export function serviceBlobs(

@@ -59,7 +59,7 @@ export async function readTorrentAnswer(
   throw new QuayctlError('protocol', `the torrent service ${url.host} answers ${status}`);
 }
 
-/** What is no torrent stays as it is, for whoever reads it to say so. */
+/** Bytes that are not a torrent stay as they are; their reader reports that. */
 function noted(bytes: Uint8Array): Uint8Array {
   try {
     return notedAsFromElsewhere(bytes);
@@ -87,7 +87,7 @@ export function parseProgress(bytes: Buffer, retryAfter: string | undefined, url
   try {
     json = Object(JSON.parse(bytes.toString('utf8'))) as Record<string, unknown>;
   } catch {
-    throw new QuayctlError('protocol', `${url.host} tells no progress of its hashing`);
+    throw new QuayctlError('protocol', `${url.host} answers 202 without the progress of its hashing`);
   }
   const count = (name: string): number => {
     const value = json[name];

@@ -173,7 +173,7 @@ export class Jobs<Result> {
     return this.#running.get(key);
   }
 
-  /** Somebody would do the same work for himself otherwise: a job that waits for its turn begins, within a bound. */
+  /** Starts a job that waits for its turn, within a bound, because a client would do the same work by itself otherwise. */
   hurry(key: string): void {
     const job = this.#running.get(key);
     if (job === undefined || job.isBegun || this.#hurried.size >= MAX_HURRIED) return;

@@ -103,7 +103,7 @@ export function upstreamPlace({
     !/^\/?$/.test(origin.pathname) ||
     origin.search !== ''
   ) {
-    throw usage('--upstream: wanted is https://HOST[:PORT] or oci:DIR');
+    throw usage('--upstream: expected https://HOST[:PORT] or oci:DIR');
   }
   if (origin.username !== '' || origin.password !== '') {
     throw usage('--upstream: a user name or password in the URL is not taken');
@@ -125,7 +125,7 @@ export function publicUrl({ publicUrl: given, listen }: TorrentServiceOptions): 
   if (given !== undefined) return webUrl('--public-url', given).replace(/\/+$/, '');
   if (!isWildcard(listen.host)) return undefined;
   const hint = 'say how clients reach it: --public-url http://HOST:PORT';
-  throw usage(`--listen ${listen.host} is no address that clients could be told`, hint);
+  throw usage(`--listen ${listen.host} is not an address that clients can connect to`, hint);
 }
 
 /** @throws QuayctlError `usage` */
@@ -137,7 +137,7 @@ export function announceUrl({ announce }: TorrentServiceOptions): string | undef
 export function tokenTtlSeconds({ tokenTtlSeconds: given }: TorrentServiceOptions): number {
   const seconds = Math.floor(given ?? DEFAULT_TOKEN_TTL_SECONDS);
   if (seconds >= 1 && seconds <= MAX_TOKEN_TTL_SECONDS) return seconds;
-  throw usage('--token-ttl: wanted is 1s to 30d');
+  throw usage('--token-ttl: expected 1s to 30d');
 }
 
 export function secretFile({ secretFile: given, dataDirectory }: TorrentServiceOptions): string {
@@ -152,7 +152,7 @@ function webUrl(flag: string, text: string, protocols: readonly string[] = ['htt
   const url = URL.parse(text);
   if (url !== null && protocols.includes(url.protocol) && url.hash === '' && url.username === '')
     return url.href;
-  throw usage(`${flag}: wanted is a URL (${protocols.join(', ')})`);
+  throw usage(`${flag}: expected a URL (${protocols.join(', ')})`);
 }
 
 function isWildcard(host: string): boolean {

@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import { QuayctlError } from '../base/errors.ts';
 import { digestFromHex, digestHex, digestOf, shortDigest, type Digest } from '../image/digest.ts';
 import type { BlobReader } from './blob-store.ts';
-import { isAbsent, onDisk, readBounded, writeAtomically } from './disk.ts';
+import { isAbsent, onDisk, readBounded, replacePrivateFile } from './disk.ts';
 import type { StorePaths } from './paths.ts';
 import { readExactly } from './read.ts';
 
@@ -86,7 +86,7 @@ export class BlobFiles {
       throw new QuayctlError('verification', `${digest}: its content does not verify`);
     if ((await this.document(digest, bytes.length)) !== undefined) return;
     await onDisk(`cannot write ${shortDigest(digest)} into the store`, () =>
-      writeAtomically(this.#paths.own('tmp'), this.#paths.blob(digest), bytes, { durable: true }),
+      replacePrivateFile(this.#paths.own('tmp'), this.#paths.blob(digest), bytes, { durable: true }),
     );
   }
 

@@ -42,6 +42,10 @@ export interface PartialBlob extends BlobReader {
    * @throws the signal's reason; QuayctlError `interrupted` when the partial blob is closed before
    */
   waitVerified(offset: number, signal: AbortSignal): Promise<number>;
+  /** The same for bytes that are written, verified or not. What becomes of them afterwards, `changes` tells. */
+  waitWritten(offset: number, signal: AbortSignal): Promise<number>;
+  /** Goes up whenever written bytes are discarded, or written over with other ones. */
+  readonly changes: number;
   /** Forgets a span (its piece did not verify) or everything. */
   discard(span?: Span): Promise<void>;
   /**

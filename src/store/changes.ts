@@ -2,12 +2,12 @@ import { watch, type FSWatcher } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { StorePaths } from './paths.ts';
 
-/** Where events do not come (network file systems, no watches left): looked at so often. */
+/** Where events do not come (network file systems, no watches left): how often the store is looked at. */
 const POLL_MS = 5_000;
 /** A pull commits many blobs in a row; they are told as one change. */
 const SETTLE_MS = 250;
 
-/** What `blobs/` and index.json look like from outside: another text after every change. */
+/** A text that differs after every change of `blobs/` or index.json. */
 export async function fingerprint(paths: StorePaths): Promise<string> {
   const marks = [paths.blobs, paths.index].map(async (path) => {
     const { mtimeNs, size, ino } = await stat(path, { bigint: true });

@@ -1,11 +1,11 @@
-import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { open, readFile, stat, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { writeAtomically } from '../base/atomic-file.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { makePrivate } from '../base/private-files.ts';
 
-/** Layers may hold secrets of their owners; nobody else on the machine reads them. */
+/** Layers may hold secrets, so no other user of the machine may read them. */
 const PRIVATE_FILE = 0o600;
 
 /** Opens for reading and writing, makes it if need be: private, or shared as its directory is. */
@@ -22,30 +22,18 @@ export async function openPrivateFile(path: string): ReturnType<typeof open> {
 }
 
 /**
- * All or nothing for whoever reads it. `temporary` is a directory on the same file system.
+ * Writes a private file at once, so that readers see the old one or the new one.
+ * @param draftDirectory on the same file system
  * @param durable also after a crash of the machine, at the price of waiting for the disk
  */
-export async function writeAtomically(
-  temporary: string,
+export function replacePrivateFile(
+  draftDirectory: string,
   path: string,
   bytes: Uint8Array,
   { durable = false }: { readonly durable?: boolean } = {},
 ): Promise<void> {
-  const draft = join(temporary, randomUUID());
-  try {
-    const handle = await open(draft, 'wx', PRIVATE_FILE);
-    try {
-      await makePrivate(handle, path);
-      await handle.writeFile(bytes);
-      if (durable) await handle.datasync();
-    } finally {
-      await handle.close();
-    }
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true }).catch(() => undefined);
-    throw error;
-  }
+  const prepare = (draft: FileHandle): Promise<void> => makePrivate(draft, path);
+  return writeAtomically(path, bytes, { draftDirectory, durable, mode: PRIVATE_FILE, prepare });
 }
 
 /** The whole file; undefined where there is none, or one larger than anything of ours. */
@@ -120,7 +108,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EIO: 'input/output error of the disk',
   EMFILE: 'too many open files',
   ENOENT: 'no such file',
-  ENOTDIR: 'something on the way to it is no directory',
+  ENOTDIR: 'a part of its path is not a directory',
   EPERM: 'not permitted',
   EROFS: 'the file system is read-only',
 };

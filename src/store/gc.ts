@@ -3,7 +3,7 @@ import { digestFromHex, digestHex, type Digest } from '../image/digest.ts';
 import { formatReference } from '../image/reference.ts';
 import type { BlobFiles } from './blob-files.ts';
 import type { Catalogue, StoredImage } from './catalogue.ts';
-import { onDisk, readBounded, writeAtomically } from './disk.ts';
+import { onDisk, readBounded, replacePrivateFile } from './disk.ts';
 import type { Leases } from './leases.ts';
 import type { Locks } from './locks.ts';
 import type { NamedImage } from './index-file.ts';
@@ -76,7 +76,7 @@ export class Collector {
   async remember(limit: number): Promise<void> {
     const { paths } = this.#parts;
     await onDisk('cannot write to the store', () =>
-      writeAtomically(paths.own('tmp'), paths.limit, Buffer.from(`${Math.floor(limit)}\n`)),
+      replacePrivateFile(paths.own('tmp'), paths.limit, Buffer.from(`${Math.floor(limit)}\n`)),
     );
   }
 
@@ -110,7 +110,7 @@ export class Collector {
     return { freed: Math.max(0, before - left), left };
   }
 
-  /** Removes those of the blobs that no image leads to and nobody uses. Under the lock of the index. */
+  /** Removes those of the blobs that no image leads to and no process uses. Called under the lock of the index. */
   async dropUnused(digests: Iterable<Digest>): Promise<void> {
     const { locks, catalogue, blobs, paths, leases } = this.#parts;
     const { digests: leased, everything } = await leases.held();
@@ -124,7 +124,7 @@ export class Collector {
     }
   }
 
-  /** As many of the least recently used images as bring so many bytes; which blobs only they have is counted first. */
+  /** The least recently used images that together free `bytes`, counting only blobs that no other image has. */
   async #dropImages(bytes: number): Promise<void> {
     const { catalogue, leases, underIndexLock } = this.#parts;
     const { digests: leased, everything } = await leases.held();
@@ -219,7 +219,7 @@ export class Collector {
   }
 }
 
-/** The least recently used ones that together make up so many bytes. */
+/** The least recently used ones that together have `bytes`. */
 function oldestFirst<T extends { readonly lastUsed: Date }>(
   entries: readonly T[],
   sizeOf: (entry: T) => number,

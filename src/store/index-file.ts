@@ -8,7 +8,7 @@ import { isManifestType, OCI_INDEX, OCI_MANIFEST } from '../image/media-types.ts
 import type { ManifestDocument } from '../image/manifest.ts';
 import { formatPlatform, type Platform } from '../image/platform.ts';
 import { formatReference, parseImageReference, type ImageReference } from '../image/reference.ts';
-import { isAbsent, readBounded, writeAtomically } from './disk.ts';
+import { isAbsent, readBounded, replacePrivateFile } from './disk.ts';
 import type { StorePaths } from './paths.ts';
 
 /** As image/layout.ts has it: thousands of images at about 300 bytes each. */
@@ -165,8 +165,8 @@ export async function writeIndex(paths: StorePaths, entries: LayoutEntries): Pro
   const { damaged } = await readIndex(paths);
   if (damaged) await rename(paths.index, paths.own(`index.json.damaged-${Date.now()}`));
   const bytes = formatEntries(entries);
-  await writeAtomically(paths.own('tmp'), paths.index, bytes, { durable: true });
-  await writeAtomically(paths.own('tmp'), paths.indexCopy, bytes);
+  await replacePrivateFile(paths.own('tmp'), paths.index, bytes, { durable: true });
+  await replacePrivateFile(paths.own('tmp'), paths.indexCopy, bytes);
 }
 
 function tolerant(bytes: Uint8Array | undefined): LayoutEntries | undefined {

@@ -4,11 +4,11 @@ import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { makePrivateDirectory } from '../base/private-files.ts';
 import { checkLayoutFile, layoutFile } from '../image/layout.ts';
 import { formatEntries } from './index-file.ts';
-import { isAbsent, readBounded, writeAtomically } from './disk.ts';
+import { isAbsent, readBounded, replacePrivateFile } from './disk.ts';
 import { OWN_DIRECTORIES, type StorePaths } from './paths.ts';
 import { keepReserve } from './reserve.ts';
 
-/** Of what lies in `quayctl/`. */
+/** The version of the files in `quayctl/`. */
 const VERSION = 1;
 const MAX_VERSION_BYTES = 4096;
 const MAX_LAYOUT_FILE_BYTES = 4096;
@@ -30,7 +30,7 @@ export async function layOut(paths: StorePaths): Promise<void> {
   if (version === '') {
     // A power cut may leave zeros where a file was not written out, and those are no version.
     const bytes = Buffer.from(`${VERSION}\n`);
-    await writeAtomically(paths.own('tmp'), paths.version, bytes, { durable: true });
+    await replacePrivateFile(paths.own('tmp'), paths.version, bytes, { durable: true });
   }
   await keepReserve(paths);
 }
@@ -71,7 +71,7 @@ async function checkLayout(paths: StorePaths): Promise<void> {
 
 async function unlessThere(paths: StorePaths, path: string, bytes: Uint8Array): Promise<void> {
   if (await isThere(path)) return;
-  await writeAtomically(paths.own('tmp'), path, bytes, { durable: true });
+  await replacePrivateFile(paths.own('tmp'), path, bytes, { durable: true });
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import type { Span } from './blob-store.ts';
-import { readBounded, writeAtomically } from './disk.ts';
+import { readBounded, replacePrivateFile } from './disk.ts';
 import { SpanSet } from './spans.ts';
 
 /** 16 TiB in pieces of 16 MiB, each with a line, several times over; we rewrite ours long before. */
@@ -45,7 +45,7 @@ export class Journal {
   ): Promise<{ journal: Journal; spans: SpanSet }> {
     const spans = parseJournal(await readBounded(path, MAX_JOURNAL_BYTES), size, available);
     // Written anew, so that what was ignored just now is never read again.
-    await writeAtomically(temporary, path, format(size, spans.spans));
+    await replacePrivateFile(temporary, path, format(size, spans.spans));
     const handle = await open(path, 'a');
     return { journal: new Journal(path, temporary, size, handle, spans.spans.length), spans };
   }
@@ -53,7 +53,7 @@ export class Journal {
   /** Resolves when the kernel has it: a kill of this process does not lose it. */
   append(sign: '+' | '-', { start, end }: Span): Promise<void> {
     this.#queue.push(`${sign}${start} ${end}\n`);
-    // Whoever comes while a line is being written shares the next one.
+    // Callers that come while a line is being written share the next one.
     this.#next ??= this.#inTurn(() => this.#flush());
     return this.#next;
   }
@@ -67,7 +67,7 @@ export class Journal {
 
   rewrite(spans: SpanSet): Promise<void> {
     return this.#inTurn(async () => {
-      await writeAtomically(this.#temporary, this.#path, format(this.#size, spans.spans));
+      await replacePrivateFile(this.#temporary, this.#path, format(this.#size, spans.spans));
       await this.#handle.close();
       this.#handle = await open(this.#path, 'a');
       this.#lines = spans.spans.length;

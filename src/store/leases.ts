@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { open, readdir, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { digestFromHex, digestHex, type Digest } from '../image/digest.ts';
-import { isAbsent, onDisk, readBounded, writeAtomically } from './disk.ts';
+import { isAbsent, onDisk, readBounded, replacePrivateFile } from './disk.ts';
 import { askKernel, parseOwner, type Owner } from './owner.ts';
 
-/** For those who cannot ask our kernel: this file's mtime moves so often. */
+/** How often the mtime of this process's lease file moves, for processes on other hosts that cannot ask its kernel. */
 const HEARTBEAT_MS = 5_000;
 /**
  * A process whose lease file does not change while another watches it for this long is taken for dead. This needs no
@@ -13,8 +13,9 @@ const HEARTBEAT_MS = 5_000;
  */
 const SILENCE_MS = 30_000;
 /**
- * Not moved for so long by our own clock: its leases do not count, for a gc has no time to watch. Its locks do: of two
- * containers on a machine that slept, the one that looks first must not take what the other still holds.
+ * After this long without a move, by this host's clock, a process's leases do not count, because a gc cannot watch for
+ * so long. Its locks still do: of two containers on a machine that slept, the one that looks first must not take what
+ * the other still holds.
  */
 const LONG_SILENCE_MS = 10 * 60_000;
 /** Leases that were not renewed for this long are removed, because no process sleeps that long and goes on. */
@@ -24,15 +25,15 @@ const MAX_LEASE_BYTES = 16 * 1024 * 1024;
 const ID = /^[0-9a-f-]{36}$/;
 const LINE = /^([+-])([0-9a-f]{64})$/;
 
-/** What others hold: digests, or, where a file is too long to be read, everything. */
+/** The blobs that other processes hold: digests, or, where a file is too long to be read, everything. */
 export interface Held {
   readonly digests: ReadonlySet<Digest>;
   readonly everything: boolean;
 }
 
 /**
- * Who uses this store, and which blobs: one file for each opened store in `quayctl/leases/`, made when first needed.
- * First line: the owner; then `+hex` and `-hex`. Locks point at these files.
+ * The processes that use this store, and the blobs that they use: one file for each opened store in `quayctl/leases/`,
+ * made when first needed. First line: the owner; then `+hex` and `-hex`. Locks point at these files.
  */
 export class Leases {
   readonly id = randomUUID();
@@ -173,7 +174,7 @@ export class Leases {
 
   async #create(): Promise<FileHandle> {
     const path = join(this.#directory, this.id);
-    await writeAtomically(this.#temporary, path, Buffer.from(`${JSON.stringify(this.#self)}\n`));
+    await replacePrivateFile(this.#temporary, path, Buffer.from(`${JSON.stringify(this.#self)}\n`));
     clearInterval(this.#heartbeat);
     this.#heartbeat = setInterval(() => {
       const now = new Date();

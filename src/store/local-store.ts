@@ -206,7 +206,7 @@ export class LocalStore extends Records implements Store {
     return removed;
   }
 
-  /** For readers: a store on a read-only file system can be read, nobody collects there. */
+  /** For readers: a store on a read-only file system can be read, and no gc runs there. */
   async #quietLease(digest: Digest): Promise<Lease> {
     try {
       await this.#leases.hold([digest]);

@@ -2,7 +2,7 @@ import { readFile, readlink, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { isAbsent } from './disk.ts';
 
-/** Who holds a lock or a lease: enough to tell, on the same host, whether that very process still lives. */
+/** The process that holds a lock or a lease: enough to tell, on the same host, whether that very process still runs. */
 export interface Owner {
   readonly pid: number;
   /** Clock ticks since the boot (proc(5), stat field 22): a pid used again is another process. */

@@ -10,7 +10,7 @@ import type { StorePaths } from './paths.ts';
 import { PrefixHash } from './prefix-hash.ts';
 import { readExactly } from './read.ts';
 import type { SpanSet } from './spans.ts';
-import { VerifiedSpans } from './verified-spans.ts';
+import { AwaitedSpans } from './awaited-spans.ts';
 
 /** Dirty pages beyond this are written out while the download goes on, so that the commit need not wait for them. */
 const SYNC_EVERY_BYTES = 8 * 1024 * 1024;
@@ -52,7 +52,9 @@ class PartialFile implements PartialBlob {
   readonly #opened: Opened;
   readonly #hash: PrefixHash;
   readonly #spans: SpanSet;
-  readonly #verified = new VerifiedSpans();
+  readonly #verified = new AwaitedSpans();
+  readonly #arrived = new AwaitedSpans();
+  #changes = 0;
   readonly #underWay = new Set<Promise<unknown>>();
   #committed = false;
   #closed: Promise<void> | undefined;
@@ -72,6 +74,7 @@ class PartialFile implements PartialBlob {
       },
       readInto: async (buffer, position) => (await file.read(buffer, 0, buffer.length, position)).bytesRead,
     });
+    for (const { start, end } of spans.spans) this.#arrived.add(start, end);
     // What an earlier run left is hashed while the rest is being downloaded.
     this.#hash.advance();
   }
@@ -100,6 +103,14 @@ class PartialFile implements PartialBlob {
     return this.#verified.wait(offset, signal);
   }
 
+  waitWritten(offset: number, signal: AbortSignal): Promise<number> {
+    return this.#arrived.wait(offset, signal);
+  }
+
+  get changes(): number {
+    return this.#changes;
+  }
+
   async read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
     this.#mustBeOpen();
     if (offset < 0 || length < 0 || offset + length > this.size || !this.has(offset, offset + length)) {
@@ -125,6 +136,7 @@ class PartialFile implements PartialBlob {
     if (this.#committed) throw new QuayctlError('internal', `${this.#name}: discarded after its commit`);
     await this.#track(
       onDisk(`cannot write ${this.#name}`, async () => {
+        this.#changes++;
         this.#forget(span);
         if (this.#spans.total > 0) return this.#opened.journal.append('-', span);
         await this.#opened.journal.rewrite(this.#spans);
@@ -151,7 +163,8 @@ class PartialFile implements PartialBlob {
   async #write(span: Span, bytes: Uint8Array): Promise<void> {
     const { file, journal } = this.#opened;
     if (this.#spans.overlaps(span.start, span.end) || this.#hash.position > span.start) {
-      // Written over: nobody may read or hash it until it is whole again.
+      // It is being written over, and must not be read or hashed until it is whole again.
+      if (await this.#differs(span, bytes)) this.#changes++;
       this.#forget(span);
     }
     try {
@@ -165,6 +178,7 @@ class PartialFile implements PartialBlob {
       throw error;
     }
     this.#spans.add(span.start, span.end);
+    this.#arrived.add(span.start, span.end);
     await journal.append('+', span);
     await journal.shorten(this.#spans);
     this.#hash.advance();
@@ -174,7 +188,20 @@ class PartialFile implements PartialBlob {
   #forget({ start, end }: Span): void {
     this.#spans.remove(start, end);
     this.#verified.remove(start, end);
+    this.#arrived.remove(start, end);
     this.#hash.reset(start);
+  }
+
+  /** Whether bytes that are written where `bytes` is to go are other ones. */
+  async #differs({ start, end }: Span, bytes: Uint8Array): Promise<boolean> {
+    for (const span of this.spans) {
+      const from = Math.max(start, span.start);
+      const until = Math.min(end, span.end);
+      if (from >= until) continue;
+      const old = await readExactly(this.#opened.file, from, until - from);
+      if (Buffer.compare(old, bytes.subarray(from - start, until - start)) !== 0) return true;
+    }
+    return false;
   }
 
   /** fdatasync in the background, one at a time. */
@@ -224,7 +251,9 @@ class PartialFile implements PartialBlob {
 
   async #close(): Promise<void> {
     const { file, journal, lock } = this.#opened;
-    this.#verified.close(new QuayctlError('interrupted', `${this.#name}: the download ended`));
+    const ended = new QuayctlError('interrupted', `${this.#name}: the download ended`);
+    this.#verified.close(ended);
+    this.#arrived.close(ended);
     await Promise.allSettled(this.#underWay);
     await this.#syncing;
     await this.#hash.stop();

@@ -3,7 +3,7 @@ import { createHash, type Hash } from 'node:crypto';
 /** Large enough for the disk, small enough (about a millisecond of hashing) for the event loop. */
 const CHUNK_BYTES = 1024 * 1024;
 
-/** What is being hashed while it is still being written. */
+/** A file that is hashed while it is still being written. */
 export interface HashSource {
   /** Bytes that are there from the beginning on, without a gap. */
   readonly prefix: number;

@@ -4,7 +4,7 @@ import { digestHex, type Digest } from '../image/digest.ts';
 import { optionalText, parseJsonObject } from '../image/json.ts';
 import { repositoryName, type ImageReference } from '../image/reference.ts';
 import { decodeTorrent, MAX_TORRENT_BYTES, withoutSecrets } from '../metainfo/metainfo.ts';
-import { onDisk, readBounded, writeAtomically } from './disk.ts';
+import { onDisk, readBounded, replacePrivateFile } from './disk.ts';
 import type { StorePaths } from './paths.ts';
 
 /** A host that serves no torrents is not asked again for an hour (docs/protocol.md, "Paths of the torrent service"). */
@@ -71,7 +71,7 @@ export class Records {
   }
 
   #write(path: string, bytes: Uint8Array): Promise<void> {
-    return onDisk(`cannot write ${path}`, () => writeAtomically(this.#paths.own('tmp'), path, bytes));
+    return onDisk(`cannot write ${path}`, () => replacePrivateFile(this.#paths.own('tmp'), path, bytes));
   }
 }
 

@@ -1,6 +1,6 @@
 import { rm, stat } from 'node:fs/promises';
 import { isQuayctlError } from '../base/errors.ts';
-import { writeAtomically } from './disk.ts';
+import { replacePrivateFile } from './disk.ts';
 import type { StorePaths } from './paths.ts';
 
 /** Enough for a lease, a lock and an index.json of hundreds of images. */
@@ -11,7 +11,9 @@ export async function keepReserve(paths: StorePaths): Promise<void> {
   const present = await stat(paths.reserve).catch(() => undefined);
   if (present !== undefined) return;
   // Without it the store works all the same, until the disk is full.
-  await writeAtomically(paths.own('tmp'), paths.reserve, Buffer.alloc(RESERVE_BYTES)).catch(() => undefined);
+  await replacePrivateFile(paths.own('tmp'), paths.reserve, Buffer.alloc(RESERVE_BYTES)).catch(
+    () => undefined,
+  );
 }
 
 /** Runs what will free space; on a full disk once more, at the expense of the reserve. */

@@ -18,7 +18,7 @@ export interface Lease extends AsyncDisposable {
 export interface Store extends BlobStore, Pick<Records, RecordMethods>, AsyncDisposable {
   /** The directory; an OCI image layout. */
   readonly path: string;
-  /** Where a committed blob lies, to be linked or copied, never written to. */
+  /** The path of a committed blob, to be linked or copied, never written to. */
   blobFile(digest: Digest): string;
   /** Hosts that serve no torrents, for an hour. */
   readonly silentHosts: { isSilent(host: string): Promise<boolean>; remember(host: string): Promise<void> };
@@ -41,7 +41,7 @@ export interface Store extends BlobStore, Pick<Records, RecordMethods>, AsyncDis
   /** @param limit bytes, remembered for the next ones; absent: what was remembered, else 20 % of the file system */
   gc(limit?: number): Promise<GcResult>;
   usage(): Promise<Usage>;
-  /** Yields after blobs or images came or went since the last `listImages`, whoever did it. Ends with the signal. */
+  /** Yields after any process added or removed blobs or images since the last `listImages`. Ends with the signal. */
   changes(signal: AbortSignal): AsyncIterable<void>;
   /** Lets go of leases and locks. Idempotent. */
   close(): Promise<void>;

@@ -56,7 +56,7 @@ export function isZero(block: Uint8Array): boolean {
 export function parseBlock(bytes: Uint8Array): Block {
   const sum = parseNumber(bytes.subarray(148, 156));
   if (sum !== checksum(bytes, 0) && sum !== checksum(bytes, 256)) {
-    throw new QuayctlError('protocol', 'a header is damaged, or this is no tar');
+    throw new QuayctlError('protocol', 'a header is damaged, or this is not a tar');
   }
   const size = parseNumber(bytes.subarray(124, 136));
   if (size < 0) throw new QuayctlError('protocol', 'a size is negative');

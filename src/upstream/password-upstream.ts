@@ -1,6 +1,6 @@
 import type { Credential } from '../credentials/credential.ts';
 import { guarded } from '../credentials/credential.ts';
-import { OwnReader, type OwnReaderOptions } from './service-credential-upstream.ts';
+import { ServiceCredentialUpstream, type ServiceCredentialOptions } from './service-credential-upstream.ts';
 import type { Upstream, UpstreamRequest } from './upstream.ts';
 import type { UpstreamAnswer } from '../http-server/request-context.ts';
 
@@ -10,9 +10,9 @@ import type { UpstreamAnswer } from '../http-server/request-context.ts';
  */
 export class BasicUpstream implements Upstream {
   readonly hosts: readonly string[];
-  readonly #options: Omit<OwnReaderOptions, 'credential'>;
+  readonly #options: Omit<ServiceCredentialOptions, 'credential'>;
 
-  constructor(options: Omit<OwnReaderOptions, 'credential'>) {
+  constructor(options: Omit<ServiceCredentialOptions, 'credential'>) {
     this.#options = options;
     this.hosts = options.upstream.hosts;
   }
@@ -20,7 +20,10 @@ export class BasicUpstream implements Upstream {
   ask(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer> {
     const credential = passwordOf(request.authorization);
     if (credential === undefined) return this.#options.upstream.ask(request, signal);
-    const reader = new OwnReader({ ...this.#options, credential: () => Promise.resolve(credential) });
+    const reader = new ServiceCredentialUpstream({
+      ...this.#options,
+      credential: () => Promise.resolve(credential),
+    });
     return reader.ask(request, signal);
   }
 }

@@ -14,7 +14,7 @@ export type OwnCredential = (
   signal: AbortSignal,
 ) => Promise<Credential | undefined>;
 
-export interface OwnReaderOptions {
+export interface ServiceCredentialOptions {
   readonly upstream: Upstream;
   /** As operators know it, for messages. */
   readonly registry: string;
@@ -32,12 +32,12 @@ const MAX_REPOSITORIES = 1000;
  * The upstream as the service itself reads it: with its own credential, or what a token server gives to strangers. A
  * caller's Authorization is not passed on. Where a password may go is the registry room's to say (Authorizer).
  */
-export class OwnReader implements Upstream {
+export class ServiceCredentialUpstream implements Upstream {
   readonly hosts: readonly string[];
-  readonly #options: OwnReaderOptions;
+  readonly #options: ServiceCredentialOptions;
   readonly #authorizers = new Map<string, Authorizer>();
 
-  constructor(options: OwnReaderOptions) {
+  constructor(options: ServiceCredentialOptions) {
     this.#options = options;
     this.hosts = options.upstream.hosts;
   }

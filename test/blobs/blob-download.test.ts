@@ -59,7 +59,7 @@ test('a reader that can wait leaves the order to the swarm', async (t) => {
   stage.swarm.peers.content = CONTENT;
   const origin = stage.origin(new MemoryRegistry(CONTENT), new MemoryTorrentService(torrentOf(CONTENT)));
   const download = stage.downloads.start(BLOB, origin);
-  const reading = follow(download.reader(0, BLOB.size, never, false));
+  const reading = follow(download.reader(0, BLOB.size, never, { isUrgent: false }));
   await time.until(reading.end);
   assert.deepEqual(Buffer.concat(reading.bytes), CONTENT);
   assert.deepEqual(
@@ -101,6 +101,41 @@ test('without a torrent nothing is given out before the digest of the whole is c
   await time.until(reading.end);
   assert.deepEqual(Buffer.concat(reading.bytes), CONTENT);
 });
+
+test('a reader of what is not verified gets bytes as they arrive, and the last one after the check', async (t) => {
+  const time = new VirtualTime(t);
+  const stage = new BlobStage();
+  const registry = new MemoryRegistry(CONTENT);
+  registry.chunkMs = 10;
+  const download = stage.downloads.start(BLOB, stage.origin(registry, new MemoryTorrentService(NO_TORRENT)));
+  const reading = follow(download.reader(0, BLOB.size, never, { isVerified: false }));
+  await time.advance(2000);
+  assert.ok(reading.length() > MIB && reading.length() < CONTENT.length);
+  await time.until(reading.end);
+  assert.deepEqual(Buffer.concat(reading.bytes), CONTENT);
+});
+
+for (const [damaged, end] of [
+  [1, 'is mended'],
+  [2, 'stays wrong'],
+] as const) {
+  test(`a reader of what is not verified never gets all of a blob that is wrong, which then ${end}`, async (t) => {
+    const time = new VirtualTime(t);
+    const stage = new BlobStage();
+    const registry = new MemoryRegistry(CONTENT);
+    registry.chunkMs = 10;
+    registry.damaged = damaged;
+    const origin = stage.origin(registry, new MemoryTorrentService(NO_TORRENT));
+    const download = stage.downloads.start(BLOB, origin);
+    const reading = follow(download.reader(0, BLOB.size, never, { isVerified: false }));
+    const whole = download.wait(never);
+    whole.catch(() => undefined);
+    await assert.rejects(time.until(reading.end), { code: 'verification' });
+    assert.ok(reading.length() < CONTENT.length);
+    if (damaged === 1) await time.until(whole);
+    else await assert.rejects(time.until(whole), { code: 'verification' });
+  });
+}
 
 test('what came from the registry is given out as soon as hashes come that it matches', async (t) => {
   const time = new VirtualTime(t);

@@ -247,8 +247,8 @@ test('docker config: of keys with a path the longest that fits counts, then the 
 const REFUSED: readonly (readonly [name: string, text: string, pattern: RegExp])[] = [
   ['text that is no JSON', '{"auths": {"quay.io": {"auth": "czNjcmV0"', /config.json is not valid JSON$/],
   ['an array', '["s3cret"]', /holds no JSON object$/],
-  ['auths that are no object', '{"auths": ["s3cret"]}', /auths is no object$/],
-  ['an entry that is no object', '{"auths": {"quay.io": "s3cret"}}', /the entry "quay.io" is no object$/],
+  ['auths that are no object', '{"auths": ["s3cret"]}', /auths is not an object$/],
+  ['an entry that is no object', '{"auths": {"quay.io": "s3cret"}}', /the entry "quay.io" is not an object$/],
   [
     'an auth that is no base64',
     '{"auths": {"quay.io": {"auth": "s3cret!"}}}',
@@ -267,7 +267,7 @@ const REFUSED: readonly (readonly [name: string, text: string, pattern: RegExp])
   [
     'a token that would break out of its header',
     '{"auths": {"quay.io": {"registrytoken": "s3cret\\r\\nX: y"}}}',
-    /no token$/,
+    /not a valid token$/,
   ],
   [
     'a helper that is no string',

@@ -154,7 +154,7 @@ for (const [name, text] of [
     const search = (await open(t, { listPath })).find('quay.io', undefined, signal);
     await assert.rejects(
       search,
-      failsWith('credentials', /registries.json is no(t valid JSON| list of registries)$/),
+      failsWith('credentials', /registries.json is not (valid JSON|a list of registries)$/),
     );
   });
 }

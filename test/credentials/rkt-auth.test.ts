@@ -113,8 +113,8 @@ test('rkt auth.d: a domain that one directory names twice is an error, as with r
 
 const BROKEN: readonly (readonly [name: string, text: string, pattern: RegExp])[] = [
   ['no JSON', '{"s3cret"', /bad.json is not valid JSON$/],
-  ['another kind', '{"rktKind":"paths","rktVersion":"v1"}', /bad.json is no rkt auth configuration/],
-  ['another version', '{"rktKind":"auth","rktVersion":"v2"}', /bad.json is no rkt auth configuration/],
+  ['another kind', '{"rktKind":"paths","rktVersion":"v1"}', /bad.json is not an rkt auth configuration/],
+  ['another version', '{"rktKind":"auth","rktVersion":"v2"}', /bad.json is not an rkt auth configuration/],
   [
     'an unknown type',
     '{"rktKind":"auth","rktVersion":"v1","domains":["quay.io"],"type":"digest","credentials":{"password":"s3cret"}}',

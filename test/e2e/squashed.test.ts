@@ -282,7 +282,7 @@ test(
     assert.deepEqual([output.code, exitCode, error.code], [1, 1, 'no-torrent']);
     assert.match(
       error.message,
-      /^the squashed image of sha256:[0-9a-f]{12} is not to be had: \S+ serves no torrents$/,
+      /^the squashed image of sha256:[0-9a-f]{12} is not available: \S+ serves no torrents$/,
     );
     assert.match(error.hint ?? '', /--torrent-service URL/);
   },

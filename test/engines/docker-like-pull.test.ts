@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { Engine } from '../../src/engines/engine.ts';
+import type { BlobFeed, Engine } from '../../src/engines/engine.ts';
 import { docker } from '../../src/engines/docker/docker.ts';
+import type { Descriptor } from '../../src/image/descriptor.ts';
+import type { Digest } from '../../src/image/digest.ts';
 import type { RunnableImage } from '../../src/image/manifest.ts';
+import { fetchAttestations } from '../../src/pull/attestations.ts';
 import { skipWithoutDockerd, startDockerd, type TestDockerd } from '../helpers/dockerd.ts';
 import { randomLayer, TestLayout, type BuiltDescriptor, type BuiltImage } from '../helpers/images.ts';
 import { pushImage } from '../helpers/push.ts';
 import { startRegistry, type TestRegistry } from '../helpers/registry.ts';
+import { mustRun } from '../helpers/processes.ts';
+import { engineProgram } from '../helpers/programs.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 import { loadOptions, MB, NEVER, runnable, TestFeed } from './engine-images.ts';
 
@@ -60,11 +66,31 @@ describe('beside docker pull', { skip: skipWithoutDockerd('containerd', 'docker-
     const image = await runnable(layout, built, `${registry.host}/${name}`, of);
     const engine = await open();
     const presence = await engine.presence(image, NEVER);
-    await engine.load(image, new TestFeed(layout), loadOptions(image, { presence }));
+    await engine.load(image, feedOf(image), loadOptions(image, { presence }));
     const flags = platform === undefined ? [] : ['--platform', platform];
     const { code, stderr } = await pulled.docker('pull', ...flags, `${registry.host}/${name}`);
     assert.equal(code, 0, stderr);
     return image;
+  }
+
+  /** As the pull gives it out, with the layout for a registry. */
+  function feedOf(image: RunnableImage): BlobFeed {
+    const feed = new TestFeed(layout);
+    const repository = {
+      manifest: async (digest: string) => {
+        const bytes = await layout.blob(digest);
+        const { mediaType } = JSON.parse(bytes.toString()) as { mediaType: string };
+        return { descriptor: { mediaType, digest: digest as Digest, size: bytes.length }, bytes };
+      },
+      async *blob({ digest }: Descriptor) {
+        yield await layout.blob(digest);
+      },
+    };
+    return {
+      ready: (digest) => feed.ready(digest),
+      stream: (digest) => feed.stream(digest),
+      attestations: (signal) => fetchAttestations(image, repository, signal),
+    };
   }
 
   /** What both daemons say of the same question; times and Docker's own note of a pull left out. */
@@ -112,6 +138,38 @@ describe('beside docker pull', { skip: skipWithoutDockerd('containerd', 'docker-
     await removeAll();
   });
 
+  test('the attestation of the platform is kept, with all of its blobs, and that of another one is not', async () => {
+    const images = [
+      await layout.addImage({ layers: [randomLayer(MB, 'attested-amd')] }),
+      await layout.addImage({ layers: [randomLayer(MB, 'attested-arm')], architecture: 'arm64' }),
+    ];
+    const attestations: BuiltDescriptor[] = [];
+    const manifests: unknown[] = images.map(({ manifest }) => manifest);
+    for (const { manifest } of images) {
+      const attestation = await addAttestation(layout, manifest.digest);
+      attestations.push(attestation);
+      const annotations = {
+        'vnd.docker.reference.type': 'attestation-manifest',
+        'vnd.docker.reference.digest': manifest.digest,
+      };
+      const platform = { architecture: 'unknown', os: 'unknown' };
+      manifests.push({ ...attestation, annotations, platform });
+    }
+    const mediaType = 'application/vnd.oci.image.index.v1+json';
+    const attested = await layout.addJson(mediaType, { schemaVersion: 2, mediaType, manifests });
+    await pushImage(layout, attested, { url: registry.url, repository: 'team/attested', tag: '1' });
+    const [amd] = images;
+    assert.ok(amd);
+    await both('team/attested:1', amd, attested);
+    await assertSame(`/images/${registry.host}/team/attested:1/json?manifests=1`);
+    await assertSame('/images/json?all=1&digests=1&manifests=1');
+    const [ours, theirs] = await Promise.all([blobsIn(loaded), blobsIn(pulled)]);
+    assert.deepEqual(ours, theirs);
+    const [own, other] = attestations;
+    assert.deepEqual([ours.includes(own?.digest ?? ''), ours.includes(other?.digest ?? '')], [true, false]);
+    await removeAll();
+  });
+
   test('by an index digest: the same name, and none of quayctl', async () => {
     const [amd] = platforms;
     assert.ok(amd);
@@ -144,6 +202,25 @@ describe('beside docker pull', { skip: skipWithoutDockerd('containerd', 'docker-
     await removeAll();
   });
 
+  test('docker image prune takes the same of an image that has lost its name, and leaves nothing', async () => {
+    const [amd] = platforms;
+    assert.ok(amd);
+    await both('team/index:1', amd, index);
+    await both('team/plain:1', plain);
+    const [lost, kept] = [`${registry.host}/team/index:1`, `${registry.host}/team/plain:1`];
+    for (const daemon of [loaded, pulled]) await daemon.docker('tag', kept, lost);
+    await assertSame('/images/json?all=1&digests=1');
+    const pruned = async (daemon: TestDockerd): Promise<string[]> => {
+      const { text } = await daemon.api('POST', '/images/prune');
+      const { ImagesDeleted } = JSON.parse(text) as { ImagesDeleted: object[] | null };
+      return (ImagesDeleted ?? []).map((image) => JSON.stringify(image)).sort();
+    };
+    assert.deepEqual(await pruned(loaded), await pruned(pulled));
+    await assertSame('/images/json?all=1&digests=1');
+    assert.deepEqual(await blobsIn(loaded), await blobsIn(pulled));
+    await removeAll();
+  });
+
   test('saved and loaded elsewhere it is the same image, and prune takes what has lost its name', async () => {
     await both('team/plain:1', plain);
     const name = `${registry.host}/team/plain:1`;
@@ -159,6 +236,26 @@ describe('beside docker pull', { skip: skipWithoutDockerd('containerd', 'docker-
     }
   });
 });
+
+/** As buildkit writes it: a manifest of one statement in in-toto's form. */
+async function addAttestation(layout: TestLayout, subject: string): Promise<BuiltDescriptor> {
+  const statement = await layout.addJson('application/vnd.in-toto+json', { subject });
+  const config = await layout.addJson('application/vnd.oci.image.config.v1+json', {
+    architecture: 'unknown',
+    os: 'unknown',
+    config: {},
+    rootfs: { type: 'layers', diff_ids: [statement.digest] },
+  });
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  return layout.addJson(mediaType, { schemaVersion: 2, mediaType, config, layers: [statement] });
+}
+
+/** Digests of what lies in containerd's store. */
+async function blobsIn({ socket }: TestDockerd): Promise<string[]> {
+  const address = join(socket, '../exec/containerd/containerd.sock');
+  const args = ['--address', address, '--namespace', 'moby', 'content', 'ls', '--quiet'];
+  return (await mustRun(engineProgram('ctr'), args)).split('\n').filter(Boolean).sort();
+}
 
 /** Fields that say when, and `Identity`, in which Docker notes that it pulled by itself. */
 function comparable(text: string, without: readonly string[]): unknown {

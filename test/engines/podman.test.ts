@@ -3,6 +3,7 @@ import { userInfo } from 'node:os';
 import { test } from 'node:test';
 import { isQuayctlError } from '../../src/base/errors.ts';
 import { docker } from '../../src/engines/docker/docker.ts';
+import type { Engine } from '../../src/engines/engine.ts';
 import { podmanEndpoint } from '../../src/engines/podman/podman-engine.ts';
 import { podman as entry } from '../../src/engines/podman/podman.ts';
 import { startDockerd } from '../helpers/dockerd.ts';
@@ -37,6 +38,28 @@ test("podman's service in Docker's place is taken for what it is", { skip }, asy
   assert.equal(loaded.id, built.config.digest);
   assert.equal(loaded.digestRecorded, true);
 });
+
+test(
+  'podman that is restarted is waited for at first contact, and when it is asked what it has',
+  { skip },
+  async (t) => {
+    const podman = await startPodman(t);
+    const layout = await newLayout(t);
+    const built = await layout.addImage({ layers: [{ entries: [file('greeting', 'hello')] }] });
+    const image = await runnable(layout, built, 'quay.example/team/restarted:1');
+    const open = (): Promise<Engine> =>
+      entry.open({ env: { CONTAINER_HOST: podman.dockerHost }, options: {} });
+    const known = await open();
+    await known.platform(NEVER);
+    await podman.stop();
+    const asked = Promise.all([(await open()).platform(NEVER), known.presence(image, NEVER)]);
+    asked.catch(() => undefined);
+    await podman.restart();
+    const [platform, presence] = await asked;
+    assert.equal(platform.os, 'linux');
+    assert.equal(presence.image, false);
+  },
+);
 
 test('podman is found by CONTAINER_HOST, else by the socket of this user', async () => {
   const { uid } = userInfo();

@@ -49,7 +49,7 @@ everyEngine<AciImage>((name, body) => {
 
 test('rkt: no program is told at once, with what to do', async () => {
   const engine = await entry.open({ env: { PATH: '/nowhere' }, options: {} });
-  await assert.rejects(engine.platform(NEVER), /there is no rkt program here/);
+  await assert.rejects(engine.platform(NEVER), /rkt is not installed here/);
 });
 
 test('rkt: what is refused keeps its reason, and what it means', { skip }, async (t) => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { engineRequest, type EngineAnswer } from './dockerd.ts';
-import { run, startProcess, type Output, type Scope } from './processes.ts';
+import { run, startProcess, type Output, type RunningProcess, type Scope } from './processes.ts';
 import { programPath } from './programs.ts';
 import { removeTree } from './temp.ts';
 
@@ -15,6 +15,10 @@ export interface TestPodman {
   /** Runs the podman command line on the same storage. */
   podman(...args: readonly string[]): Promise<Output>;
   api(method: string, path: string, body?: unknown): Promise<EngineAnswer>;
+  /** SIGTERM, as `systemctl restart podman` begins. */
+  stop(): Promise<void>;
+  /** Starts it again on the same storage. */
+  restart(): Promise<void>;
 }
 
 const START_MS = 30_000;
@@ -32,13 +36,9 @@ export async function startPodman(scope: Scope): Promise<TestPodman> {
     '--storage-driver=overlay',
     '--events-backend=file',
   ];
-  const service = startProcess(programPath('podman'), [
-    ...storage,
-    'system',
-    'service',
-    '--time=0',
-    dockerHost,
-  ]);
+  const start = (): RunningProcess =>
+    startProcess(programPath('podman'), [...storage, 'system', 'service', '--time=0', dockerHost]);
+  let service = start();
   scope.after(async () => {
     await service.kill('SIGTERM');
     await removeTree(directory);
@@ -49,6 +49,11 @@ export async function startPodman(scope: Scope): Promise<TestPodman> {
     dockerHost,
     podman: (...args) => run(programPath('podman'), [...storage, ...args]),
     api: (method, path, body) => engineRequest(socket, method, path, body),
+    stop: async () => void (await service.kill('SIGTERM')),
+    restart: async () => {
+      service = start();
+      await answering(socket, () => service.stderr());
+    },
   };
 }
 

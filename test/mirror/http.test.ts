@@ -30,11 +30,13 @@ test('manifests, config and layers come through the mirror, byte for byte', { sk
   }
   const layer = image.layers[0];
   assert.ok(layer !== undefined);
-  const asked = stage.pipe.requests.length;
+  // The seeder asks `/v2/` when the store has changed, at any time.
+  const forBlobs = (): string[] => stage.pipe.requests.filter((line) => line.includes('/blobs/'));
+  const asked = forBlobs();
   const part = await askMirror(stage, `team/app/blobs/${layer.digest}`, { range: 'bytes=5999990-' });
   assert.equal(part.status, 206);
   assert.equal((await part.arrayBuffer()).byteLength, layer.size - 5_999_990);
-  assert.equal(stage.pipe.requests.length, asked, 'what is in the store is not asked of the registry again');
+  assert.deepEqual(forBlobs(), asked, 'what is in the store is not asked of the registry again');
 });
 
 test('a second node gets the layer from the first, and the registry sends it once', { skip }, async (t) => {

@@ -94,7 +94,7 @@ test('without anybody who has a report the exit code is 1, and the reason is tol
   const { security, clair } = await stage(t);
   const nobody = await security('--json');
   assertFails(nobody, 1, 'no-report');
-  assert.match(nobody.stderr, /is no torrent service.*is no Quay/s);
+  assert.match(nobody.stderr, /is not a torrent service.*is not a Quay registry/s);
   assert.match(nobody.stderr, /^hint: --clair URL/m);
   const down = await security('--clair', 'http://127.0.0.1:1', '--json');
   assertFails(down, 1, 'no-report');

@@ -307,7 +307,7 @@ test('options that do not fit each other are usage errors', async (t) => {
     [{ upstream: 'https://registry.example/path' }, /--upstream/],
     [{ upstream: 'https://user:hunter2@registry.example' }, /user name or password/],
     [{ upstream: 'oci:' }, /the directory is missing/],
-    [{ upstream: oci, listen: { host: '0.0.0.0', port: 0 } }, /no address that clients could be told/],
+    [{ upstream: oci, listen: { host: '0.0.0.0', port: 0 } }, /not an address that clients can connect to/],
     [{ upstream: oci, publicUrl: 'service.example' }, /--public-url/],
     [{ upstream: oci, announce: 'tracker' }, /--announce/],
     [{ upstream: oci, tls: { cert: 'none', key: 'none' } }, /TLS certificate/],

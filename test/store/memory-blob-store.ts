@@ -5,7 +5,7 @@ import type { Descriptor } from '../../src/image/descriptor.ts';
 import { digestOf, type Digest } from '../../src/image/digest.ts';
 import type { BlobReader, BlobStore, PartialBlob, Span } from '../../src/store/blob-store.ts';
 import { SpanSet } from '../../src/store/spans.ts';
-import { VerifiedSpans } from '../../src/store/verified-spans.ts';
+import { AwaitedSpans } from '../../src/store/awaited-spans.ts';
 
 interface Kept {
   readonly bytes: Buffer;
@@ -83,12 +83,15 @@ class MemoryPartial implements PartialBlob {
   readonly descriptor: Descriptor;
   readonly #kept: Kept;
   readonly #ends: Ends;
-  readonly #verified = new VerifiedSpans();
+  readonly #verified = new AwaitedSpans();
+  readonly #arrived = new AwaitedSpans();
+  changes = 0;
   #state: 'open' | 'committed' | 'closed' = 'open';
 
   constructor(descriptor: Descriptor, kept: Kept, ends: Ends) {
     this.descriptor = descriptor;
     this.#kept = kept;
+    for (const { start, end } of kept.spans.spans) this.#arrived.add(start, end);
     this.#ends = ends;
   }
 
@@ -116,6 +119,10 @@ class MemoryPartial implements PartialBlob {
     return this.#verified.wait(offset, signal);
   }
 
+  waitWritten(offset: number, signal: AbortSignal): Promise<number> {
+    return this.#arrived.wait(offset, signal);
+  }
+
   async read(offset: number, length: number): Promise<Uint8Array> {
     if (!this.has(offset, offset + length)) throw new QuayctlError('store', 'not written there');
     return cut(this.#kept.bytes, offset, length);
@@ -125,14 +132,25 @@ class MemoryPartial implements PartialBlob {
     this.#mustBeOpen();
     if (offset < 0 || offset + bytes.length > this.size) throw new QuayctlError('internal', 'past the end');
     this.#verified.remove(offset, offset + bytes.length);
+    for (const { start, end } of this.spans) {
+      const [from, until] = [Math.max(start, offset), Math.min(end, offset + bytes.length)];
+      const isSame = Buffer.compare(
+        this.#kept.bytes.subarray(from, Math.max(from, until)),
+        bytes.subarray(from - offset, Math.max(from, until) - offset),
+      );
+      if (from < until && isSame !== 0) this.changes++;
+    }
     this.#kept.bytes.set(bytes, offset);
     this.#kept.spans.add(offset, offset + bytes.length);
+    this.#arrived.add(offset, offset + bytes.length);
   }
 
   async discard(span: Span = { start: 0, end: this.size }): Promise<void> {
     this.#mustBeOpen();
+    this.changes++;
     this.#kept.spans.remove(span.start, span.end);
     this.#verified.remove(span.start, span.end);
+    this.#arrived.remove(span.start, span.end);
   }
 
   async commit(): Promise<void> {
@@ -149,7 +167,9 @@ class MemoryPartial implements PartialBlob {
   async close(): Promise<void> {
     if (this.#state === 'open') this.#ends.close();
     this.#state = 'closed';
-    this.#verified.close(new QuayctlError('interrupted', 'the download ended'));
+    const ended = new QuayctlError('interrupted', 'the download ended');
+    this.#verified.close(ended);
+    this.#arrived.close(ended);
   }
 
   #mustBeOpen(): void {

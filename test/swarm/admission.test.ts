@@ -59,6 +59,28 @@ for (const peers of ['tls', 'any'] as const) {
   });
 }
 
+test('with a limit of the download rate the bytes stay in their order', async (t) => {
+  const { url } = await startTracker(t);
+  const authority = await TorrentAuthority.create(url);
+  const content = randomBytes(SIZE);
+  await member(t, authority, content, { seeds: true });
+  const nodeKey = NodeKey.generate();
+  const { metainfo } = await authority.torrentFor(content, nodeKey, 'tls');
+  const log: string[] = [];
+  const client = node(t, {
+    nodeKey,
+    downloadLimiter: createRateLimiter(2_000_000),
+    onDebug: (line) => log.push(line),
+  });
+  const storage = emptyStorage(SIZE);
+  const { serviceKeys } = authority;
+  await (
+    await client.join({ metainfo, storage, signal: never, serviceKeys })
+  ).done;
+  assert.ok(storage.bytes.equals(content));
+  assert.doesNotMatch(log.join(), /banned/);
+});
+
 test('nothing on the way between two nodes shows the payload or the info hash', async (t) => {
   const { url } = await startTracker(t);
   const authority = await TorrentAuthority.create(url);

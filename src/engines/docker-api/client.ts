@@ -191,7 +191,7 @@ export class DockerClient {
     }
   }
 
-  /** What dockerode gives no signal to. */
+  /** For requests to which dockerode passes no signal. */
   #get(path: string, signal: AbortSignal, query?: Readonly<Record<string, number>>): Promise<unknown> {
     const request = {
       // docker-modem appends the query, and without one takes the last character off a path that has a question mark.

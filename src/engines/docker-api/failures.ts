@@ -10,11 +10,11 @@ export interface EngineWords {
   readonly start: string;
   readonly log: string;
   readonly makeRoom: string;
-  /** What a user does who may not open the socket. */
+  /** Advice for a user who may not open the socket. */
   readonly access: string;
 }
 
-/** What a request fails with when the daemon goes away in the middle of it, or is not back yet. */
+/** Error codes of requests whose daemon goes away in the middle, or is not back yet. */
 const LOST = new Set([
   'ECONNRESET',
   'EPIPE',
@@ -24,7 +24,7 @@ const LOST = new Set([
   'ERR_STREAM_PREMATURE_CLOSE',
 ]);
 
-/** What to do where no connection comes about, by the error's code. */
+/** Advice for a connection that fails, by the error's code. */
 function connectHint(code: string, { title, variable, start, access }: EngineWords): string | undefined {
   switch (code) {
     case 'ENOENT':
@@ -54,7 +54,7 @@ export class DockerRefusal extends Error {
   }
 }
 
-/** What a daemon answers while it ends: it closes its connections to containerd before those to its clients. */
+/** Answers of a daemon that is ending: it closes its connections to containerd before those to its clients. */
 const ENDING =
   /client connection is closing|transport is closing|context canceled|code = (?:Canceled|Unavailable)|error reading from server/i;
 

@@ -54,7 +54,7 @@ export class Comebacks {
 
 /**
  * Whether a failed first contact looks like an engine that is being restarted, and not like one that does not run: the
- * connection broke in the middle, nobody listens at a socket that is still there (a crash leaves it), or the socket
+ * connection broke in the middle, no process listens at a socket that is still there (a crash leaves it), or the socket
  * was removed moments ago.
  */
 export async function isRestarting(error: unknown, endpoint: ApiEndpoint): Promise<boolean> {

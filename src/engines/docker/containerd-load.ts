@@ -1,17 +1,23 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { isQuayctlError } from '../../base/errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import { blobPath } from '../../image/layout.ts';
-import type { RunnableImage } from '../../image/manifest.ts';
+import type { ManifestDocument, RunnableImage } from '../../image/manifest.ts';
+import { ReplacedBytes } from '../../store/replaced-bytes.ts';
+import type { ArchivePart } from '../archive.ts';
 import { Arrivals } from '../arrivals.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { DockerRefusal } from '../docker-api/failures.ts';
 import { Comebacks, survivingRestarts } from '../docker-api/wait-for-daemon.ts';
-import type { BlobFeed, LoadOptions } from '../engine.ts';
+import { committedOnly, type BlobFeed, type LoadOptions } from '../engine.ts';
 import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts';
 import { layerFile } from '../layer-file.ts';
 import { ociBlobs, ociDocuments, ociEntry, ociImage, ociPrefix } from '../oci-archive.ts';
 import { countUnpacked, missingLayer } from './containerd-presence.ts';
 import type { TemporaryImages } from './temporary-images.ts';
+
+/** Attestations that have not come by the time when all layers have are left out after so long. Milliseconds. */
+const ATTESTATIONS_MS = 3000;
 
 /**
  * Loads an image into containerd's store: OCI archives of images that hold the layers so far, then one of the image
@@ -28,16 +34,25 @@ export async function loadIntoContainerd(
   name: string | undefined,
   temporary: TemporaryImages,
 ): Promise<void> {
+  const loaded = new AbortController();
+  const within = AbortSignal.any([options.signal, loaded.signal]);
+  const attestations = feed.attestations?.(within) ?? Promise.resolve([]);
+  attestations.catch(() => undefined);
   const comebacks = new Comebacks(client, options.signal);
   let from = firstMissing(options.presence);
   let isPruned = false;
+  const load = { client, image, options, name, temporary, attestations };
+  let source = feed;
   for (;;) {
     try {
-      await loadFrom(from, client, image, feed, options, name, temporary);
+      await loadFrom(from, source, load);
       temporary.succeeded();
+      loaded.abort();
       return;
     } catch (error) {
-      if (options.signal.aborted || isQuayctlError(error)) throw error;
+      const isReplaced = error instanceof ReplacedBytes;
+      if (options.signal.aborted || (isQuayctlError(error) && !isReplaced)) throw error;
+      if (isReplaced) source = committedOnly(feed);
       const missing = error instanceof DockerRefusal ? missingLayer(error.message, image) : undefined;
       if (missing !== undefined && !isPruned) {
         // Somebody has removed images that shared layers with this one.
@@ -45,7 +60,7 @@ export async function loadIntoContainerd(
         from = missing;
       } else {
         temporary.interrupted();
-        await comebacks.after(error);
+        if (!isReplaced) await comebacks.after(error);
         from = await survivingRestarts(client, options.signal, () =>
           countUnpacked(client, image, options.signal),
         );
@@ -54,15 +69,17 @@ export async function loadIntoContainerd(
   }
 }
 
-function loadFrom(
-  from: number,
-  client: DockerClient,
-  image: RunnableImage,
-  feed: BlobFeed,
-  options: LoadOptions,
-  name: string | undefined,
-  temporary: TemporaryImages,
-): Promise<void> {
+interface ContainerdLoad {
+  readonly client: DockerClient;
+  readonly image: RunnableImage;
+  readonly options: LoadOptions;
+  readonly name: string | undefined;
+  readonly temporary: TemporaryImages;
+  readonly attestations: Promise<readonly ManifestDocument[]>;
+}
+
+function loadFrom(from: number, feed: BlobFeed, load: ContainerdLoad): Promise<void> {
+  const { client, image, options, name, temporary, attestations } = load;
   const { layers } = image.manifest;
   const arrivals = new Arrivals(layers, from, feed);
   const sent = new Set<Digest>();
@@ -83,7 +100,9 @@ function loadFrom(
       return ociBlobs(whole);
     },
     documents: (count) => {
-      if (count === layers.length) return isAhead ? ociEntry(whole) : ociDocuments(whole);
+      if (count === layers.length) {
+        return withAttestations(attestations, isAhead ? ociEntry(whole) : ociDocuments(whole));
+      }
       const prefix = ociPrefix(image, count, temporary.label);
       prefixes.set(count, prefix.digest);
       temporary.add(prefix.digest);
@@ -93,4 +112,14 @@ function loadFrom(
     taken: (count) => temporary.dropSmaller(prefixes, count),
   };
   return loadGrowing(layers, from, form, arrivals, options);
+}
+
+async function* withAttestations(
+  attestations: Promise<readonly ManifestDocument[]>,
+  documents: Iterable<ArchivePart>,
+): AsyncGenerator<ArchivePart> {
+  const late = delay(ATTESTATIONS_MS, [], { ref: false });
+  const there: readonly ManifestDocument[] = await Promise.race([attestations, late]);
+  for (const { descriptor, bytes } of there) yield { name: blobPath(descriptor.digest), bytes };
+  yield* documents;
 }

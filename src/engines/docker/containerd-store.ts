@@ -56,8 +56,10 @@ export class ContainerdStore implements ImageStore {
 
   /** @throws QuayctlError `engine` */
   async #finish(image: RunnableImage, { names, signal }: LoadOptions): Promise<void> {
-    await this.#assertRunnable(image, signal);
-    for (const name of names) await this.#client.tag(targetOf(image), name, signal);
+    await survivingRestarts(this.#client, signal, async () => {
+      await this.#assertRunnable(image, signal);
+      for (const name of names) await this.#client.tag(targetOf(image), name, signal);
+    });
   }
 
   /** @throws QuayctlError `engine` */
@@ -71,7 +73,7 @@ export class ContainerdStore implements ImageStore {
     });
   }
 
-  /** A record that nobody has named goes; what other names stand for is not ours to remove. */
+  /** Removes a record without a name; images that other names stand for belong to the user. */
   async #removeIncomplete(image: RunnableImage, ownName: string | undefined): Promise<void> {
     const signal = AbortSignal.timeout(CLEANUP_MS);
     try {

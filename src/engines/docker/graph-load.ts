@@ -1,13 +1,15 @@
+import { orAborted } from '../../base/abort.ts';
 import { isQuayctlError } from '../../base/errors.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import type { Digest } from '../../image/digest.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
 import { taggedName } from '../../image/reference.ts';
+import { ReplacedBytes } from '../../store/replaced-bytes.ts';
 import { Arrivals } from '../arrivals.ts';
 import type { DockerClient } from '../docker-api/client.ts';
-import { DockerRefusal } from '../docker-api/failures.ts';
+import { DockerRefusal, isLost } from '../docker-api/failures.ts';
 import { Comebacks, survivingRestarts } from '../docker-api/wait-for-daemon.ts';
-import type { BlobFeed, LoadOptions } from '../engine.ts';
+import { committedOnly, type BlobFeed, type LoadOptions } from '../engine.ts';
 import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts';
 import { arrivingStream, layerFile } from '../layer-file.ts';
 import { archiveHead, firstMissingLayer, layerName, prefixImage, wholeImage } from './graph-archive.ts';
@@ -31,18 +33,20 @@ export async function loadIntoGraph(
 ): Promise<void> {
   const temporary = new TemporaryImages(client, image.manifest.config.digest);
   const comebacks = new Comebacks(client, options.signal);
-  const load: GraphLoad = { client, image, feed, options, readsZstd, temporary };
   let from = firstMissing(options.presence);
   let isPruned = false;
   let imports = true;
+  let source = feed;
   try {
     for (;;) {
       try {
-        await loadFrom(from, imports, load);
+        await loadFrom(from, imports, { client, image, feed: source, options, readsZstd, temporary });
         temporary.succeeded();
         return;
       } catch (error) {
-        if (options.signal.aborted || isQuayctlError(error)) throw error;
+        const isReplaced = error instanceof ReplacedBytes;
+        if (options.signal.aborted || (isQuayctlError(error) && !isReplaced)) throw error;
+        if (isReplaced) source = committedOnly(feed);
         const missing = error instanceof DockerRefusal ? firstMissingLayer(error.message) : undefined;
         if (missing !== undefined && !isPruned) {
           // Somebody has pruned, or the imported layer is another one than the config says: a load tells which.
@@ -51,7 +55,7 @@ export async function loadIntoGraph(
           from = missing;
         } else {
           temporary.interrupted();
-          await comebacks.after(error);
+          if (!isReplaced) await comebacks.after(error);
           from = await survivingRestarts(client, options.signal, () =>
             probe(client, image, temporary.label, options.signal),
           );
@@ -121,5 +125,12 @@ async function importBase(
   signal: AbortSignal,
 ): Promise<void> {
   const body = await arrivingStream(base, feed, readsZstd, signal);
-  temporary.add(await client.importLayer(body, temporary.labelText, signal));
+  try {
+    temporary.add(await client.importLayer(body, temporary.labelText, signal));
+  } catch (error) {
+    if (!(error instanceof DockerRefusal) || isLost(error)) throw error;
+    // The daemon has unpacked bytes that nobody had verified yet. Where they were wrong, the download says so or mends
+    // it; the load then finds that the layer is missing, and sends it.
+    await orAborted(feed.ready(base.digest), signal);
+  }
 }

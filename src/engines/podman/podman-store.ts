@@ -3,13 +3,20 @@ import type { Digest } from '../../image/digest.ts';
 import { blobPath } from '../../image/layout.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
 import { digestName, taggedName } from '../../image/reference.ts';
+import { ReplacedBytes } from '../../store/replaced-bytes.ts';
 import type { ArchivePart } from '../archive.ts';
 import { Arrivals } from '../arrivals.ts';
 import type { ImageStore } from '../docker-api/api-engine.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { DockerRefusal } from '../docker-api/failures.ts';
 import { Comebacks } from '../docker-api/wait-for-daemon.ts';
-import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
+import {
+  committedOnly,
+  type BlobFeed,
+  type EnginePresence,
+  type LoadedImage,
+  type LoadOptions,
+} from '../engine.ts';
 import { layerFile } from '../layer-file.ts';
 import { ociDocuments, ociImage, type OciImage } from '../oci-archive.ts';
 import { findImage, presenceInPodman } from './podman-presence.ts';
@@ -43,14 +50,17 @@ export class PodmanStore implements ImageStore {
     image.manifest.layers.forEach(({ digest }, at) => {
       if (presence.image || presence.layers[at] === true) left.add(digest);
     });
+    let source = feed;
     const comebacks = new Comebacks(this.#client, signal);
     for (;;) {
       try {
-        await this.#send(image, feed, options, left);
+        await this.#send(image, source, options, left);
         return;
       } catch (error) {
-        if (signal.aborted || isQuayctlError(error)) throw error;
-        if (error instanceof DockerRefusal && left.size > 0) left = new Set();
+        const isReplaced = error instanceof ReplacedBytes;
+        if (signal.aborted || (isQuayctlError(error) && !isReplaced)) throw error;
+        if (isReplaced) source = committedOnly(feed);
+        else if (error instanceof DockerRefusal && left.size > 0) left = new Set();
         else await comebacks.after(error);
       }
     }
@@ -87,10 +97,10 @@ async function* parts(
   );
   for (const digest of left) options.onProgress?.({ layer: digest, done: true });
   const arrivals = new Arrivals(wanted, 0, feed);
-  for (const [at, layer] of wanted.entries()) {
-    await arrivals.until(at, options.signal);
+  for (const layer of wanted) {
     options.onProgress?.({ layer: layer.digest, done: false });
-    yield await layerFile(blobPath(layer.digest), layer, feed, true, options.signal);
+    const part = layerFile(blobPath(layer.digest), layer, feed, true, options.signal);
+    yield await Promise.race([arrivals.failed, part]);
     options.onProgress?.({ layer: layer.digest, done: true });
   }
 }

@@ -8,7 +8,7 @@ const MAX_STDOUT_BYTES = 16 * 1024 * 1024;
 /** Of what it complained about the end says most. */
 const KEPT_LINES = 20;
 const MAX_LINE = 2000;
-/** After SIGTERM it gets so long to clean up. */
+/** How long rkt may take to clean up after SIGTERM. */
 const KILL_AFTER_MS = 5_000;
 
 export interface RktAnswer {
@@ -40,7 +40,7 @@ export class RktProgram {
     signal.throwIfAborted();
     const path = await findProgram('rkt', this.#env);
     if (path === undefined) {
-      throw new QuayctlError('engine', 'there is no rkt program here', {
+      throw new QuayctlError('engine', 'rkt is not installed here', {
         hint: 'install rkt, or put the directory that holds it into PATH',
       });
     }

@@ -37,7 +37,11 @@ function insecureOptions(value: unknown): string | undefined {
   const words = typeof value === 'string' ? value.split(',') : [''];
   const wrong = words.find((word) => !INSECURE_OPTIONS.includes(word));
   if (wrong === undefined) return words.join(',');
-  throw new QuayctlError('usage', `--insecure-options: ${JSON.stringify(wrong)} is none of rkt's words`, {
-    hint: `they are ${INSECURE_OPTIONS.join(', ')}`,
-  });
+  throw new QuayctlError(
+    'usage',
+    `--insecure-options: ${JSON.stringify(wrong)} is not an option that rkt knows`,
+    {
+      hint: `they are ${INSECURE_OPTIONS.join(', ')}`,
+    },
+  );
 }

@@ -9,7 +9,7 @@ export interface DiscoveryTag {
   readonly template: string;
 }
 
-/** A page may list every namespace of a host; more than these nobody wrote by hand. */
+/** Tags that are read of one page, which may list every namespace of a host. */
 const MAX_TAGS = 1000;
 /** As long as a URL may be, and a name. */
 const MAX_CONTENT = 4096;

@@ -25,7 +25,7 @@ export interface ReportOptions {
   readonly waitMs: number;
   /** Somebody is making the report: who, and how far they are. */
   readonly onStep: (message: string) => void;
-  /** For `--debug`: who is asked, and what they answer. */
+  /** For `--debug`: the services that are asked, and their answers. */
   readonly onDebug: (message: string) => void;
 }
 

@@ -31,7 +31,7 @@ export async function quayReport(
     const answer = await ask(repository, url, base, signal);
     if (!isJson(answer)) {
       await dumpBody(answer);
-      throw new QuayctlError('no-report', `${base.host} is no Quay`);
+      throw new QuayctlError('no-report', `${base.host} is not a Quay registry`);
     }
     const bytes = await readBody(answer, { maxBytes: MAX_REPORT_BYTES, url, what: 'its report', signal });
     const { statusCode: status } = answer;

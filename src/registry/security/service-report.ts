@@ -7,7 +7,7 @@ import { parseReportJson } from '../../security/report-json.ts';
 import { readRefusal } from '../failures.ts';
 import { ServiceAsker, type ServiceAskerOptions } from '../service-asker.ts';
 
-/** The service holds its answer so long while Clair works, so that it is there at once. Seconds. */
+/** How long the service may hold its answer while Clair works. Seconds. */
 const WAIT_SECONDS = 10;
 const ASK_AGAIN_MS = 500;
 const SERVICE_HEADER = 'quay-torrent';
@@ -36,7 +36,7 @@ export async function serviceReport(
     const { statusCode: status } = answer;
     if (headerOf(answer, SERVICE_HEADER) === undefined) {
       await dumpBody(answer);
-      throw new QuayctlError('no-report', `${base.host} is no torrent service`);
+      throw new QuayctlError('no-report', `${base.host} is not a torrent service`);
     }
     if (status === 200) {
       const bytes = await readBody(answer, { maxBytes: MAX_REPORT_BYTES, url, what: 'its report', signal });

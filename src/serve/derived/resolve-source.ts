@@ -24,7 +24,7 @@ const MAX_KNOWN = 500;
 /** Of these images together: some 200 bytes each, whatever else their manifests hold. */
 const MAX_KNOWN_LAYERS = 20_000;
 
-/** The image that a caller means, if he may have it: the upstream says so, asked with what he showed. */
+/** The image that a caller means, if the upstream lets that caller have it: it is asked with the caller's credential. */
 export class SourceResolver {
   readonly #upstream: Upstream;
   readonly #permission: Permission;

@@ -2,11 +2,11 @@ import { refuse, type RequestContext, type Route } from '../../http-server/reque
 import { isDenied } from '../../upstream/permission.ts';
 import { NOT_STORED } from './waiting.ts';
 
-/** Wrong passwords are counted for so long. */
+/** The time for which wrong passwords are counted. */
 const WINDOW_MS = 10 * 60_000;
-/** For one user from one site: a machine with an old password asks for some dozen blobs at once. */
+/** Wrong passwords for one user from one site. A machine with an old password asks for some dozen blobs at once. */
 const MOST_OF_USER = 60;
-/** For all users from one site. */
+/** Wrong passwords for all users from one site. */
 const MOST_OF_SITE = 600;
 /** Sites and users that are remembered. */
 const MAX_COUNTS = 20_000;

@@ -44,7 +44,7 @@ export function securityRoute(options: SecurityRouteOptions): Route {
     if (!admitsNamespace(options.names, exchange)) return;
     const platform = wantedPlatform(exchange);
     if (platform === 'none') {
-      return refuse(exchange, 400, 'UNSUPPORTED', 'wanted is platform=OS/ARCH[/VARIANT]', NOT_STORED);
+      return refuse(exchange, 400, 'UNSUPPORTED', 'expected platform=OS/ARCH[/VARIANT]', NOT_STORED);
     }
     if (options.reports === undefined) {
       return refuse(exchange, 404, 'UNSUPPORTED', 'it was started without --clair', NOT_STORED);

@@ -32,7 +32,7 @@ export function squashRoute(options: SquashRouteOptions): Route {
     if (!admitsNamespace(options.names, exchange)) return;
     const platform = wantedPlatform(exchange);
     if (platform === 'none') {
-      return refuse(exchange, 400, 'UNSUPPORTED', 'wanted is platform=OS/ARCH[/VARIANT]', NOT_STORED);
+      return refuse(exchange, 400, 'UNSUPPORTED', 'expected platform=OS/ARCH[/VARIANT]', NOT_STORED);
     }
     await answer(options, exchange, { repository, selector, platform });
   };

@@ -31,7 +31,7 @@ export async function waitFor<T>(done: Promise<T>, exchange: RequestContext): Pr
   }
 }
 
-/** For as long as it takes, and the client stays; he sees that something happens (102, RFC 2518). */
+/** Waits for as long as it takes and the client stays, with signs of life for the client (102, RFC 2518). */
 export async function waitPatiently<T>(done: Promise<T>, exchange: RequestContext): Promise<T | undefined> {
   return holding(exchange, () =>
     untilEnd(done, exchange, async (signal) => {

@@ -139,7 +139,7 @@ export class AnnounceTokens {
       const keyThumbprint = typeof jkt === 'string' ? jkt : undefined;
       return { infoHash: parseInfoHash(infohash), exp, subject, keyThumbprint };
     } catch {
-      // Whatever is wrong with it: it is the peer's, and he is told no more than that.
+      // The peer is told only that its token is not valid, whatever is wrong with it.
       return undefined;
     }
   }

@@ -4,7 +4,8 @@ import type { Secret } from '../torrents/secret.ts';
 const PURPOSE = 'quayctl-subject-1';
 
 /**
- * `sub` of a caller's announce tokens: says that two tokens are the same caller's, and to nobody else who he is.
+ * `sub` of a caller's announce tokens: equal for tokens of one caller, and not to be traced to the caller
+ * without the secret.
  * @param authorization the caller's, which the upstream has accepted
  */
 export function subjectOf(secret: Secret, authorization: string | undefined): string {

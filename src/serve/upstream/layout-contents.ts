@@ -34,7 +34,7 @@ const MAX_ENTRIES = 100_000;
 const MAX_LAYOUT_BYTES = 64 * 1024 * 1024;
 
 /** Reads a layout's indexes, again whenever index.json has changed. */
-export class LayoutCatalogue {
+export class LayoutContents {
   readonly #directory: string;
   readonly #files: LayoutFiles;
   readonly #warn: (message: string) => void;

@@ -6,7 +6,7 @@ import { blobPath } from '../../image/layout.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../image/manifest.ts';
 import { contentRange, wantedRange } from '../../http-server/range.ts';
 import { LayoutFiles } from './layout-files.ts';
-import { LayoutCatalogue } from './layout-contents.ts';
+import { LayoutContents } from './layout-contents.ts';
 import type { Upstream, UpstreamRequest } from '../../upstream/upstream.ts';
 import type { AnswerHeaders, UpstreamAnswer } from '../../http-server/request-context.ts';
 import type { BlobName } from '../../http-server/path.ts';
@@ -21,13 +21,13 @@ export class LayoutUpstream implements Upstream {
   /** A layout has no name of its own in references: only the service's names mean it. */
   readonly hosts: readonly string[] = [];
   readonly #files: LayoutFiles;
-  readonly #catalogue: LayoutCatalogue;
+  readonly #catalogue: LayoutContents;
   readonly #warn: (message: string) => void;
 
   /** @param warn is told of names in the layout that nobody can ask for */
   constructor(directory: string, warn: (message: string) => void) {
     this.#files = new LayoutFiles(directory);
-    this.#catalogue = new LayoutCatalogue(directory, this.#files, warn);
+    this.#catalogue = new LayoutContents(directory, this.#files, warn);
     this.#warn = warn;
   }
 

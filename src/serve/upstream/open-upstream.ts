@@ -1,7 +1,7 @@
 import { upstreamPlace, type TorrentServiceOptions } from '../options.ts';
 import { BasicUpstream } from '../../upstream/password-upstream.ts';
 import { LayoutUpstream } from './layout-upstream.ts';
-import { OwnReader } from '../../upstream/service-credential-upstream.ts';
+import { ServiceCredentialUpstream } from '../../upstream/service-credential-upstream.ts';
 import { RegistryUpstream } from '../../upstream/registry-upstream.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 
@@ -28,5 +28,9 @@ export function openUpstream(
   const credential = ownCredential ?? (() => Promise.resolve(undefined));
   const registry = upstream.hosts[0] ?? place.origin.host;
   const reading = { upstream, registry, origin: place.origin, http, insecure, onWarning };
-  return { upstream, own: new OwnReader({ ...reading, credential }), basic: new BasicUpstream(reading) };
+  return {
+    upstream,
+    own: new ServiceCredentialUpstream({ ...reading, credential }),
+    basic: new BasicUpstream(reading),
+  };
 }

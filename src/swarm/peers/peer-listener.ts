@@ -31,7 +31,7 @@ export interface PeerListenerOptions {
   readonly onWire: (wire: PeerWire, infoHash: string) => void;
 }
 
-/** Where other peers come in. Nobody is let to a torrent whose info hash he does not name. */
+/** Accepts connections of other peers. A peer must name the info hash of a torrent to reach it. */
 export class PeerListener {
   readonly #options: PeerListenerOptions;
   readonly #server: Server;

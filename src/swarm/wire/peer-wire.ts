@@ -63,6 +63,9 @@ export class PeerWire extends Wire {
   /** Takes what comes before the wire protocol begins. */
   #onOpening: ((chunk: Uint8Array) => void) | undefined;
   #admittedTo: InfoHash | undefined;
+  /** The end of what was received and waits for the limiter, and how many chunks that are. */
+  #turn: Promise<void> = Promise.resolve();
+  #waiting = 0;
 
   /**
    * @param encryption 0: none, 1: encrypted handshake, then plaintext where the other agrees, 2: RC4 or nothing
@@ -235,9 +238,12 @@ export class PeerWire extends Wire {
     this.#limits.heard();
     if (limiter.bytesPerSecond === 0) return this.#read(chunk);
     this.#socket.pause();
-    void limiter.take(chunk.length).then(() => {
+    this.#waiting++;
+    // TLS hands over what it has deciphered even after a pause, and the limiter keeps no order between its timers.
+    this.#turn = this.#turn.then(async () => {
+      await limiter.take(chunk.length);
       this.#read(chunk);
-      this.#socket.resume();
+      if (--this.#waiting === 0) this.#socket.resume();
     });
   }
 

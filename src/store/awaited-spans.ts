@@ -7,8 +7,8 @@ interface Waiter {
   readonly reject: (reason: unknown) => void;
 }
 
-/** The bytes of a blob on its way that were checked against a hash, and the readers that wait for more of them. */
-export class VerifiedSpans {
+/** The bytes of a blob on its way that may be given out, and the readers that wait for more of them. */
+export class AwaitedSpans {
   readonly #spans = new SpanSet();
   readonly #waiters = new Set<Waiter>();
   #closed: { readonly reason: unknown } | undefined;
