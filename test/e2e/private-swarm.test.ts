@@ -82,7 +82,7 @@ test(
   { skip: skipWithout('docker-registry', 'openssl') },
   async (t) => {
     const site = await privateRegistry(t, 16_000_000);
-    // Hashing takes longer than the nodes wait for, so that they begin with the registry and join with what they have.
+    // Hashing takes longer than the nodes would wait for.
     site.upstream.link.bytesPerSecond = 5e6;
     site.pipe.link.bytesPerSecond = 5e6;
     const { url } = await site.serve();
@@ -107,8 +107,12 @@ test(
     t.diagnostic(
       `through the pipe: ${through.toFixed(2)} times the image; slowest ${Math.max(...receipts.map(({ total }) => total.seconds))} s`,
     );
-    assert.ok(through < 4, `${through} times the image crossed the pipe`);
-    assert.ok(sum(({ total }) => total.fromPeers) > 4 * size);
+    // The nodes follow the one reading of the service, so that their own pipe carries next to nothing.
+    assert.ok(through < 0.5, `${through} times the image crossed the pipe`);
+    assert.equal(
+      sum(({ total }) => total.fromPeers + total.fromRegistry),
+      8 * size,
+    );
     const reads = site.upstream.requests.filter(
       (line) => line.startsWith('GET') && line.includes(site.digest) && / 200\b/.test(line),
     );
