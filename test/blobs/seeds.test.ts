@@ -24,7 +24,7 @@ test('a swarm that is complete goes on giving, and counts what peers have taken'
   await time.until(stage.downloads.fetch(BLOB, origin, never));
   assert.deepEqual(seeds.digests(), [BLOB.digest]);
   stage.swarm.peers.uploaded = 5;
-  assert.deepEqual(seeds.totals(), { torrents: 1, peers: 0, uploaded: 5 });
+  assert.deepEqual(seeds.totals(), { torrents: 1, peers: 0, uploaded: 5, takers: 0 });
   const [other] = [descriptorOf(contentOf(1)).digest];
   assert.equal(seeds.totals([other]).uploaded, 0, 'only of the blobs that were asked about');
   await seeds.close();
