@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { open, readdir, rm, stat, utimes } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import type { Readable } from 'node:stream';
 import { QuayctlError } from '../base/errors.ts';
 import { digestFromHex, digestHex, digestOf, shortDigest, type Digest } from '../image/digest.ts';
@@ -17,25 +18,40 @@ export interface StoredBlob {
   readonly digest: Digest;
   readonly size: number;
   readonly lastUsed: Date;
+  /** Numeric ID of the user who wrote it. */
+  readonly uid: number;
+  /** Another one after every change of the file; only the kernel sets it. */
+  readonly version: string;
 }
 
 /**
  * `blobs/sha256/`: what is there was verified when it was committed, and is not hashed again when it is read. When a
  * blob was last used is its mtime (atime is at the mercy of mount options, and of whoever reads it for a backup).
+ *
+ * In a store that a group shares, a blob of another user than this one and root is hashed before its first use and after
+ * each change: whoever wrote it may have put in what he liked.
  */
 export class BlobFiles {
   readonly #paths: StorePaths;
+  /** This process's user; -1 on systems that have no such numbers. */
+  readonly #uid: number;
+  /** Blobs of other users, in the version that was hashed. */
+  readonly #hashed = new Map<Digest, string>();
 
-  constructor(paths: StorePaths) {
+  /** @param uid of whom blobs are believed, besides root */
+  constructor(paths: StorePaths, uid: number = userInfo().uid) {
     this.#paths = paths;
+    this.#uid = uid;
   }
 
   /** Size and last use; undefined where there is none. @throws QuayctlError `store` */
   async find(digest: Digest): Promise<StoredBlob | undefined> {
     return onDisk(`cannot read ${shortDigest(digest)}`, async () => {
       try {
-        const entry = await stat(this.#paths.blob(digest));
-        return entry.isFile() ? { digest, size: entry.size, lastUsed: entry.mtime } : undefined;
+        const entry = await stat(this.#paths.blob(digest), { bigint: true });
+        if (!entry.isFile()) return undefined;
+        const version = `${entry.ino} ${entry.size} ${entry.ctimeNs}`;
+        return { digest, size: Number(entry.size), lastUsed: entry.mtime, uid: Number(entry.uid), version };
       } catch (error) {
         if (isAbsent(error)) return undefined;
         throw error;
@@ -43,8 +59,18 @@ export class BlobFiles {
     });
   }
 
-  /** Notes a use. A store that cannot be written to is used without a note. */
+  /** Whether its content can be relied on. A blob of another user is read and hashed where that has not been done yet. */
+  async isBelieved(blob: StoredBlob): Promise<boolean> {
+    if (!this.#isForeign(blob) || this.#hashed.get(blob.digest) === blob.version) return true;
+    if (!(await this.verify(blob.digest))) return false;
+    this.#hashed.set(blob.digest, blob.version);
+    return true;
+  }
+
+  /** Notes a use. A store that cannot be written to is used without a note, and so is what another user wrote. */
   async use(blob: StoredBlob): Promise<void> {
+    // A note changes the file's version, after which it would have to be hashed again.
+    if (this.#isForeign(blob)) return;
     const now = new Date();
     if (now.getTime() - blob.lastUsed.getTime() < USE_RESOLUTION_MS) return;
     await utimes(this.#paths.blob(blob.digest), now, now).catch(() => undefined);
@@ -109,6 +135,10 @@ export class BlobFiles {
       if (blob !== undefined) blobs.push(blob);
     }
     return blobs;
+  }
+
+  #isForeign({ uid }: StoredBlob): boolean {
+    return this.#uid >= 0 && uid !== this.#uid && uid !== 0;
   }
 
   async #open(digest: Digest): ReturnType<typeof open> {

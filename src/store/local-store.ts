@@ -62,8 +62,13 @@ export class LocalStore extends Records implements Store {
 
   async stat(digest: Digest): Promise<number | undefined> {
     const blob = await this.#blobs.find(digest);
-    if (blob !== undefined) await this.#blobs.use(blob);
-    return blob?.size;
+    if (blob === undefined) return undefined;
+    if (!(await this.#blobs.isBelieved(blob))) {
+      await this.#blobs.remove(digest);
+      return undefined;
+    }
+    await this.#blobs.use(blob);
+    return blob.size;
   }
 
   async open(digest: Digest): Promise<BlobReader> {
