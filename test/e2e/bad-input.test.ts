@@ -220,7 +220,7 @@ describe('bad input, with a registry for everybody', { skip: skipWithout('docker
   test('a full disk is told as such and ends with 1', { skip: skipWithout('root') }, async (t) => {
     const store = join(node.home, 'small');
     await mkdir(store);
-    await mustRun('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'quayctl-test', store]);
+    await mustRun('mount', ['-t', 'tmpfs', '-o', 'size=4m,mode=0700', 'quayctl-test', store]);
     t.after(() => mustRun('umount', ['--lazy', store]));
     assertFails(await pull(IMAGE, '--store', store), 1, 'disk-full');
   });

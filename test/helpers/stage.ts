@@ -33,6 +33,8 @@ export async function openStage(scope: Scope, options: RegistryOptions = {}): Pr
   const server = await quayctlNode(scope);
   const serve = server.start([
     'serve',
+    // Its copies of blobs would stand in for the registry, whose loss most tests are about.
+    ...['--cache-size', '0'],
     ...['--upstream', registry.url],
     ...['--alias', pipe.host],
     ...['--listen', '127.0.0.1:0'],
