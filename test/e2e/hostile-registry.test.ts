@@ -27,8 +27,8 @@ import { suiteScope } from '../helpers/suite-scope.ts';
 const EMPTY_GZIP_BOMB = gzipSync(Buffer.alloc(64 * 1024 * 1024));
 /** A quayctl that does nothing has some 100 MB. */
 const MAX_MEMORY_BYTES = 400 * 1024 * 1024;
-/** The store, and what Node keeps of the program's own code. */
-const OWN = /^(?:store|cache$|cache\/quayctl-code)/;
+/** The store, what Node keeps of the program's own code, and the node's key. */
+const OWN = /^(?:store|cache$|cache\/quayctl-code|\.local(?:\/state(?:\/quayctl(?:\/node\.key)?)?)?$)/;
 
 /** Runs a pull; its memory is watched, and afterwards what it has written and where. */
 async function pullFrom(node: QuayctlNode, server: TestServer, selector = ':1.0'): Promise<Output> {

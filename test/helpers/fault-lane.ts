@@ -55,7 +55,8 @@ export async function openFaultLane(
     let url = '';
     const proxy = await startHttpFaultProxy(scope, () => url);
     const aliases = ['--alias', pipe.host, '--alias', proxy.host];
-    const flags = ['--upstream', registry.url, ...aliases, '--listen', '127.0.0.1:0'];
+    // Its copies of blobs would stand in for the registry, whose loss is what the lane is for.
+    const flags = ['--upstream', registry.url, ...aliases, '--listen', '127.0.0.1:0', '--cache-size', '0'];
     const child = restartable(async () => {
       const process = home.start(['serve', ...flags, '--public-url', publicUrl(proxy)], { env });
       [, url = ''] = await process.waitFor(/event=listening url=(http:\S+)/);
