@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createRateLimiter } from '../../src/base/rate-limiter.ts';
 import type { SwarmStats } from '../../src/swarm/swarm-client.ts';
 import { busy, floods, lying, message, refusing, silent, startLiar, uint32 } from '../helpers/liar.ts';
 import { startProcess, type RunningProcess, type Scope } from '../helpers/processes.ts';
@@ -65,7 +66,9 @@ suite('liars in a swarm of processes', { concurrency: 3 }, () => {
       const { url } = await startTracker(t);
       const blob = sample(24 * MIB, [url]);
       await startLiar(t, url, blob.metainfo, behaviour);
-      await node(t).join({ metainfo: blob.metainfo, storage: fullStorage(blob.content), signal: never });
+      // Slow enough that the liar is asked before everything is here.
+      const seed = node(t, { uploadLimiter: createRateLimiter(10_000_000) });
+      await seed.join({ metainfo: blob.metainfo, storage: fullStorage(blob.content), signal: never });
       const { child, path } = await startNode(t, blob);
       const ran = await outcome(child);
       assert.ok((await readFile(path)).equals(blob.content));
