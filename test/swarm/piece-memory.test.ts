@@ -94,7 +94,7 @@ test('a peer that asks for much and takes nothing gets half a megabyte ready, an
     cache.add('t', index, bytes);
   }
   const received: Buffer[] = [];
-  let scribbled = 0;
+  const scribbled = { count: 0 };
   const server = createServer((socket) => {
     const wire = new PeerWire(socket, 'Incoming', 0, unlimited);
     const uploads = new Uploads(wire, {
@@ -112,7 +112,7 @@ test('a peer that asks for much and takes nothing gets half a megabyte ready, an
     cache.forget('t');
     const scribble = setInterval(() => {
       takePieceBuffer(PIECE).fill(255);
-      scribbled++;
+      scribbled.count++;
     }, 5);
     wire.on('close', () => clearInterval(scribble));
     t.after(() => wire.destroy());
@@ -123,7 +123,7 @@ test('a peer that asks for much and takes nothing gets half a megabyte ready, an
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
   t.after(() => socket.destroy());
   socket.pause();
-  while (scribbled < 20) await sleep(5);
+  while (scribbled.count < 20) await sleep(5);
   let length = 0;
   await new Promise<void>((resolve) => {
     socket.on('data', (chunk: Buffer) => {
