@@ -74,14 +74,14 @@ async function isRightLayout(writer: string, write: Parameters<typeof checkLayou
   return false;
 }
 
-function failureOf(work: Promise<void>): Promise<unknown> {
+function failureOf(work: Promise<void>): Promise<Error | undefined> {
   return work.then(
     () => undefined,
-    (error: unknown) => error,
+    (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
   );
 }
 
-async function tryOurs(each: Case, engine: TestDockerd | undefined): Promise<unknown> {
+async function tryOurs(each: Case, engine: TestDockerd | undefined): Promise<Error | undefined> {
   if (each.into === 'docker' && engine === undefined) return new Error('needs Docker');
   const host = each.into === 'docker' ? engine?.dockerHost : undefined;
   return withScope((scope) => failureOf(checkCase(scope, each, host)));

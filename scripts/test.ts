@@ -40,10 +40,12 @@ async function runLane(mine: string[], concurrency: number): Promise<void> {
     for (const event of events) reporter.write(event);
     events = [];
   };
-  for await (const event of run({ files: mine, concurrency, timeout: TIMEOUT_MS })) {
+  const stream: AsyncIterable<TestEvent> = run({ files: mine, concurrency, timeout: TIMEOUT_MS });
+  for await (const event of stream) {
     summary.take(event);
     // Sums of one lane say nothing.
-    if (!('file' in event.data) || event.data.file === undefined) continue;
+    const { data } = event;
+    if (data === undefined || !('file' in data) || data.file === undefined) continue;
     events.push(event);
     if (event.type === 'test:summary') tell();
   }
