@@ -81,7 +81,8 @@ function inherited(command: Command): readonly Option[] {
 }
 
 function described(option: Option): string {
-  const { description, defaultValue, negate } = option;
+  const { description, negate } = option;
+  const defaultValue: unknown = option.defaultValue;
   const variable = variableOf(option);
   const value =
     defaultValue === undefined || negate || typeof defaultValue === 'boolean'

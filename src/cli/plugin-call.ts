@@ -38,7 +38,7 @@ export function asPluginCall(argv: readonly string[]): PluginCall | undefined {
   for (; at < words.length; at++) {
     const word = words[at] ?? '';
     if (!word.startsWith('-')) break;
-    const [flag = '', joined] = splitOnce(word, '=');
+    const [flag, joined] = splitOnce(word, '=');
     if (flag in WITHOUT_VALUE) setVariable(env, WITHOUT_VALUE[flag], '1');
     else if (flag in WITH_VALUE) setVariable(env, WITH_VALUE[flag], joined ?? words[++at] ?? '');
     else {

@@ -21,7 +21,9 @@ describe('help', () => {
       let shown = '';
       command.configureOutput({ writeOut: (text) => (shown += text), getOutHelpWidth: () => COLUMNS });
       command.outputHelp();
-      const wide = shown.split('\n').filter((line) => line.length > COLUMNS && !/^ {2}(?:quayctl|QUAYCTL|echo) /.test(line));
+      const wide = shown
+        .split('\n')
+        .filter((line) => line.length > COLUMNS && !/^ {2}(?:quayctl|QUAYCTL|echo) /.test(line));
       assert.deepEqual(wide, [], command.name());
       if (command.commands.length === 0 && command.name() !== 'version')
         assert.match(shown, /\nFor example:\n {2}\S/, command.name());
