@@ -81,13 +81,10 @@ function inherited(command: Command): readonly Option[] {
 }
 
 function described(option: Option): string {
-  const { description, negate } = option;
+  const { description } = option;
   const defaultValue: unknown = option.defaultValue;
   const variable = variableOf(option);
-  const value =
-    defaultValue === undefined || negate || typeof defaultValue === 'boolean'
-      ? ''
-      : ` Default: ${String(defaultValue)}.`;
+  const value = typeof defaultValue === 'string' ? ` Default: ${defaultValue}.` : '';
   return text(`${sentence(description)}${value}${variable === undefined ? '' : ` Variable: ${variable}.`}`);
 }
 
