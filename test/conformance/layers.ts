@@ -197,9 +197,9 @@ export const LAYERS: readonly LayerCase[] = [
         folder('usr/lib'),
         file('usr/lib/a', '1'),
         symbolicLink('lib', 'usr/lib'),
-        hardLink('b', 'lib/a'),
+        hardLink('z', 'lib/a'),
       ],
-      { b: '= usr/lib/a' },
+      { z: '= usr/lib/a' },
     ],
   ]),
   ...cases('E8', 'opencontainers/image-spec#733, containers/storage#1091, aquaproj/aqua#5001', [
