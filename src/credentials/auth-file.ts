@@ -54,7 +54,8 @@ export async function findInHelpers(
   signal: AbortSignal,
 ): Promise<Credential | undefined> {
   const keys = keysFor(file.helpers.keys(), registry);
-  const own = within(keys, repository)[0] ?? keys.find(({ namespace, hasScheme }) => namespace === '' || hasScheme);
+  const own =
+    within(keys, repository)[0] ?? keys.find(({ namespace, hasScheme }) => namespace === '' || hasScheme);
   const helper = (own === undefined ? undefined : file.helpers.get(own.key)) ?? file.store ?? '';
   return helper === '' ? undefined : askHelper(helper, registry, env, signal);
 }

@@ -201,7 +201,8 @@ export class Requester {
   async #toldOfSilence(url: URL, sent: Promise<HttpAnswer>): Promise<HttpAnswer> {
     const what = `${url.host} has not begun to answer for ${SILENCE_MS / 1000} s`;
     const timer = setTimeout(
-      () => this.#options.onWarning?.(`${what}; it may have to fetch the image itself first, and is waited for`),
+      () =>
+        this.#options.onWarning?.(`${what}; it may have to fetch the image itself first, and is waited for`),
       SILENCE_MS,
     );
     try {

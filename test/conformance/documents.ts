@@ -239,8 +239,16 @@ export const DOCUMENTS: readonly Case[] = [
   ]),
   ...row('D11', 'concourse/registry-image-resource#405', 'pulled', [
     { name: 'type zstd, content gzip', into: 'docker', set: typed(`${OCI.layer}+zstd`) },
-    { name: 'type zstd, content plain', into: 'docker', set: typed(`${OCI.layer}+zstd`, { compression: 'none' }) },
-    { name: 'type gzip, content zstd', into: 'docker', set: typed(`${OCI.layer}+gzip`, { compression: 'zstd' }) },
+    {
+      name: 'type zstd, content plain',
+      into: 'docker',
+      set: typed(`${OCI.layer}+zstd`, { compression: 'none' }),
+    },
+    {
+      name: 'type gzip, content zstd',
+      into: 'docker',
+      set: typed(`${OCI.layer}+gzip`, { compression: 'zstd' }),
+    },
   ]),
   ...row('D12', 'writers of many makers', 'pulled', [
     { name: 'layers as application/octet-stream', into: 'docker', set: typed('application/octet-stream') },

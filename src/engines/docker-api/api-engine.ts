@@ -80,7 +80,8 @@ export class ApiEngine implements Engine {
     } catch (error) {
       if (!(error instanceof DockerRefusal && error.status === 400)) throw error;
       const what = `this ${this.#words.title} takes no name with an IPv6 address, which ${name} is`;
-      const hint = 'give the registry a host name; `quayctl torrent pull --output FILE.tar` takes the address';
+      const hint =
+        'give the registry a host name; `quayctl torrent pull --output FILE.tar` takes the address';
       throw new QuayctlError('engine', what, { cause: error, hint });
     }
   }
