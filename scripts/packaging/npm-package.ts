@@ -39,6 +39,6 @@ export async function makeNpmPackage(version: string, work: string, folder: stri
   await writeFile(join(stage, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   await mkdir(folder, { recursive: true });
   const args = ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder];
-  const name = await mustRun('npm', args, { cwd: stage });
-  return join(folder, name.trim());
+  await mustRun('npm', args, { cwd: stage });
+  return join(folder, `quayctl-${version}.tgz`);
 }
