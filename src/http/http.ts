@@ -7,7 +7,7 @@ import { isLoopback } from '../base/ip-address.ts';
 import { codingOf, decodeBody } from './content-encoding.ts';
 import { denyLocal, isLocalAddress, lookupBySystem, refuseLocal, type Lookup } from './local-address.ts';
 import { orAborted } from '../base/abort.ts';
-import { networkError } from './network-error.ts';
+import { isUnknownAuthority, networkError } from './network-error.ts';
 import { proxyFor } from './proxy.ts';
 import { redact } from '../base/redact.ts';
 import { withMinimumRate } from './minimum-rate.ts';
@@ -70,6 +70,8 @@ export class Http {
   readonly #dispatchers = new Map<string, Promise<Dispatcher>>();
   /** Origin -> whether every connection to it so far ended at this machine. */
   readonly #endsHere = new Map<string, boolean>();
+  /** Origins with which the system's authorities count: Node's own were not enough. */
+  readonly #systemTrusted = new Set<string>();
 
   constructor(options: HttpOptions) {
     this.#options = options;
@@ -106,6 +108,17 @@ export class Http {
    *   this machine and must not be; the signal's reason
    */
   async request(url: URL, options: HttpRequest): Promise<HttpAnswer> {
+    try {
+      return await this.#request(url, options);
+    } catch (error) {
+      if (this.#systemTrusted.has(url.origin) || !isUnknownAuthority(error)) throw error;
+      this.#systemTrusted.add(url.origin);
+      // Nothing was sent: the handshake failed.
+      return this.#request(url, options);
+    }
+  }
+
+  async #request(url: URL, options: HttpRequest): Promise<HttpAnswer> {
     const dispatcher = await this.#dispatcher(url, options);
     const { method = 'GET' } = options;
     const startedAt = performance.now();
@@ -130,7 +143,7 @@ export class Http {
       return answer;
     } catch (error) {
       options.signal.throwIfAborted();
-      const failure = networkError(url, error, options.registry);
+      const failure = networkError(url, error, options.registry, proxyFor(url, this.#options.env));
       log(failure.message);
       throw failure;
     }
@@ -143,12 +156,14 @@ export class Http {
   async #dispatcher(url: URL, { denyLocal: isRemote = false, registry }: HttpRequest): Promise<Dispatcher> {
     if (isRemote) refuseLocal(url);
     const registryHost = registry ?? url.host;
-    const key = `${url.origin} ${isRemote} ${url.protocol === 'https:' ? registryHost : ''}`;
+    const isSystemTrusted = this.#systemTrusted.has(url.origin);
+    const key = `${url.origin} ${isRemote} ${isSystemTrusted} ${url.protocol === 'https:' ? registryHost : ''}`;
     let dispatcher = this.#dispatchers.get(key);
     if (dispatcher === undefined) {
       const onConnection = (isHere: boolean): void =>
         void this.#endsHere.set(url.origin, isHere && this.#endsHere.get(url.origin) !== false);
-      dispatcher = openDispatcher(url, this.#options, { isRemote, registry: registryHost, onConnection });
+      const about = { isRemote, registry: registryHost, isSystemTrusted, onConnection };
+      dispatcher = openDispatcher(url, this.#options, about);
       this.#dispatchers.set(key, dispatcher);
     }
     return dispatcher;
@@ -169,6 +184,7 @@ interface DispatcherOptions {
   /** A host elsewhere has named this place. */
   readonly isRemote: boolean;
   readonly registry: string;
+  readonly isSystemTrusted: boolean;
   /** Told of every connection whether its other end is this machine. Not told of a proxy's. */
   readonly onConnection: (isHere: boolean) => void;
 }
@@ -176,9 +192,12 @@ interface DispatcherOptions {
 async function openDispatcher(
   url: URL,
   { env, certsDirectory, lookup }: HttpOptions,
-  { isRemote, registry, onConnection }: DispatcherOptions,
+  { isRemote, registry, isSystemTrusted, onConnection }: DispatcherOptions,
 ): Promise<Dispatcher> {
-  const tls = url.protocol === 'https:' ? await hostCertificates(certsDirectory, [url.host, registry]) : {};
+  const places = { certsDirectory, env, isSystemTrusted };
+  const isTls = url.protocol === 'https:';
+  const secureContext = isTls ? await hostCertificates(places, [url.host, registry]) : undefined;
+  const tls = secureContext === undefined ? {} : { secureContext };
   const proxy = proxyFor(url, env);
   const connect = { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls, ...resolving(lookup, isRemote) };
   // Ranges in flight share one window and one parser in HTTP/2; several connections carry more at less work.
