@@ -65,7 +65,7 @@ export async function openCommons(
 }
 
 /** Loaded at the first torrent. */
-async function openSwarm(
+export async function openSwarm(
   flags: TorrentFlags,
   shared: Pick<SwarmClientOptions, 'http' | 'downloadLimiter' | 'uploadLimiter'>,
   nodeKey: () => Promise<NodeKey>,

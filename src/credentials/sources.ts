@@ -37,6 +37,19 @@ export function openKeychain({ env, home, nodePath }: Omit<CredentialPlaces, 'ui
   return new Keychain({ listPath: join(folder, 'quayctl/registries.json'), nodePath, env });
 }
 
+/** A credential, and the name of the store that has it. */
+export interface FoundCredential {
+  readonly credential: Credential;
+  readonly from: string;
+}
+
+/** As `locateCredential`, without the place. */
+export async function findCredential(
+  ...asked: Parameters<typeof locateCredential>
+): Promise<Credential | undefined> {
+  return (await locateCredential(...asked))?.credential;
+}
+
 /**
  * The credential of the first store that has one; none means anonymous.
  *
@@ -45,20 +58,20 @@ export function openKeychain({ env, home, nodePath }: Omit<CredentialPlaces, 'ui
  * @param repository undefined asks for the registry as a whole
  * @throws the signal's reason, nothing else
  */
-export async function findCredential(
+export async function locateCredential(
   registry: string,
   repository: string | undefined,
   stores: readonly CredentialStore[],
   onWarning: (message: string) => void,
   signal: AbortSignal,
-): Promise<Credential | undefined> {
+): Promise<FoundCredential | undefined> {
   // A reference keeps the host as it was typed: QUAY.io.
   const host = canonicalRegistry(registry) ?? registry;
   for (const store of stores) {
     signal.throwIfAborted();
     try {
       const credential = await store.find(host, repository, signal);
-      if (credential !== undefined) return credential;
+      if (credential !== undefined) return { credential, from: store.name };
     } catch (error) {
       signal.throwIfAborted();
       onWarning(`${told(error, store)}; looking for credentials for ${registry} elsewhere`);

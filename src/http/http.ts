@@ -1,5 +1,6 @@
 import { isIP, Socket, type LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { Agent, buildConnector, ProxyAgent, type Dispatcher } from 'undici';
 import { hostCertificates } from './certificates.ts';
 import { QuayctlError } from '../base/errors.ts';
@@ -64,12 +65,21 @@ export interface HttpAnswer {
   readonly body: Readable & { dump?(options: { limit: number; signal: AbortSignal }): Promise<void> };
 }
 
+/** Of a host's certificate. */
+export interface HostCertificate {
+  /** As in the certificate, a name a line: `C=US`, `O=Example`, `CN=Example Root`. */
+  readonly issuer: string;
+  readonly validUntil: Date;
+}
+
 /** The door to the network: connections, TLS and proxies of this run. Certificate checks are never turned off. */
 export class Http {
   readonly #options: HttpOptions;
   readonly #dispatchers = new Map<string, Promise<Dispatcher>>();
   /** Origin -> whether every connection to it so far ended at this machine. */
   readonly #endsHere = new Map<string, boolean>();
+  /** The last connection to each origin. */
+  readonly #tlsSockets = new Map<string, TLSSocket>();
   /** Origins with which the system's authorities count: Node's own were not enough. */
   readonly #systemTrusted = new Set<string>();
 
@@ -83,6 +93,13 @@ export class Http {
    */
   isLocal(url: URL): boolean {
     return this.#endsHere.get(url.origin) ?? isLoopback(url.hostname);
+  }
+
+  /** What the host showed over TLS when it was connected to last; undefined for plain HTTP, and behind a proxy. */
+  certificateOf(url: URL): HostCertificate | undefined {
+    const certificate = this.#tlsSockets.get(url.origin)?.getPeerX509Certificate();
+    if (certificate === undefined) return undefined;
+    return { issuer: certificate.issuer, validUntil: new Date(certificate.validTo) };
   }
 
   /**
@@ -160,8 +177,11 @@ export class Http {
     const key = `${url.origin} ${isRemote} ${isSystemTrusted} ${url.protocol === 'https:' ? registryHost : ''}`;
     let dispatcher = this.#dispatchers.get(key);
     if (dispatcher === undefined) {
-      const onConnection = (isHere: boolean): void =>
-        void this.#endsHere.set(url.origin, isHere && this.#endsHere.get(url.origin) !== false);
+      const onConnection = (socket: Socket): void => {
+        const isHere = isLocalAddress(socket.remoteAddress ?? '');
+        this.#endsHere.set(url.origin, isHere && this.#endsHere.get(url.origin) !== false);
+        if (socket instanceof TLSSocket) this.#tlsSockets.set(url.origin, socket);
+      };
       const about = { isRemote, registry: registryHost, isSystemTrusted, onConnection };
       dispatcher = openDispatcher(url, this.#options, about);
       this.#dispatchers.set(key, dispatcher);
@@ -185,8 +205,8 @@ interface DispatcherOptions {
   readonly isRemote: boolean;
   readonly registry: string;
   readonly isSystemTrusted: boolean;
-  /** Told of every connection whether its other end is this machine. Not told of a proxy's. */
-  readonly onConnection: (isHere: boolean) => void;
+  /** Told of every connection, but of a proxy's. */
+  readonly onConnection: (socket: Socket) => void;
 }
 
 async function openDispatcher(
@@ -221,9 +241,7 @@ function watching(
     connect(place, (...result: buildConnector.CallbackArgs) => {
       const [, socket] = result;
       // undici leaves the socket out where there is an error, whatever its types say.
-      if (socket instanceof Socket) {
-        onConnection(isLocalAddress(socket.remoteAddress ?? ''));
-      }
+      if (socket instanceof Socket) onConnection(socket);
       done(...result);
     });
 }

@@ -38,6 +38,8 @@ const NOT_CONNECTED = new Set([
 /** After one of these the caller has waited long enough already, so the request is not sent again. */
 const TIMEOUTS = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT']);
 
+const BROKEN = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
+
 /** A certificate that is dead, or not born yet, where the clock is right. */
 const CLOCK_CODES = new Set(['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID']);
 
@@ -91,6 +93,11 @@ export function isPassing(error: unknown): boolean {
   return (
     isQuayctlError(error, 'unreachable') && (error.cause === undefined || PASSING.has(codeOf(error.cause)))
   );
+}
+
+/** True for a host that accepts connections, and ends them in place of an answer. */
+export function isBroken(error: unknown): boolean {
+  return isQuayctlError(error, 'unreachable') && BROKEN.has(codeOf(error.cause));
 }
 
 /** True for a network failure that took its time. */
