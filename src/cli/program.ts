@@ -8,6 +8,7 @@ import {
   declareTorrentFlags,
   type RawTorrentFlags,
 } from './flags.ts';
+import { describeBuild } from './build-facts.ts';
 import { declareNotifyFlags } from './report-flags.ts';
 import { addSecurity } from './security-command.ts';
 import type { RawDoctorFlags } from './doctor.ts';
@@ -51,7 +52,11 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
   program
     .command('version')
     .description('print the version')
-    .action(() => session.terminal.out(`quayctl ${session.version}\n`));
+    .option('--json', 'as JSON, with commit, platform and the version of Node')
+    .action((flags: { json?: boolean }) => {
+      const text = flags.json === true ? JSON.stringify(describeBuild()) : `quayctl ${session.version}`;
+      session.terminal.out(`${text}\n`);
+    });
   addConfig(program, session);
   addCompletion(program, session);
   nameVariables(program);
