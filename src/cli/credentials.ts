@@ -3,10 +3,8 @@ import type { Credential } from '../credentials/credential.ts';
 import {
   credentialStores,
   findCredential,
-  locateCredential,
   openKeychain,
   type CredentialPlaces,
-  type FoundCredential,
 } from '../credentials/sources.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import type { ImageReference } from '../image/reference.ts';
@@ -14,16 +12,6 @@ import { RKT_DIRECTORIES, RktAuth } from '../credentials/rkt-auth.ts';
 import { DockerConfig } from '../credentials/docker-config.ts';
 import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
 import type { Session } from './session.ts';
-
-/** As `credentialFor`, with the place where it was found. */
-export function locatedCredentialFor(
-  { registry, repository }: ImageReference,
-  session: Session,
-  onWarning: (message: string) => void,
-): Promise<FoundCredential | undefined> {
-  const stores = credentialStores(places(session));
-  return locateCredential(registry, repository, stores, onWarning, session.signal);
-}
 
 /** The credential that this user has for an image's registry; undefined means anonymous. */
 export function credentialFor(

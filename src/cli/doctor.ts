@@ -10,7 +10,7 @@ import { openTorrentService } from '../registry/open-torrent-service.ts';
 import { openStore } from '../store/open-store.ts';
 import type { NodeKey } from '../swarm/admission/node-key.ts';
 import type { SwarmClient } from '../swarm/swarm-client.ts';
-import { locatedCredentialFor } from './credentials.ts';
+import { credentialFor } from './credentials.ts';
 import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
 import { openSwarm } from './open-commons.ts';
 import { openNodeKey } from './node-key.ts';
@@ -118,11 +118,11 @@ async function imageWorld(
 ): Promise<ImageWorld> {
   const credentialWarnings: string[] = [];
   const warn = (message: string): void => void credentialWarnings.push(message);
-  const found = await locatedCredentialFor(reference, session, warn);
+  const credential = await credentialFor(reference, session, warn);
   const { http } = machine;
   const { registry, repository: name } = reference;
   const { insecure, sendCredentials, torrentService: service, ports } = flags;
-  const access = { registry, credential: found?.credential, http, insecure, onWarning: warn };
+  const access = { registry, credential, http, insecure, onWarning: warn };
   const repository = openRepository(access, name);
   const torrents = openTorrentService({
     ...{ http, repository, registry, name, service, insecure, sendCredentials },
@@ -132,7 +132,7 @@ async function imageWorld(
   });
   return {
     ...machine,
-    ...{ reference, credential: found, credentialWarnings, repository, torrents, measures, swarm, ports },
+    ...{ reference, credential, credentialWarnings, repository, torrents, measures, swarm, ports },
     platform: Promise.resolve(flags.platform ?? hostPlatform()),
   };
 }

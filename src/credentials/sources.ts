@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 import { redact } from '../base/redact.ts';
-import type { Credential, CredentialStore } from './credential.ts';
+import { foundIn, type Credential, type CredentialStore } from './credential.ts';
 import { DockerConfig, dockerConfigPath } from './docker-config.ts';
 import { Keychain } from './keychain.ts';
 import { PodmanAuth, podmanAuthPaths } from './podman-auth.ts';
@@ -37,19 +37,6 @@ export function openKeychain({ env, home, nodePath }: Omit<CredentialPlaces, 'ui
   return new Keychain({ listPath: join(folder, 'quayctl/registries.json'), nodePath, env });
 }
 
-/** A credential, and the name of the store that has it. */
-export interface FoundCredential {
-  readonly credential: Credential;
-  readonly from: string;
-}
-
-/** As `locateCredential`, without the place. */
-export async function findCredential(
-  ...asked: Parameters<typeof locateCredential>
-): Promise<Credential | undefined> {
-  return (await locateCredential(...asked))?.credential;
-}
-
 /**
  * The credential of the first store that has one; none means anonymous.
  *
@@ -58,20 +45,20 @@ export async function findCredential(
  * @param repository undefined asks for the registry as a whole
  * @throws the signal's reason, nothing else
  */
-export async function locateCredential(
+export async function findCredential(
   registry: string,
   repository: string | undefined,
   stores: readonly CredentialStore[],
   onWarning: (message: string) => void,
   signal: AbortSignal,
-): Promise<FoundCredential | undefined> {
+): Promise<Credential | undefined> {
   // A reference keeps the host as it was typed: QUAY.io.
   const host = canonicalRegistry(registry) ?? registry;
   for (const store of stores) {
     signal.throwIfAborted();
     try {
       const credential = await store.find(host, repository, signal);
-      if (credential !== undefined) return { credential, from: store.name };
+      if (credential !== undefined) return foundIn(credential, { name: store.name });
     } catch (error) {
       signal.throwIfAborted();
       onWarning(`${told(error, store)}; looking for credentials for ${registry} elsewhere`);

@@ -1,7 +1,7 @@
 import { isQuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { formatBytes } from '../base/units.ts';
-import type { FoundCredential } from '../credentials/sources.ts';
+import type { Credential } from '../credentials/credential.ts';
 import { dumpBody } from '../http/http.ts';
 import { isTlsRefusal } from '../http/network-error.ts';
 import { shortDigest } from '../image/digest.ts';
@@ -43,11 +43,11 @@ function reportCredential({ reference, credential, credentialWarnings }: ImageWo
     'ok',
     credential === undefined
       ? `none for ${reference.registry}: it is asked as a stranger`
-      : `${kindOf(credential)} for ${reference.registry}, from ${credential.from}`,
+      : `${kindOf(credential)} for ${reference.registry}, from ${credential.source?.name ?? 'somewhere'}`,
   );
 }
 
-function kindOf({ credential }: FoundCredential): string {
+function kindOf(credential: Credential): string {
   switch (credential.kind) {
     case 'basic':
       return `the password of ${credential.username}`;

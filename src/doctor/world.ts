@@ -1,4 +1,4 @@
-import type { FoundCredential } from '../credentials/sources.ts';
+import type { Credential } from '../credentials/credential.ts';
 import type { EngineEntry, EngineSettings } from '../engines/engine-entry.ts';
 import type { Http } from '../http/http.ts';
 import type { Platform } from '../image/platform.ts';
@@ -25,7 +25,7 @@ export interface MachineWorld {
 /** What is examined of one image: as its pull would have it. */
 export interface ImageWorld extends MachineWorld {
   readonly reference: ImageReference;
-  readonly credential: FoundCredential | undefined;
+  readonly credential: Credential | undefined;
   /** Of credential stores that failed. */
   readonly credentialWarnings: readonly string[];
   readonly repository: OpenRepository;
