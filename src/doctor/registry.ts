@@ -43,7 +43,7 @@ function reportCredential({ reference, credential, credentialWarnings }: ImageWo
     'ok',
     credential === undefined
       ? `none for ${reference.registry}: it is asked as a stranger`
-      : `${kindOf(credential)} for ${reference.registry}, from ${credential.source?.name ?? 'somewhere'}`,
+      : `${kindOf(credential)} for ${reference.registry}, from ${credential.source?.name ?? 'elsewhere'}`,
   );
 }
 
