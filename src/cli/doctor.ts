@@ -16,7 +16,7 @@ import { openSwarm } from './open-commons.ts';
 import { openNodeKey } from './node-key.ts';
 import { hostPlatform } from './open-world.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
-import { createRateLimiter } from '../base/rate-limiter.ts';
+import { createTimetableLimiter } from '../base/rate-limiter.ts';
 import type { Session } from './session.ts';
 import { ownStoreDirectory, storeDirectory } from './store-directory.ts';
 
@@ -144,8 +144,8 @@ function openDoctorSwarm(
   debug: (line: string) => void,
 ): Promise<SwarmClient> {
   const limiters = {
-    downloadLimiter: createRateLimiter(flags.downloadRate),
-    uploadLimiter: createRateLimiter(flags.uploadRate),
+    downloadLimiter: createTimetableLimiter(flags.downloadRate),
+    uploadLimiter: createTimetableLimiter(flags.uploadRate),
   };
   return openSwarm(flags, { http, ...limiters }, nodeKey, ({ kind, ...event }) => {
     if (kind === 'debug' || kind === 'warning') debug((event as { message: string }).message);
