@@ -19,6 +19,7 @@ const HAVE_MS = 8;
 /** As in the real swarm: rounds of choice, ticks, announces (Announcer), connections. */
 const ROUND_MS = 25;
 const TICK_MS = 500;
+const WATCH_MS = 50;
 const SETTLE_MS = 500;
 const AGAIN_FIRST_MS = 1500;
 const AGAIN_GROWTH = 1.7;
@@ -53,6 +54,8 @@ export interface NodeOptions {
   readonly down: number;
   /** It neither fetches nor downloads. */
   readonly idle?: boolean;
+  /** It has everything. */
+  readonly seed?: boolean;
 }
 
 /** A node's view of one of its peers. */
@@ -94,20 +97,20 @@ export class SimNode {
   #incomplete: number | undefined;
   #downFreeAt = 0;
   #isRoundSet = false;
-  #bytesBefore = 0;
   #again = AGAIN_FIRST_MS;
   gone = false;
-  complete = false;
+  complete: boolean;
 
-  constructor(world: World, { id, up, down, idle = false }: NodeOptions) {
+  constructor(world: World, { id, up, down, idle = false, seed = false }: NodeOptions) {
     this.world = world;
     this.idle = idle;
     this.id = id;
     this.up = up;
     this.down = down;
     const { pieceCount, clock } = world;
-    this.has = new PieceSet(pieceCount);
-    this.announced = new PieceSet(pieceCount);
+    this.has = new PieceSet(pieceCount, seed);
+    this.announced = new PieceSet(pieceCount, seed);
+    this.complete = seed;
     this.seenAt = new Float64Array(pieceCount);
     this.available = new Uint16Array(pieceCount);
     this.registry = new SimRegistry({
@@ -134,6 +137,10 @@ export class SimNode {
     return {
       has: (index) => this.has.has(index),
       holders: (index) => this.available[index] ?? 0,
+      begun: (index) => this.#downloads.begun(index),
+      get fromPeers() {
+        return node.#downloads.bytes;
+      },
       get activePeers() {
         return wires.size;
       },
@@ -146,9 +153,17 @@ export class SimNode {
   start(): void {
     const { clock } = this.world;
     this.#announce();
+    if (this.complete) return;
     clock.after(this.shares.earlyMs, () => !this.gone && this.shares.early());
     clock.after(SETTLE_MS, () => !this.gone && this.shares.settle());
     clock.after(this.world.random.below(TICK_MS), () => this.#tick());
+    clock.after(WATCH_MS, () => this.#watch());
+  }
+
+  #watch(): void {
+    if (this.gone || this.complete) return;
+    this.shares.watch();
+    this.world.clock.after(WATCH_MS, () => this.#watch());
   }
 
   /** The process ends; `silent`: its machine, so that nobody is told for a while. */
@@ -220,9 +235,7 @@ export class SimNode {
 
   #tick(): void {
     if (this.gone || this.complete) return;
-    const { bytes } = this.#downloads;
-    this.shares.tick(bytes - this.#bytesBefore, TICK_MS / 1000);
-    this.#bytesBefore = bytes;
+    this.shares.tick(TICK_MS / 1000);
     for (const remote of this.#wires) this.#downloads.pick(remote);
     this.shares.decide();
     this.world.clock.after(TICK_MS, () => this.#tick());

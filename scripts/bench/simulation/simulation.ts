@@ -44,6 +44,9 @@ export interface SimulationOptions {
   readonly deaths: number;
   /** Claim what they never fetch. */
   readonly liars: number;
+  /** Have everything from the beginning, and give no more than `seedRate`. */
+  readonly seeds: number;
+  readonly seedRate: number;
   readonly lostClaims: number;
   readonly wantedPeers: number;
   readonly fetchers?: number;
@@ -96,6 +99,14 @@ export function simulate(options: SimulationOptions): SimulationResult {
     clock.after(at + options.startupMs, () => node.start());
     return node;
   });
+  for (let seed = 0; seed < options.seeds; seed++) {
+    new SimNode(world, {
+      id: peerId(random),
+      up: options.seedRate,
+      down: options.lanRate,
+      seed: true,
+    }).start();
+  }
   for (let liar = 0; liar < options.liars; liar++) addLiar(world, peerId(random), options.lanRate);
   const bound = boundOf(options, startAt);
   const dying = new Set(nodes.slice(options.slowNodes, options.slowNodes + options.deaths));

@@ -6,6 +6,7 @@ import { ClaimPeers, type ClaimPeersOptions, type SwarmPeer } from './claim-peer
 import type { ClaimsLink } from './claims-extension.ts';
 import { PieceTimes } from './piece-times.ts';
 import { peerTag, rendezvousOrder } from './rendezvous.ts';
+import type { Delivered } from '../registry/delivery.ts';
 import { decideShares, type ShareDecision } from './fetch-policy.ts';
 import { SlowPeers } from './slow-peers.ts';
 import { SoleHolder, StallDetector } from './stalls.ts';
@@ -22,11 +23,17 @@ const TAKE_OVER_MS = 100;
 /** At the end a claim is late sooner, in means of the time of a piece: flows through one pipe are very unequal. */
 const END_LATE_MEANS = 4;
 
+/** How often the pace of peers is looked at, for each node that waits; no more seldom than so many times this. */
+const LOOK_MS = 100;
+const MOST_LOOKS = 5;
+
 /** The registry as FetchCoordinator sees it; RegistrySeed. */
 export interface RegistryPieces {
   readonly open: ReadonlyMap<number, OpenPiece>;
   /** Bytes. */
   readonly received: number;
+  /** What it gave while it was giving, and for how long that was: bytes, milliseconds. */
+  readonly delivered: Delivered;
   readonly lost: unknown;
   isBackingOff(index: number): boolean;
   fetch(indexes: readonly number[], delayMs: number): void;
@@ -40,6 +47,10 @@ export interface SwarmView {
   has(index: number): boolean;
   /** How many connected peers that are not stalled have the piece. */
   holders(index: number): number;
+  /** Blocks of it have been asked of peers. */
+  begun(index: number): boolean;
+  /** Bytes that came from peers. */
+  readonly fromPeers: number;
   /** Connected peers that are not stalled. */
   readonly activePeers: number;
   /** Nodes that miss pieces, this one included, as a tracker counts them; undefined: not known. */
@@ -51,6 +62,8 @@ export interface FetchCoordinatorOptions<Peer> extends Pick<ClaimPeersOptions<Pe
   readonly infoHash: string;
   readonly geometry: PieceGeometry;
   readonly registry: RegistryPieces | undefined;
+  /** No more than this may come in all, bytes per second; 0: unlimited. */
+  readonly most?: number;
   /** Milliseconds; performance.now() by default. */
   readonly now?: () => number;
 }
@@ -76,8 +89,12 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
   readonly #startUp: StartUp;
   #lookedAt = -Infinity;
   #receivedBefore = 0;
+  /** Since the last look at the peers' pace, bytes. */
+  #fetchedByOthers = 0;
   #registrySpeed = 0;
   readonly #slowPeers = new SlowPeers();
+  /** As of the last look at the peers' pace. */
+  #watched: { readonly at: number; readonly fromPeers: number; readonly delivered: Delivered };
 
   constructor(view: SwarmView, options: FetchCoordinatorOptions<Peer>) {
     this.#view = view;
@@ -87,6 +104,7 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     this.#startUp = new StartUp(this.#tag);
     this.#order = rendezvousOrder(options.geometry.pieceCount, this.#tag);
     this.#stalls = new StallDetector(this.#now());
+    this.#watched = { at: this.#now(), fromPeers: 0, delivered: { bytes: 0, ms: 0 } };
     this.#peers = new ClaimPeers({
       ...options,
       selfTag: this.#tag,
@@ -156,7 +174,9 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     const tag = this.#book.isAbout(index) ? this.#peers.tagOf(peer) : undefined;
     if (tag === undefined) return;
     const took = this.#book.fulfilled(tag, index, this.#now());
-    if (took !== undefined) this.#times.observe(took);
+    if (took === undefined) return;
+    this.#times.observe(took);
+    this.#fetchedByOthers += this.#options.geometry.pieceLength;
   }
 
   /** Pieces came back from the registry without their bytes. */
@@ -164,8 +184,40 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     if (pieces.length > 0) this.#peers.tell({ kind: 'drop', pieces });
   }
 
-  /** @param peerBytes received from peers since the last call; @param seconds since then */
-  tick(peerBytes: number, seconds: number): void {
+  /** Whether the registry is to help peers. To be called often: where few wait, it is a question of moments. */
+  watch(): void {
+    const { registry, most = 0 } = this.#options;
+    if (registry === undefined || registry.lost !== undefined) return;
+    const nodes = this.#peers.seekers + 1;
+    const before = this.#watched;
+    const now = { at: this.#now(), fromPeers: this.#view.fromPeers };
+    const ms = now.at - before.at;
+    // Where many wait, nothing is decided in a moment.
+    if (ms < LOOK_MS * Math.min(nodes, MOST_LOOKS)) return;
+    const delivered = registry.delivered;
+    this.#watched = { ...now, delivered };
+    const { help } = this.#slowPeers;
+    this.#slowPeers.observe({
+      ms,
+      fromPeers: now.fromPeers - before.fromPeers,
+      peers: this.#view.activePeers,
+      isAsking: registry.open.size > 0,
+      delivered: {
+        bytes: delivered.bytes - before.delivered.bytes,
+        ms: delivered.ms - before.delivered.ms,
+      },
+      ...this.#backlog(),
+      fetchedByOthers: this.#fetchedByOthers,
+      fetcher: this.#peers.isFetcher,
+      nodes,
+      most: most === 0 ? Infinity : most / 1000,
+    });
+    this.#fetchedByOthers = 0;
+    if (this.#slowPeers.help !== help) this.decide();
+  }
+
+  /** @param seconds since the last call */
+  tick(seconds: number): void {
     const { registry } = this.#options;
     const now = this.#now();
     this.#order = this.#order.filter((index) => !this.#view.has(index));
@@ -175,14 +227,7 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     this.#receivedBefore = registry.received;
     this.#registrySpeed += RATE_WEIGHT * (bytes / seconds - this.#registrySpeed);
     this.#book.expire(now, this.#timeouts());
-    const backlog = this.#look(now);
-    this.#slowPeers.observe({
-      ms: seconds * 1000,
-      fromPeers: peerBytes,
-      fromRegistry: bytes,
-      backlog,
-      fetcher: this.#peers.isFetcher,
-    });
+    this.#lookForWork(now);
     this.#rank();
   }
 
@@ -231,13 +276,16 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
       settled: this.#startUp.isSettled || peers > 0,
       early: this.#startUp.isEarly,
       fetcher: this.#peers.isFetcher,
-      slowPeers: this.#slowPeers.areSlow,
-      knowsRegistry: !this.#slowPeers.isTrying,
+      help: this.#slowPeers.help,
+      registryRate: this.#slowPeers.registryRate,
+      nodes: this.#peers.seekers + 1,
+      begun: (index) => this.#view.begun(index),
       pieceMs: this.#times.pace,
     });
   }
 
   #isHeld(index: number): boolean {
+    if (this.#slowPeers.fetchesUnspread && this.#isUnspread(index)) return false;
     return this.#soleHolders.isHeld(index, this.#view.holders(index), this.#now(), this.#times.lateMs);
   }
 
@@ -272,19 +320,28 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     return { overtaken: abandoned, abandoned, doubted: lateMs };
   }
 
-  /** Once in a while, for it costs a look at all pieces. @returns bytes that peers have and this node lacks */
-  #look(now: number): number {
-    const { pieceLength } = this.#options.geometry;
-    let backlog = 0;
-    let isWork = false;
-    for (const index of this.#order) {
-      if (this.#view.has(index)) continue;
-      if (this.#view.holders(index) > 0) backlog += pieceLength;
-      else isWork ||= this.#book.claimers(index).length === 0;
-    }
-    if (!isWork || this.#peers.isFetcher) this.#stalls.news(now);
+  /** Once in a while, for it costs a look at all pieces. */
+  #lookForWork(now: number): void {
+    const isWork = (index: number): boolean =>
+      !this.#view.has(index) && this.#view.holders(index) === 0 && this.#book.claimers(index).length === 0;
+    if (this.#peers.isFetcher || !this.#order.some(isWork)) this.#stalls.news(now);
     this.#stalls.look(now, this.#times.mean === undefined ? undefined : this.#times.lateMs);
-    return backlog;
+  }
+
+  /** Bytes that peers have and this node lacks, and those that complete peers alone have. */
+  #backlog(): { readonly backlog: number; readonly unspread: number } {
+    let [pieces, unspread] = [0, 0];
+    for (const index of this.#order) {
+      if (this.#view.has(index) || this.#view.holders(index) === 0) continue;
+      pieces++;
+      if (this.#isUnspread(index)) unspread++;
+    }
+    const { pieceLength } = this.#options.geometry;
+    return { backlog: pieces * pieceLength, unspread: unspread * pieceLength };
+  }
+
+  #isUnspread(index: number): boolean {
+    return this.#view.holders(index) <= this.#peers.seeds;
   }
 
   /** What this node's place in the swarm depends on has changed. */
