@@ -100,6 +100,7 @@ export class ConnectedSwarm {
         pieceCount: this.pieces,
         stalls: 0,
       }),
+      full: false,
       help: 'none',
       registryRate: undefined,
       nodes: others.length + 1,

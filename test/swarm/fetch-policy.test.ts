@@ -28,6 +28,7 @@ function view(changes: Partial<FetchView> = {}): FetchView {
     settled: true,
     early: false,
     fetcher: true,
+    full: false,
     help: 'none',
     registryRate: undefined,
     nodes: 2,

@@ -26,6 +26,8 @@ const END_LATE_MEANS = 4;
 /** How often the pace of peers is looked at, for each node that waits; no more seldom than so many times this. */
 const LOOK_MS = 100;
 const MOST_LOOKS = 5;
+/** A node with a limit claims nothing while peers have what fills it for so long. Milliseconds. */
+const FULL_MS = 500;
 
 /** The registry as FetchCoordinator sees it; RegistrySeed. */
 export interface RegistryPieces {
@@ -89,6 +91,8 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
   readonly #startUp: StartUp;
   #lookedAt = -Infinity;
   #receivedBefore = 0;
+  /** Peers have more than this node may take in a moment. */
+  #isFull = false;
   /** Since the last look at the peers' pace, bytes. */
   #fetchedByOthers = 0;
   #registrySpeed = 0;
@@ -196,6 +200,8 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     if (ms < LOOK_MS * Math.min(nodes, MOST_LOOKS)) return;
     const delivered = registry.delivered;
     this.#watched = { ...now, delivered };
+    const backlog = this.#backlog();
+    this.#isFull = most > 0 && backlog.backlog > (most * FULL_MS) / 1000;
     const { help } = this.#slowPeers;
     this.#slowPeers.observe({
       ms,
@@ -206,7 +212,7 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
         bytes: delivered.bytes - before.delivered.bytes,
         ms: delivered.ms - before.delivered.ms,
       },
-      ...this.#backlog(),
+      ...backlog,
       fetchedByOthers: this.#fetchedByOthers,
       fetcher: this.#peers.isFetcher,
       nodes,
@@ -276,6 +282,7 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
       settled: this.#startUp.isSettled || peers > 0,
       early: this.#startUp.isEarly,
       fetcher: this.#peers.isFetcher,
+      full: this.#isFull,
       help: this.#slowPeers.help,
       registryRate: this.#slowPeers.registryRate,
       nodes: this.#peers.seekers + 1,

@@ -34,6 +34,8 @@ export interface FetchView {
   readonly early: boolean;
   /** This node is one of those that fetch (isFetcher). */
   readonly fetcher: boolean;
+  /** Peers have enough to fill what this node may take (`--download-rate`): what it claimed now would come late. */
+  readonly full: boolean;
   /** How far the registry helps with what peers have and are slow with (SlowPeers). */
   readonly help: Help;
   /** What the registry brings to this node, bytes per millisecond; undefined: not known. */
@@ -81,7 +83,7 @@ export function decideShares(view: FetchView): ShareDecision {
   const release = toRelease(view);
   const slots = openLimit(view) - (view.open.size - release.length);
   if (slots <= 0 || (view.peers === 0 && view.expecting === 'seeders')) return { open: [], release };
-  const ours = view.fetcher ? unheld(view, slots) : wantedUnheld(view).slice(0, slots);
+  const ours = view.fetcher && !view.full ? unheld(view, slots) : wantedUnheld(view).slice(0, slots);
   return { open: [...ours, ...fromSlowPeers(view, slots - ours.length)], release };
 }
 

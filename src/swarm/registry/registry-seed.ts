@@ -158,7 +158,8 @@ export class RegistrySeed {
       for await (const chunk of this.#source(start, end, signal)) {
         // What waits for its turn, or for the disk, is no silence.
         heardAt = Infinity;
-        await this.#limiter.take(chunk.length, signal);
+        // Peers first: what they have need not come again, and their messages say what is being fetched.
+        await this.#limiter.takeLast(chunk.length, signal);
         heardAt = performance.now();
         this.#received += chunk.length;
         if (hasBegun) this.#meter.came(chunk.length);
