@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { FETCHERS, hasStrangers, isFetcher, type Standing } from '../../src/swarm/claims/fetchers.ts';
 import { PieceTimes } from '../../src/swarm/claims/piece-times.ts';
+import { StartUp } from '../../src/swarm/claims/start-up.ts';
 import { SlowPeers } from '../../src/swarm/claims/slow-peers.ts';
 
 const standing = (changes: Partial<Standing>): Standing => ({
@@ -181,4 +182,12 @@ test('where all wait for complete peers that are slow, what these alone have is 
   assert.ok(peers.fetchesUnspread, 'what others fetched comes from them, and does not count as theirs');
   look(true, 90_000, 0);
   assert.ok(!peers.fetchesUnspread);
+});
+
+test('complete peers that a tracker named and that do not answer hold nobody up for long', () => {
+  const startUp = new StartUp(1);
+  startUp.expect(true, 1000);
+  assert.equal(startUp.expecting(1499), 'seeders');
+  assert.equal(startUp.expecting(1500), 'leechers', 'the registry is asked');
+  assert.equal(startUp.expecting(4000), 'none', 'in long runs');
 });
