@@ -59,19 +59,29 @@ export interface NodeOptions {
 }
 
 /** A node's view of one of its peers. */
-export interface Remote {
+export class Remote {
   readonly node: SimNode;
-  readonly peerId: string;
-  /** Pieces that it is known to have. */
-  readonly count: number;
   /** Chunks that it owes. */
-  asked: number;
+  asked = 0;
   /** How long it takes for one, a running mean. */
-  chunkMs: number;
-  handlers: ClaimsHandlers | undefined;
+  chunkMs = 0;
+  handlers: ClaimsHandlers | undefined = undefined;
   /** The other's view of this node. */
-  back: Remote | undefined;
-  gone: boolean;
+  back: Remote | undefined = undefined;
+  gone = false;
+
+  constructor(node: SimNode) {
+    this.node = node;
+  }
+
+  get peerId(): string {
+    return this.node.id;
+  }
+
+  /** Pieces that it is known to have. */
+  get count(): number {
+    return this.node.announced.count;
+  }
 }
 
 /** One machine: the real FetchCoordinator, and a model of everything around it. */
@@ -93,7 +103,8 @@ export class SimNode {
   readonly shares: FetchCoordinator<Remote>;
   readonly #downloads: SimDownloads;
   readonly #uplink: Uplink;
-  readonly #wires = new Set<Remote>();
+  /** The same as `remotes`, for the loops that run most often. */
+  #links: Remote[] = [];
   #incomplete: number | undefined;
   #downFreeAt = 0;
   #isRoundSet = false;
@@ -133,7 +144,7 @@ export class SimNode {
 
   /** What the real node's TorrentState tells. */
   #view(): SwarmView {
-    const [node, wires] = [this, this.#wires];
+    const node = this;
     return {
       has: (index) => this.has.has(index),
       holders: (index) => this.available[index] ?? 0,
@@ -142,7 +153,7 @@ export class SimNode {
         return node.#downloads.bytes;
       },
       get activePeers() {
-        return wires.size;
+        return node.#links.length;
       },
       get swarmSize() {
         return node.#incomplete;
@@ -209,7 +220,9 @@ export class SimNode {
   #tellHave(index: number): void {
     if (this.gone) return;
     this.announced.add(index);
-    for (const { node, back } of this.remotes.values()) if (back !== undefined) node.#heardHave(back, index);
+    // Who has it need not be told (Download does the same).
+    for (const { node, back } of this.#links)
+      if (back !== undefined && !node.has.has(index)) node.#heardHave(back, index);
   }
 
   #heardHave(remote: Remote, index: number): void {
@@ -229,14 +242,14 @@ export class SimNode {
       this.#isRoundSet = false;
       if (this.gone || this.complete) return;
       this.shares.decide();
-      if (this.#downloads.hasWork) for (const remote of this.#wires) this.#downloads.pick(remote);
+      if (this.#downloads.hasWork) for (const remote of this.#links) this.#downloads.pick(remote);
     });
   }
 
   #tick(): void {
     if (this.gone || this.complete) return;
     this.shares.tick(TICK_MS / 1000);
-    for (const remote of this.#wires) this.#downloads.pick(remote);
+    for (const remote of this.#links) this.#downloads.pick(remote);
     this.shares.decide();
     this.world.clock.after(TICK_MS, () => this.#tick());
   }
@@ -277,20 +290,9 @@ export class SimNode {
   }
 
   #connected(other: SimNode): Remote {
-    const remote: Remote = {
-      node: other,
-      peerId: other.id,
-      get count() {
-        return other.announced.count;
-      },
-      asked: 0,
-      chunkMs: 0,
-      handlers: undefined,
-      back: undefined,
-      gone: false,
-    };
+    const remote = new Remote(other);
     this.remotes.set(other, remote);
-    this.#wires.add(remote);
+    this.#links.push(remote);
     for (let index = 0; index < this.world.pieceCount; index++) {
       if (other.announced.has(index)) this.available[index] = (this.available[index] ?? 0) + 1;
     }
@@ -305,9 +307,9 @@ export class SimNode {
     if (remote === undefined) return;
     remote.gone = true;
     this.remotes.delete(other);
-    this.#wires.delete(remote);
+    this.#links = this.#links.filter((link) => link !== remote);
     for (let index = 0; index < this.world.pieceCount; index++) {
-      if (other.announced.has(index)) this.available[index] = (this.available[index] ?? 0) - 1;
+      if (other.announced.has(index)) this.available[index] = Math.max(0, (this.available[index] ?? 0) - 1);
     }
     this.#downloads.lost(remote);
     this.shares.left(remote, true);
