@@ -65,7 +65,9 @@ export class TokenBucket {
       const now = performance.now();
       const queue = Math.min(this.#paidAt, last) - now;
       if (queue <= 0) return this.take(tokens, signal);
-      await sleep(queue, undefined, signal === undefined ? {} : { signal });
+      await sleep(queue, undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
+        throw signal?.aborted === true ? signal.reason : error;
+      });
     }
   }
 }
