@@ -79,7 +79,7 @@ function show(scenario: string, options: SimulationOptions): void {
       (gatewayBytes / options.blobBytes).toFixed(3).padStart(14),
       (slowMs === undefined ? '-' : seconds(slowMs)).padStart(12),
       String(unfinished).padStart(12),
-      `${Math.max(...announces.map((count) => count ?? 0))} max`.padStart(13),
+      `${Math.max(...announces.filter((count) => count > 0))} max`.padStart(13),
       seconds(cpuMs(started)).padStart(13),
     ].join(' '),
   );

@@ -57,5 +57,6 @@ export function createTimetableLimiter(
       return look().bytesPerSecond;
     },
     take: (bytes, signal) => look().take(bytes, signal),
+    takeLast: (bytes, signal) => look().takeLast(bytes, signal),
   };
 }

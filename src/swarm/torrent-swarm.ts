@@ -228,7 +228,7 @@ export class TorrentSwarm implements Swarm {
       geometry,
       connect: ({ wire }, handlers) => useClaims(wire, geometry.pieceCount, handlers),
       registry: this.#registry,
-      most: this.#context.downloadLimiter.bytesPerSecond,
+      most: () => this.#context.downloadLimiter.bytesPerSecond,
     });
   }
 

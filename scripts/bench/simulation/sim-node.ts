@@ -1,7 +1,8 @@
 import type { Random } from '../../../test/helpers/fuzz.ts';
 import type { ClaimMessage } from '../../../src/swarm/claims/claim-messages.ts';
 import type { ClaimsHandlers, ClaimsLink } from '../../../src/swarm/claims/claims-extension.ts';
-import { FetchCoordinator, type SwarmView } from '../../../src/swarm/claims/fetch-coordinator.ts';
+import { FetchCoordinator } from '../../../src/swarm/claims/fetch-coordinator.ts';
+import type { SwarmView } from '../../../src/swarm/claims/swarm-view.ts';
 import type { Gateway } from './gateway.ts';
 import { PieceSet } from './piece-set.ts';
 import { SimDownloads } from './sim-downloads.ts';
@@ -144,19 +145,23 @@ export class SimNode {
 
   /** What the real node's TorrentState tells. */
   #view(): SwarmView {
-    const node = this;
+    const [downloads, links, incomplete] = [
+      (): SimDownloads => this.#downloads,
+      (): number => this.#links.length,
+      (): number | undefined => this.#incomplete,
+    ];
     return {
       has: (index) => this.has.has(index),
       holders: (index) => this.available[index] ?? 0,
-      begun: (index) => this.#downloads.begun(index),
+      begun: (index) => downloads().begun(index),
       get fromPeers() {
-        return node.#downloads.bytes;
+        return downloads().bytes;
       },
       get activePeers() {
-        return node.#links.length;
+        return links();
       },
       get swarmSize() {
-        return node.#incomplete;
+        return incomplete();
       },
     };
   }

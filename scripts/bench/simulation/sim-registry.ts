@@ -1,6 +1,6 @@
 import type { OpenPiece } from '../../../src/swarm/pieces/pieces.ts';
-import type { RegistryPieces } from '../../../src/swarm/claims/fetch-coordinator.ts';
-import type { Delivered } from '../../../src/swarm/registry/delivery.ts';
+import type { RegistryPieces } from '../../../src/swarm/claims/swarm-view.ts';
+import type { Delivered } from '../../../src/swarm/pieces/delivery.ts';
 import type { Flow, Gateway } from './gateway.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 

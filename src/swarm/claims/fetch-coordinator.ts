@@ -1,16 +1,14 @@
-import type { PieceGeometry } from '../../metainfo/metainfo.ts';
 import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
-import type { OpenPiece } from '../pieces/pieces.ts';
 import { ClaimBook, type ClaimTimeouts } from './claim-book.ts';
 import { ClaimPeers, type ClaimPeersOptions, type SwarmPeer } from './claim-peers.ts';
 import type { ClaimsLink } from './claims-extension.ts';
 import { PieceTimes } from './piece-times.ts';
 import { peerTag, rendezvousOrder } from './rendezvous.ts';
-import type { Delivered } from '../registry/delivery.ts';
 import { decideShares, type ShareDecision } from './fetch-policy.ts';
-import { SlowPeers } from './slow-peers.ts';
 import { SoleHolder, StallDetector } from './stalls.ts';
 import { StartUp } from './start-up.ts';
+import { SupplyWatch, type SupplyWatchOptions } from './supply-watch.ts';
+import type { RegistryPieces, SwarmView } from './swarm-view.ts';
 
 /** Between a claim and its request: two claims of one moment meet before bytes are asked for. Milliseconds. */
 const SETTLE_MS = 30;
@@ -23,49 +21,11 @@ const TAKE_OVER_MS = 100;
 /** At the end a claim is late sooner, in means of the time of a piece: flows through one pipe are very unequal. */
 const END_LATE_MEANS = 4;
 
-/** How often the pace of peers is looked at, for each node that waits; no more seldom than so many times this. */
-const LOOK_MS = 100;
-const MOST_LOOKS = 5;
-/** A node with a limit claims nothing while peers have what fills it for so long. Milliseconds. */
-const FULL_MS = 500;
-
-/** The registry as FetchCoordinator sees it; RegistrySeed. */
-export interface RegistryPieces {
-  readonly open: ReadonlyMap<number, OpenPiece>;
-  /** Bytes. */
-  readonly received: number;
-  /** What it gave while it was giving, and for how long that was: bytes, milliseconds. */
-  readonly delivered: Delivered;
-  readonly lost: unknown;
-  isBackingOff(index: number): boolean;
-  fetch(indexes: readonly number[], delayMs: number): void;
-  /** What is arriving is broken off. */
-  release(indexes: readonly number[]): void;
-}
-
-/** The torrent and its peers as FetchCoordinator sees them; TorrentState, or the simulator's. */
-export interface SwarmView {
-  /** Verified here. */
-  has(index: number): boolean;
-  /** How many connected peers that are not stalled have the piece. */
-  holders(index: number): number;
-  /** Blocks of it have been asked of peers. */
-  begun(index: number): boolean;
-  /** Bytes that came from peers. */
-  readonly fromPeers: number;
-  /** Connected peers that are not stalled. */
-  readonly activePeers: number;
-  /** Nodes that miss pieces, this one included, as a tracker counts them; undefined: not known. */
-  readonly swarmSize: number | undefined;
-}
-
-export interface FetchCoordinatorOptions<Peer> extends Pick<ClaimPeersOptions<Peer>, 'connect' | 'fetchers'> {
+export interface FetchCoordinatorOptions<Peer>
+  extends Pick<ClaimPeersOptions<Peer>, 'connect' | 'fetchers'>, SupplyWatchOptions {
   readonly selfId: string;
   readonly infoHash: string;
-  readonly geometry: PieceGeometry;
   readonly registry: RegistryPieces | undefined;
-  /** No more than this may come in all, bytes per second; 0: unlimited. */
-  readonly most?: number;
   /** Milliseconds; performance.now() by default. */
   readonly now?: () => number;
 }
@@ -91,14 +51,8 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
   readonly #startUp: StartUp;
   #lookedAt = -Infinity;
   #receivedBefore = 0;
-  /** Peers have more than this node may take in a moment. */
-  #isFull = false;
-  /** Since the last look at the peers' pace, bytes. */
-  #fetchedByOthers = 0;
   #registrySpeed = 0;
-  readonly #slowPeers = new SlowPeers();
-  /** As of the last look at the peers' pace. */
-  #watched: { readonly at: number; readonly fromPeers: number; readonly delivered: Delivered };
+  readonly #supply: SupplyWatch;
 
   constructor(view: SwarmView, options: FetchCoordinatorOptions<Peer>) {
     this.#view = view;
@@ -108,7 +62,6 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     this.#startUp = new StartUp(this.#tag);
     this.#order = rendezvousOrder(options.geometry.pieceCount, this.#tag);
     this.#stalls = new StallDetector(this.#now());
-    this.#watched = { at: this.#now(), fromPeers: 0, delivered: { bytes: 0, ms: 0 } };
     this.#peers = new ClaimPeers({
       ...options,
       selfTag: this.#tag,
@@ -121,6 +74,7 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
       },
       onMessage: (from, message) => this.#heard(from, message),
     });
+    this.#supply = new SupplyWatch(view, options, this.#peers, this.#now());
   }
 
   /** What the registry brings now, bytes per second. */
@@ -180,7 +134,7 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     const took = this.#book.fulfilled(tag, index, this.#now());
     if (took === undefined) return;
     this.#times.observe(took);
-    this.#fetchedByOthers += this.#options.geometry.pieceLength;
+    this.#supply.fetchedByOther();
   }
 
   /** Pieces came back from the registry without their bytes. */
@@ -190,36 +144,9 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
 
   /** Whether the registry is to help peers. To be called often: where few wait, it is a question of moments. */
   watch(): void {
-    const { registry, most = 0 } = this.#options;
+    const { registry } = this.#options;
     if (registry === undefined || registry.lost !== undefined) return;
-    const nodes = this.#peers.seekers + 1;
-    const before = this.#watched;
-    const now = { at: this.#now(), fromPeers: this.#view.fromPeers };
-    const ms = now.at - before.at;
-    // Where many wait, nothing is decided in a moment.
-    if (ms < LOOK_MS * Math.min(nodes, MOST_LOOKS)) return;
-    const delivered = registry.delivered;
-    this.#watched = { ...now, delivered };
-    const backlog = this.#backlog();
-    this.#isFull = most > 0 && backlog.backlog > (most * FULL_MS) / 1000;
-    const { help } = this.#slowPeers;
-    this.#slowPeers.observe({
-      ms,
-      fromPeers: now.fromPeers - before.fromPeers,
-      peers: this.#view.activePeers,
-      isAsking: registry.open.size > 0,
-      delivered: {
-        bytes: delivered.bytes - before.delivered.bytes,
-        ms: delivered.ms - before.delivered.ms,
-      },
-      ...backlog,
-      fetchedByOthers: this.#fetchedByOthers,
-      fetcher: this.#peers.isFetcher,
-      nodes,
-      most: most === 0 ? Infinity : most / 1000,
-    });
-    this.#fetchedByOthers = 0;
-    if (this.#slowPeers.help !== help) this.decide();
+    if (this.#supply.look(this.#now(), registry, this.#order)) this.decide();
   }
 
   /** @param seconds since the last call */
@@ -282,17 +209,14 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
       settled: this.#startUp.isSettled || peers > 0,
       early: this.#startUp.isEarly,
       fetcher: this.#peers.isFetcher,
-      full: this.#isFull,
-      help: this.#slowPeers.help,
-      registryRate: this.#slowPeers.registryRate,
-      nodes: this.#peers.seekers + 1,
+      ...this.#supply.facts,
       begun: (index) => this.#view.begun(index),
       pieceMs: this.#times.pace,
     });
   }
 
   #isHeld(index: number): boolean {
-    if (this.#slowPeers.fetchesUnspread && this.#isUnspread(index)) return false;
+    if (this.#supply.isFetchedAnyway(index)) return false;
     return this.#soleHolders.isHeld(index, this.#view.holders(index), this.#now(), this.#times.lateMs);
   }
 
@@ -333,22 +257,6 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
       !this.#view.has(index) && this.#view.holders(index) === 0 && this.#book.claimers(index).length === 0;
     if (this.#peers.isFetcher || !this.#order.some(isWork)) this.#stalls.news(now);
     this.#stalls.look(now, this.#times.mean === undefined ? undefined : this.#times.lateMs);
-  }
-
-  /** Bytes that peers have and this node lacks, and those that complete peers alone have. */
-  #backlog(): { readonly backlog: number; readonly unspread: number } {
-    let [pieces, unspread] = [0, 0];
-    for (const index of this.#order) {
-      if (this.#view.has(index) || this.#view.holders(index) === 0) continue;
-      pieces++;
-      if (this.#isUnspread(index)) unspread++;
-    }
-    const { pieceLength } = this.#options.geometry;
-    return { backlog: pieces * pieceLength, unspread: unspread * pieceLength };
-  }
-
-  #isUnspread(index: number): boolean {
-    return this.#view.holders(index) <= this.#peers.seeds;
   }
 
   /** What this node's place in the swarm depends on has changed. */

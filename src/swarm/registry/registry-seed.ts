@@ -7,7 +7,7 @@ import type { OpenPiece } from '../pieces/pieces.ts';
 import type { TorrentState } from '../peers/torrent-state.ts';
 import { PieceAssembly } from './piece-assembly.ts';
 import { RegistryBackoff } from './registry-backoff.ts';
-import { DeliveryMeter, type Delivered } from './delivery.ts';
+import { DeliveryMeter, type Delivered } from '../pieces/delivery.ts';
 import type { RangeSource } from '../swarm-client.ts';
 
 /** Wrong bytes may be a broken transfer once; then the torrent and the registry mean different content. */
