@@ -52,7 +52,7 @@ export interface MirrorRequest {
   readonly exchange: RequestContext;
   readonly registry: MirroredRegistry;
   readonly form: Target['form'];
-  /** Of the caller; secret. */
+  /** The caller's Authorization header; secret. */
   readonly authorization: string | undefined;
 }
 

@@ -17,12 +17,12 @@ import type { SourceImage } from './recipe.ts';
 /** One image of one repository. */
 export interface ImageName {
   readonly repository: string;
-  /** Of the manifest. */
+  /** The manifest's digest. */
   readonly digest: Digest;
   readonly manifest: ImageManifest;
 }
 
-/** Who is told while an image's blobs are fetched. */
+/** Callbacks while an image's blobs are fetched. */
 export interface SourceListener {
   readonly check?: ((config: ImageConfig) => void) | undefined;
   readonly onBytes: (bytes: number) => void;

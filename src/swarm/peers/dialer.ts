@@ -42,7 +42,7 @@ interface Target {
 export interface DialerOptions {
   readonly infoHash: InfoHash;
   readonly peerId: string;
-  /** Of connections without TLS. 0: plaintext, 1: encrypted handshake, 2: encrypted payload, too. */
+  /** How connections without TLS are encrypted. 0: plaintext, 1: encrypted handshake, 2: encrypted payload, too. */
   readonly encryption: number;
   /** What other nodes are admitted by, over TLS; undefined where this node has no key, or the torrent no service. */
   readonly admission: TorrentAdmission | undefined;
