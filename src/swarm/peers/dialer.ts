@@ -4,7 +4,7 @@ import type { InfoHash, PeerRule } from '../../metainfo/metainfo.ts';
 import { admitDialled } from '../admission/handshake.ts';
 import type { TorrentAdmission } from '../admission/torrent-admission.ts';
 import type { PeerTls } from '../wire/peer-tls.ts';
-import { PeerWire } from '../wire/peer-wire.ts';
+import type { PeerWire } from '../wire/peer-wire.ts';
 import { dialPeer, dialPeerTls } from '../wire/dial.ts';
 import type { DialLimits } from './dial-limits.ts';
 import type { ThirdParties } from './third-parties.ts';
