@@ -31,7 +31,7 @@ export interface Neighbour {
   readonly addresses: readonly string[];
   /** Twelve of one /64, then one of another. */
   readonly addresses6: readonly string[];
-  /** For NodeOptions: what is started with it runs there. */
+  /** For programs that are started by other means: a command that takes theirs behind it. */
   readonly launcher: readonly string[];
   /** Starts a program there; it is killed with the test. */
   start(program: string, args: readonly string[], input?: string): RunningProcess;
@@ -75,10 +75,9 @@ export async function openNeighbour(scope: Scope): Promise<Neighbour> {
   addresses6.push(`${net6}:1::2`);
   for (const each of addresses) await ip('-n', name, 'addr', 'add', `${each}/24`, 'dev', 'eth0');
   for (const each of addresses6) await ip('-n', name, 'addr', 'add', `${each}/48`, 'dev', 'eth0', 'nodad');
-  const launcher = [programPath('ip'), 'netns', 'exec', name];
   const start: Neighbour['start'] = (program, args, input) => {
-    const [command = '', ...inside] = [...launcher, program, ...args];
-    const started = startProcess(command, inside, input === undefined ? {} : { input });
+    const inside = ['netns', 'exec', name, program, ...args];
+    const started = startProcess(programPath('ip'), inside, input === undefined ? {} : { input });
     running.push(started);
     return started;
   };
@@ -87,7 +86,7 @@ export async function openNeighbour(scope: Scope): Promise<Neighbour> {
     here6: `${net6}::1`,
     addresses,
     addresses6,
-    launcher,
+    launcher: [programPath('ip'), 'netns', 'exec', name],
     start,
     async attack(kind, options) {
       const attacker = start(process.execPath, [ATTACKER, kind], JSON.stringify(options));
