@@ -6,8 +6,8 @@ import { isLoopback } from '../base/ip-address.ts';
 import { dumpBody } from '../http/http.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { manifestName, readManifestDocument } from './manifest-document.ts';
-<<<<<<< HEAD
-import type { TorrentAnswer, TorrentService } from './repository.ts';
+import { readConnectBack } from './connect-back.ts';
+import type { ConnectBack, TorrentAnswer, TorrentService } from './repository.ts';
 import {
   assertNotInTheClear,
   nodeKeyHeader,
@@ -15,11 +15,6 @@ import {
   ServiceAsker,
   type ServiceAskerOptions,
 } from './service-asker.ts';
-=======
-import { readConnectBack } from './connect-back.ts';
-import type { ConnectBack, TorrentAnswer, TorrentService } from './repository.ts';
-import { nodeKeyHeader, pathOf, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
->>>>>>> main
 import { serviceBlobs } from './service-blobs.ts';
 import { KEY_SET_PATH, ServiceKeySet } from './service-keys.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
