@@ -35,10 +35,10 @@ server.listen(${PORT}, '0.0.0.0', () => {
 });
 `;
 
-async function listenThere({ start }: Neighbour): Promise<RunningProcess> {
-  const added = await start('ip', ['addr', 'add', `${METADATA}/32`, 'dev', 'lo']).exited;
+async function listenThere(neighbour: Neighbour): Promise<RunningProcess> {
+  const added = await neighbour.start('ip', ['addr', 'add', `${METADATA}/32`, 'dev', 'lo']).exited;
   assert.equal(added.code, 0);
-  const listener = start(process.execPath, ['-e', LISTENER]);
+  const listener = neighbour.start(process.execPath, ['-e', LISTENER]);
   await listener.waitFor(/^ready$/m);
   return listener;
 }
