@@ -46,6 +46,8 @@ test('hashing that ends soon is waited for; else the download begins without the
   const before = time.now;
   assert.equal((await find(forEver)).kind, 'later');
   assert.ok(time.now - before <= 2100, `${time.now - before} ms`);
+  const later = await find(new MemoryTorrentService({ ...SOON, hashed: MIB }));
+  assert.ok(later.kind === 'later' && later.nearlyHashed === MIB, 'what can be read at once');
   assert.ok(forEver.questions.length <= 5, `${forEver.questions.length} questions`);
 });
 
