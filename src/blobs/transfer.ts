@@ -24,6 +24,9 @@ const SMALL_BLOB_MS = 4_000;
 /** Pieces at a reader's position that come before all others. */
 const WANTED_PIECES = 2;
 
+/** Places within a blob at which pieces of any length up to it begin. Bytes. */
+const PLACE_BYTES = 1024 * 1024;
+
 /** What the transfers of one process share. */
 export interface TransferContext {
   /** Opened at the first torrent: a pull that needs none never loads BitTorrent. */
@@ -48,6 +51,8 @@ export class Transfer {
   #metainfoLater: ((signal: AbortSignal) => Promise<Metainfo | undefined>) | undefined;
   /** The reading that makes the hashes is followed, so it ends together with them. */
   #isFollowing = false;
+  /** Where the blob is read first while there is no swarm yet, bytes. */
+  #begin = 0;
   /** In place of the swarm's peers: the registry, or the service where that is nearer. */
   #source: BlobSource;
   #wanted: Span | undefined;
@@ -160,6 +165,7 @@ export class Transfer {
     if (plan.kind === 'later') {
       this.#metainfoLater = plan.metainfo;
       this.#isFollowing = plan.isFollowed ?? false;
+      this.#begin = placeWithin(plan.nearlyHashed ?? 0);
     }
     if (plan.kind !== 'none' && plan.atService !== undefined) this.#readAtService(plan.atService);
     return plan.kind;
@@ -174,10 +180,10 @@ export class Transfer {
     });
   }
 
-  async #registry(signal = this.#signal): Promise<'whole'> {
+  async #registry(signal = this.#signal, from = 0): Promise<'whole'> {
     const { downloadLimiter } = this.#context;
     const count = (length: number): void => this.ledger.addDirect(length);
-    await fillGaps(this.partial, this.#source, downloadLimiter, count, signal);
+    await fillGaps(this.partial, this.#source, downloadLimiter, count, signal, from);
     return 'whole';
   }
 
@@ -218,7 +224,7 @@ export class Transfer {
   /** The registry now; the swarm as soon as its hashes come, with what is here by then. */
   async #registryUntilHashed(): Promise<'whole' | 'hashed'> {
     const outcome = await readUntilHashed({
-      read: (signal) => this.#registry(signal),
+      read: (signal) => this.#registry(signal, this.#begin),
       hashes: async (signal) => this.#metainfoLater?.(signal),
       endsWithHashes: this.#isFollowing,
       progress: () => this.ledger.progress(),
@@ -316,4 +322,12 @@ export class Transfer {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * Where there will be a swarm in a moment, each node reads another part of what can be read at once, so that nodes have
+ * something to give each other. Of whole MiB, since pieces begin there.
+ */
+function placeWithin(bytes: number): number {
+  return Math.floor((Math.random() * bytes) / PLACE_BYTES) * PLACE_BYTES;
 }
