@@ -15,8 +15,6 @@ export interface GrowingForm {
   layer(at: number, signal: AbortSignal): ArchivePart | undefined | Promise<ArchivePart | undefined>;
   /** The files that make the first `count` layers an image; all layers make the wanted image itself. */
   documents(count: number): Iterable<ArchivePart> | AsyncIterable<ArchivePart>;
-  /** Those of the wanted image that may come first, so that the engine has stored them when the layers arrive. */
-  ahead?(): Iterable<ArchivePart>;
   /** Sends one archive. Resolves once the engine has unpacked it. */
   send(parts: AsyncIterable<ArchivePart>, signal: AbortSignal): Promise<unknown>;
   /** The engine has the first `count` layers. */
@@ -82,7 +80,6 @@ export async function loadGrowing(
       const idle = engineIsIdle.then(() => void (engine.isIdle = true));
       // Told by the wait below, or by the failure of the archive before this one.
       idle.catch(() => undefined);
-      if (bytesFrom(at) <= REST_BYTES) yield* form.ahead?.() ?? [];
       while (end < layers.length) {
         const part = await form.layer(end, signal);
         report(end, end + 1, false);

@@ -1,14 +1,17 @@
 import { QuayctlError } from '../../base/errors.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
+import type { Platform } from '../../image/platform.ts';
 import { digestName } from '../../image/reference.ts';
+import { streamed } from '../archive.ts';
 import type { ImageStore } from '../docker-api/api-engine.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { isAtLeast, type DaemonFacts } from '../docker-api/daemon-facts.ts';
 import { survivingRestarts } from '../docker-api/wait-for-daemon.ts';
 import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
+import { ociDocuments, ociImage } from '../oci-archive.ts';
 import { loadIntoContainerd } from './containerd-load.ts';
 import { presenceInContainerd } from './containerd-presence.ts';
-import { isRunnable, targetOf } from './containerd-record.ts';
+import { isForeign, isRunnable, targetOf } from './containerd-record.ts';
 import { TemporaryImages } from './temporary-images.ts';
 
 const CLEANUP_MS = 5000;
@@ -44,7 +47,10 @@ export class ContainerdStore implements ImageStore {
     }
     const temporary = new TemporaryImages(this.#client, image.manifest.config.digest);
     try {
-      await loadIntoContainerd(this.#client, image, feed, options, name, temporary);
+      const target = { name, foreign: this.#foreign(image) };
+      await loadIntoContainerd(this.#client, image, feed, options, target, temporary);
+      if (target.foreign !== undefined && target.foreign !== 'never')
+        await this.#unpackForeign(image, target.foreign, temporary, options.signal);
       const finished = survivingRestarts(this.#client, options.signal, () => this.#finish(image, options));
       await Promise.all([finished, temporary.remove()]);
     } catch (error) {
@@ -52,6 +58,32 @@ export class ContainerdStore implements ImageStore {
       throw error;
     }
     return { id, digestRecorded: names.length > 0 || name !== undefined };
+  }
+
+  #foreign(image: RunnableImage): Platform | 'never' | undefined {
+    if (!isForeign(image, this.#facts.platform)) return undefined;
+    const { os, architecture, variant } = image.config;
+    return isAtLeast(this.#facts.apiVersion, 1, 48)
+      ? { os, architecture, ...(variant === undefined ? {} : { variant }) }
+      : 'never';
+  }
+
+  /**
+   * As `docker pull --platform` does. Asked for a platform, the engine insists on all that an archive names, so it is
+   * shown the manifest in place of the index. Its config is the image's own, which keeps the layers from then on.
+   */
+  async #unpackForeign(
+    image: RunnableImage,
+    platform: Platform,
+    temporary: TemporaryImages,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const alone = ociImage(image, undefined, false);
+    if (alone.digest !== targetOf(image) && (await this.#client.inspect(alone.digest, signal)) === undefined)
+      temporary.add(alone.digest);
+    await survivingRestarts(this.#client, signal, () =>
+      this.#client.load(streamed(ociDocuments(alone)), signal, platform),
+    );
   }
 
   /** @throws QuayctlError `engine` */
