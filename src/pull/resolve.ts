@@ -61,7 +61,7 @@ async function askFor(
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
   const selector = reference.digest ?? reference.tag ?? 'latest';
-  const { index, document, manifest } = await chooseManifest(
+  const { index, innerIndex, document, manifest } = await chooseManifest(
     selector,
     () => platform,
     async (each) => {
@@ -74,6 +74,7 @@ async function askFor(
     document: documentOf(document),
     manifest,
     ...(index === undefined ? {} : { index: documentOf(index) }),
+    ...(innerIndex === undefined ? {} : { innerIndex: documentOf(innerIndex) }),
   };
 }
 

@@ -129,8 +129,17 @@ async function* withAttestations(
   attestations: Promise<readonly ManifestDocument[]>,
   documents: Iterable<ArchivePart>,
 ): AsyncGenerator<ArchivePart> {
-  const late = delay(ATTESTATIONS_MS, [], { ref: false });
-  const there: readonly ManifestDocument[] = await Promise.race([attestations, late]);
-  for (const { descriptor, bytes } of there) yield { name: blobPath(descriptor.digest), bytes };
+  yield* attestationParts(await attestationsInTime(attestations));
   yield* documents;
+}
+
+/** None where they take too long. */
+export function attestationsInTime(
+  attestations: Promise<readonly ManifestDocument[]>,
+): Promise<readonly ManifestDocument[]> {
+  return Promise.race([attestations, delay(ATTESTATIONS_MS, [], { ref: false })]);
+}
+
+export function attestationParts(documents: readonly ManifestDocument[]): ArchivePart[] {
+  return documents.map(({ descriptor, bytes }) => ({ name: blobPath(descriptor.digest), bytes }));
 }

@@ -1,4 +1,5 @@
 import { QuayctlError } from '../../base/errors.ts';
+import { attestationsListed } from '../../image/attestations.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
 import type { Platform } from '../../image/platform.ts';
 import { digestName } from '../../image/reference.ts';
@@ -9,7 +10,7 @@ import { isAtLeast, type DaemonFacts } from '../docker-api/daemon-facts.ts';
 import { survivingRestarts } from '../docker-api/wait-for-daemon.ts';
 import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
 import { ociDocuments, ociImage } from '../oci-archive.ts';
-import { loadIntoContainerd } from './containerd-load.ts';
+import { attestationParts, attestationsInTime, loadIntoContainerd } from './containerd-load.ts';
 import { presenceInContainerd } from './containerd-presence.ts';
 import { isForeign, isRunnable, targetOf } from './containerd-record.ts';
 import { TemporaryImages } from './temporary-images.ts';
@@ -42,6 +43,7 @@ export class ContainerdStore implements ImageStore {
     const { presence, names } = options;
     const name = digestNameOf(image, names);
     if (presence.image && name === undefined) {
+      await this.#addAttestations(image, feed, options);
       await this.#finish(image, options);
       return { id, digestRecorded: names.length > 0 };
     }
@@ -84,6 +86,24 @@ export class ContainerdStore implements ImageStore {
     await survivingRestarts(this.#client, signal, () =>
       this.#client.load(streamed(ociDocuments(alone)), signal, platform),
     );
+  }
+
+  /** What an earlier pull had to leave out, or a `docker load` did not bring. `docker pull` adds it, too. */
+  async #addAttestations(image: RunnableImage, feed: BlobFeed, { signal }: LoadOptions): Promise<void> {
+    const listed = attestationsListed(image);
+    if (listed.length === 0 || feed.attestations === undefined) return;
+    try {
+      const record = await this.#client.inspect(targetOf(image), signal);
+      const there = new Set(record?.manifests.flatMap((each) => (each.available ? each.digest : [])));
+      if (listed.every(({ digest }) => there.has(digest))) return;
+      const fetched = await attestationsInTime(feed.attestations(signal));
+      if (fetched.length === 0) return;
+      const whole = ociImage(image, undefined, true);
+      await this.#client.load(streamed([...attestationParts(fetched), ...ociDocuments(whole)]), signal);
+    } catch {
+      // The image runs without them.
+      signal.throwIfAborted();
+    }
   }
 
   /** @throws QuayctlError `engine` */
