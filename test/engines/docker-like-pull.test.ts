@@ -180,8 +180,8 @@ describe('beside docker pull', { skip: skipWithoutDockerd('containerd', 'docker-
     // At first without: what an earlier pull has left out is added.
     const bare = await runnable(layout, amd, `${registry.host}/team/attested:1`, attested);
     await (await open()).load(bare, new TestFeed(layout), loadOptions(bare));
-    const before = await blobsIn(loaded);
-    assert.equal(attestations.filter(({ digest }) => before.includes(digest)).length, 0);
+    const without = await blobsIn(loaded);
+    assert.equal(attestations.filter(({ digest }) => without.includes(digest)).length, 0);
     await both('team/attested:1', amd, attested);
     await assertSame(`/images/${registry.host}/team/attested:1/json?manifests=1`);
     await assertSame('/images/json?all=1&digests=1&manifests=1');
