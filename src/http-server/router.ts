@@ -5,6 +5,7 @@ import type { Release } from '../base/turns.ts';
 import { Shares, type ShareLimits } from './shares.ts';
 import { refuse, type RequestContext, type Route } from './request-context.ts';
 import { pathComponents } from './path.ts';
+import { whenOver } from './when-over.ts';
 
 /** Longest path in a log line. */
 const MAX_LOGGED_PATH = 300;
@@ -73,7 +74,7 @@ export function router({
     const [rawPath = '', ...queries] = (request.url ?? '').split('?');
     const components = pathComponents(rawPath) ?? [];
     let place: Release | undefined;
-    response.on('close', () => {
+    whenOver(response, () => {
       left.abort();
       place?.();
       listener({

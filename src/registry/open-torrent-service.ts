@@ -6,7 +6,8 @@ import { isLoopback } from '../base/ip-address.ts';
 import { dumpBody } from '../http/http.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { manifestName, readManifestDocument } from './manifest-document.ts';
-import type { TorrentAnswer, TorrentService } from './repository.ts';
+import { readConnectBack } from './connect-back.ts';
+import type { ConnectBack, TorrentAnswer, TorrentService } from './repository.ts';
 import { nodeKeyHeader, pathOf, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
 import { serviceBlobs } from './service-blobs.ts';
 import { KEY_SET_PATH, ServiceKeySet } from './service-keys.ts';
@@ -16,7 +17,7 @@ const TORRENT_TYPE = 'application/x-bittorrent';
 const LONGEST_WAIT_SECONDS = 60;
 
 /** Hosts that serve no torrents: host and time only, for an hour. The caller keeps it in the store. */
-export interface SilentHosts {
+export interface HostsWithoutTorrents {
   isSilent(host: string): Promise<boolean>;
   remember(host: string): Promise<void>;
 }
@@ -24,7 +25,7 @@ export interface SilentHosts {
 export interface TorrentServiceOptions extends ServiceAskerOptions {
   /** Of the repository. */
   readonly name: string;
-  readonly silentHosts: SilentHosts;
+  readonly hostsWithoutTorrents: HostsWithoutTorrents;
 }
 
 /** Asks for torrents at the registry itself, or at `--torrent-service`. */
@@ -82,11 +83,11 @@ class HttpTorrentService implements TorrentService {
   }
 
   async #torrent(wanted: Wanted, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
-    const { service, silentHosts } = this.#options;
+    const { service, hostsWithoutTorrents } = this.#options;
     const base = await this.#asker.base(signal);
     const none: TorrentAnswer = { kind: 'none', reason: `${base.host} serves no torrents` };
     // Named by the user it is asked again, whatever was remembered.
-    this.#silent ||= service === undefined && (await silentHosts.isSilent(base.host));
+    this.#silent ||= service === undefined && (await hostsWithoutTorrents.isSilent(base.host));
     if (this.#silent) return none;
     const wait = Math.max(0, Math.min(LONGEST_WAIT_SECONDS, Math.ceil(waitSeconds)));
     const url = this.#torrentUrl(base, wanted, wait);
@@ -100,12 +101,25 @@ class HttpTorrentService implements TorrentService {
       case 'no-service':
         if (!read.isPassing) {
           this.#silent = true;
-          if (service === undefined) await silentHosts.remember(base.host);
+          if (service === undefined) await hostsWithoutTorrents.remember(base.host);
         }
         return none;
       default:
         return read;
     }
+  }
+
+  async connectBack(port: number, token: string, signal: AbortSignal): Promise<ConnectBack | undefined> {
+    const { http, service, registry } = this.#options;
+    const base = await this.#asker.base(signal);
+    const answer = await http.request(new URL(`${pathOf(base)}/c1/reachable`, base), {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ port }),
+      registry: service === undefined ? registry : undefined,
+      signal,
+    });
+    return readConnectBack(answer, base, signal);
   }
 
   async manifest(selector: string | Digest, signal: AbortSignal): Promise<ManifestDocument> {
