@@ -120,7 +120,9 @@ function loadFrom(from: number, feed: BlobFeed, load: ContainerdLoad): Promise<v
     unpacksAhead: target.foreign !== 'never',
     taken: (count) => temporary.dropSmaller(prefixes, count),
     isTooEarly: (error) =>
-      error instanceof DockerRefusal && (missingLayer(error.message, image) ?? -1) >= from,
+      error instanceof DockerRefusal &&
+      // The latter is said to those who ask for a platform.
+      ((missingLayer(error.message, image) ?? -1) >= from || /content is missing/.test(error.message)),
   };
   return loadUnpacking(layers, from, form, arrivals, options);
 }
