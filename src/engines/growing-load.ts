@@ -8,6 +8,8 @@ const REST_BYTES = 4 * 1024 * 1024;
 
 /** An archive of its own costs the engine a tenth of a second, so small layers wait for each other. Bytes. */
 const LEAST_BYTES = 8 * 1024 * 1024;
+/** But for the first ones, for which an engine waits that has nothing else to do. Bytes. */
+const FIRST_BYTES = 2 * 1024 * 1024;
 
 /** How one engine takes an image in growing pieces. */
 export interface GrowingForm {
@@ -86,7 +88,8 @@ export async function loadGrowing(
         if (part !== undefined) yield part;
         end++;
         const size = bytesFrom(at) - bytesFrom(end);
-        if (engine.isIdle && size >= LEAST_BYTES && bytesFrom(end) > REST_BYTES) break;
+        const least = at === from ? FIRST_BYTES : LEAST_BYTES;
+        if (engine.isIdle && size >= least && bytesFrom(end) > REST_BYTES) break;
       }
       // The engine begins to unpack when the archive ends; by then the layers below must be there.
       await idle;

@@ -15,6 +15,8 @@ const MAX_UNDER_WAY_BYTES = 64 * 1024 * 1024;
 
 /** To have layers unpacked costs the engine some hundredths of a second besides, so small layers wait for each other. */
 const LEAST_BYTES = 4 * 1024 * 1024;
+/** But for the first ones, for which an engine waits that has nothing else to do. Bytes. */
+const FIRST_BYTES = 2 * 1024 * 1024;
 /** When no more than this is still to be sent, the image itself comes soon enough. Bytes. */
 const REST_BYTES = 4 * 1024 * 1024;
 
@@ -162,7 +164,7 @@ class SentLayers {
     while (!this.#hasEnded) {
       signal.throwIfAborted();
       const count = this.#stored();
-      const isWorthIt = this.#sum(unpacked, count) >= LEAST_BYTES;
+      const isWorthIt = this.#sum(unpacked, count) >= (unpacked === this.#from ? FIRST_BYTES : LEAST_BYTES);
       if (isWorthIt && this.#sum(count, this.#layers.length) > REST_BYTES) return count;
       await orAborted(this.#changed.promise, signal);
     }
