@@ -51,10 +51,16 @@ export async function planImage(
     origin,
     fetch: runnable === undefined ? blobsOf(image.manifest) : unique(missing),
     settled: inEngine(layers.filter(({ digest }) => !needed.has(digest))),
-    deliver: (fetching, both) => {
+    deliver: async (fetching, both) => {
       // Once all is in the store, while the engine still unpacks: it waits for the disk.
       void fetching.done.then(record).catch(() => undefined);
-      return deliverImage({ image, runnable, fetching }, request, context, both);
+      try {
+        await deliverImage({ image, runnable, fetching }, request, context, both);
+      } catch (error) {
+        // A record that was begun is not left half written.
+        await recorded?.catch(() => undefined);
+        throw error;
+      }
     },
     record,
   };
