@@ -13,6 +13,7 @@ import { defaultSecretFile } from '../serve/options.ts';
 import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
 import { rotateKey } from '../serve/tokens/secret-file.ts';
 import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
+import { describeBuild } from './build-facts.ts';
 import { becomeOwnerOf } from './become-owner.ts';
 import { serviceCredential } from './credentials.ts';
 import { hostAndPort, named } from './flags.ts';
@@ -69,6 +70,7 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       announceFrom: flags.announceFrom,
       peers: peerRule(flags.peers),
       admin: await adminOptions(flags),
+      build: describeBuild(),
       clair: await openClair(flags, upstream.http),
       notify: await notifyOptions(flags),
     });

@@ -102,7 +102,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const isBelieved = (source: string): boolean => isLoopbackAddress(source) || isAnnounceFrom(source);
   let tracker: Tracker | undefined;
   let security: SecurityService | undefined;
-  const sources = { tracker: () => tracker?.counts, hashing: () => hashing.running };
+  const { build = {} } = options;
+  const sources = { build, tracker: () => tracker?.counts, hashing: () => hashing.running };
   const metrics = new Metrics(sources);
   const listener: ServeListener = (event) => {
     metrics.listener(event);
@@ -131,7 +132,9 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const derivedStore = new DerivedStore(options.dataDirectory);
   const derived = new DerivedImages({ upstream: basic, own, store: derivedStore, hashes: store, listener });
   const keptImages = await openKeptImages(options);
-  const ready = readyRoute(upstream);
+  // Nodes of a swarm find each other, and who was let in lately gets manifests and torrents.
+  const canServeAlone = (): boolean => permission.hasStanding || (tracker?.counts.peers ?? 0) > 0;
+  const ready = readyRoute({ upstream, canServeAlone });
   const adminRoutes = new Map<string, Route>([
     ['metrics', metrics.route],
     ['healthz', healthRoute],
