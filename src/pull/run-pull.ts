@@ -52,7 +52,7 @@ export async function runPull<Resolved>(
       uploaded: downloads.seeds.totals(digests).uploaded,
       seconds: (performance.now() - startedAt) / 1000,
     });
-    request.onReceipt(receipt);
+    await request.onReceipt(receipt);
     await shrinkStore(services);
     await seedAfterPull(await held(blobs, services), plan.origin, request.seedMs, services, signal);
     return receipt;
