@@ -11,8 +11,8 @@ import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
 import { startDeadline } from './deadline.ts';
 import { tellHook } from './hook.ts';
 import { openGate } from './open-gate.ts';
-import { openCommons } from './open-commons.ts';
-import { hostPlatform, rulesOf } from './open-world.ts';
+import { openServices } from './open-services.ts';
+import { hostPlatform, rulesOf } from './with-contexts.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './reporter.ts';
 import { eachImage, namedImages } from './several.ts';
@@ -76,21 +76,21 @@ async function run(
     onReceipt,
     seedMs: destination === 'engine' ? flags.seedAfterMs : flags.durationMs,
   };
-  const commons = await openCommons(flags, talk.listener, own);
+  const services = await openServices(flags, talk.listener, own);
   try {
-    const world: AciContext = {
-      ...commons,
+    const context: AciContext = {
+      ...services,
       engine,
-      locate: (wanted, signal) => locateAci(wanted, flags, commons, own, signal),
+      locate: (wanted, signal) => locateAci(wanted, flags, services, own, signal),
     };
-    await pullAci(request, world, own.signal);
+    await pullAci(request, context, own.signal);
   } catch (error) {
     deadline.explain(error);
   } finally {
     deadline.met();
     talk.end();
     await close();
-    await commons.close();
+    await services.close();
   }
 }
 

@@ -10,7 +10,7 @@ import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './fla
 import { startDeadline } from './deadline.ts';
 import { tellHook } from './hook.ts';
 import { openGate } from './open-gate.ts';
-import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
+import { hostPlatform, withContexts, openEngine, rulesOf } from './with-contexts.ts';
 import type { Session } from './session.ts';
 import { storeDirectory } from './store-directory.ts';
 import { openTalk } from './reporter.ts';
@@ -70,8 +70,8 @@ async function pullOne(
     seedMs: flags.seedAfterMs,
   };
   try {
-    await inWorlds(flags, await openEngine(engine, raw, own), talk.listener, own, async (worlds) => {
-      await (squashed ? pullSquashed : pull)(request, await worlds.of(reference), own.signal);
+    await withContexts(flags, await openEngine(engine, raw, own), talk.listener, own, async (contexts) => {
+      await (squashed ? pullSquashed : pull)(request, await contexts.of(reference), own.signal);
     });
   } catch (error) {
     deadline.explain(error);
