@@ -27,6 +27,9 @@ export interface TalkFlags {
   readonly logFormat?: string;
 }
 
+/** What was warned of on a terminal: several images of one run meet the same obstacle. */
+const WARNED = new WeakMap<Terminal['stderr'], Set<string>>();
+
 /** What a run says on stderr. */
 export interface Talk {
   readonly listener: Listener;
@@ -55,13 +58,14 @@ export async function openTalk(
   };
   const plain = new PlainProgress(line);
   const minutes = new Minutes();
-  const warned = new Set<string>();
+  const warned = WARNED.get(terminal.stderr) ?? new Set<string>();
+  WARNED.set(terminal.stderr, warned);
   let loaded = 0;
   const listener = (event: PullEvent): void => {
-    // Several images of one registry meet the same obstacle.
     if (event.kind === 'warning' && warned.size < MAX_WARNED) {
-      if (warned.has(event.message)) return;
-      warned.add(event.message);
+      const about = event.about ?? event.message;
+      if (warned.has(about)) return;
+      warned.add(about);
     }
     if (event.kind === 'layer-loaded') loaded++;
     if (event.kind === 'seed-progress' && !minutes.isOver()) return;

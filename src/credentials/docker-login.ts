@@ -15,6 +15,8 @@ export interface DockerLoginOptions {
   /** The list of registries whose credentials were put there by us; made with mode 0600. */
   readonly listPath: string;
   readonly env: Environment;
+  /** Of this process. */
+  readonly uid: number;
 }
 
 /**
@@ -80,7 +82,7 @@ export class DockerLogin {
   async #change(
     change: (auths: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>,
   ): Promise<void> {
-    const { path } = this.#options;
+    const { path, uid } = this.#options;
     const text = await readCredentialFile(path);
     const content = text === undefined ? {} : parseCredentialFile(path, text);
     const { auths } = content;
@@ -94,7 +96,7 @@ export class DockerLogin {
         mode: 0o600,
         durable: true,
         prepare: async (draft) => {
-          if (known !== undefined && process.geteuid?.() === 0) await draft.chown(known.uid, known.gid);
+          if (known !== undefined && uid === 0) await draft.chown(known.uid, known.gid);
         },
       });
     } catch (cause) {

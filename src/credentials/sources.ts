@@ -32,9 +32,13 @@ export function credentialStores(places: CredentialPlaces): CredentialStore[] {
 }
 
 /** Docker's own place, for `login` where there is no keychain. */
-export function openDockerLogin({ env, home }: Pick<CredentialPlaces, 'env' | 'home'>): DockerLogin {
+export function openDockerLogin({
+  env,
+  home,
+  uid,
+}: Pick<CredentialPlaces, 'env' | 'home' | 'uid'>): DockerLogin {
   const listPath = join(configDirectory(env, home), 'quayctl/docker-logins.json');
-  return new DockerLogin({ path: dockerConfigPath(env, home), listPath, env });
+  return new DockerLogin({ path: dockerConfigPath(env, home), listPath, env, uid });
 }
 
 /** The keychain and the list of registries that `login` noted. */
