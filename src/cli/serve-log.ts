@@ -9,7 +9,7 @@ import type { ServeEvent } from '../serve/torrent-service.ts';
  */
 export function serveLine(event: ServeEvent, debug: boolean, format: LogFormat): string | undefined {
   // Each is a request, too.
-  if (event.kind === 'announced') return undefined;
+  if (event.kind === 'announced' || event.kind === 'blob-given') return undefined;
   if (event.kind === 'request' && !debug && event.status < 400) return undefined;
   if (format === 'json') return jsonLine(event);
   const { kind, ...fields } = event;

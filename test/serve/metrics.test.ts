@@ -34,6 +34,7 @@ test('Prometheus reads requests, hashing, swarms and bytes by source, and no nam
     'quayctl_announces_total{outcome="accepted"} 1',
     'quayctl_announces_total{outcome="refused"} 1',
     'quayctl_swarms 1',
+    'quayctl_cache_blobs 0',
     'quayctl_peers 1',
     'quayctl_build_info{version="1.2.3",node="24.0.0"} 1',
   ]) {
