@@ -5,7 +5,7 @@ import type { Session } from './session.ts';
 export function addLogin(program: Command, session: Session): void {
   program
     .command('login')
-    .description("keep a registry's credential in the operating system's keychain")
+    .description("keep a registry's credential in the keychain, else where docker login keeps it")
     .argument('<registry>')
     .option('-u, --username <name>')
     .option('--password-stdin', 'read the password from stdin')
