@@ -2,15 +2,19 @@ import { QuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { redact } from '../base/redact.ts';
 import { formatBytes, parseDuration } from '../base/units.ts';
-import { parseImageReference, type ImageReference } from '../image/reference.ts';
+import type { ImageReference } from '../image/reference.ts';
 import type { MirrorEvent } from '../mirror/mirror-context.ts';
+import { openIdentity } from '../mirror/identity.ts';
 import { startMirror } from '../mirror/mirror.ts';
 import { canonicalHost } from '../mirror/target.ts';
 import type { PullEvent } from '../pull/events.ts';
 import type { PullContext } from '../pull/pull-context.ts';
 import { seedStore } from '../pull/seed-store.ts';
 import { shortDigest } from '../image/digest.ts';
-import { hostAndPort, httpUrl, named, readTorrentFlags } from './flags.ts';
+import { serviceCredential } from './credentials.ts';
+import { hostAndPort, named, readTorrentFlags } from './flags.ts';
+import { identityPath } from './mirror-identity.ts';
+import { registriesOf } from './mirror-registries.ts';
 import { inWorlds, rulesOf } from './open-world.ts';
 import { printableLine } from './printable.ts';
 import type { Session } from './session.ts';
@@ -25,6 +29,9 @@ export interface RawMirrorFlags {
   readonly registry?: readonly string[];
   readonly torrentService?: string;
   readonly listen: string;
+  readonly identity?: string;
+  readonly plain?: boolean;
+  readonly nodeAuth?: string;
   readonly stall: string;
   readonly permissionGrace: string;
   readonly insecure?: boolean;
@@ -53,6 +60,11 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
       },
     );
   }
+  if (raw.nodeAuth !== undefined && raw.plain === true) {
+    throw new QuayctlError('usage', '--node-auth does not go with --plain', {
+      hint: "the node's right is lent to those who show a secret, and that is shown over TLS alone",
+    });
+  }
   const stallMs = named('--stall', raw.stall, parseDuration);
   if (stallMs < SHORTEST_STALL_MS) throw new QuayctlError('usage', '--stall: at least 1s');
   const permissionGraceMs = named('--permission-grace', raw.permissionGrace, parseDuration);
@@ -60,6 +72,7 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
     if (line !== undefined) session.terminal.err(`${printableLine(redact(line))}\n`);
   };
   const listener = (event: PullEvent): void => say(eventLine(event, raw.debug ?? false));
+  const identity = raw.plain === true ? undefined : await openIdentity(identityPath(raw.identity, session));
   const stopWatching = startWatchdog();
   try {
     await inWorlds(
@@ -72,6 +85,11 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
         const mirror = await startMirror({
           ...{ registries, http, store, downloads, stallMs, permissionGraceMs },
           listen: place,
+          identity,
+          nodeAuth:
+            raw.nodeAuth === undefined
+              ? undefined
+              : serviceCredential(raw.nodeAuth, session, (line) => say(line)),
           insecure: flags.insecure,
           nodeKey: async () => (await nodeKey()).thumbprint,
           listener: (event) => say(eventLine(event, raw.debug ?? false)),
@@ -93,34 +111,6 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   } finally {
     await stopWatching();
   }
-}
-
-/** `HOST` or `HOST=SERVICE-URL`, each. @throws QuayctlError `usage` */
-function registriesOf(given: readonly string[], service: URL | undefined): Map<string, URL> {
-  const registries = new Map<string, URL>();
-  for (const text of given) {
-    const [, name = '', url] = /^([^=]*)(?:=(.*))?$/s.exec(text) ?? [];
-    const host = registryHost(name);
-    const own = url === undefined ? service : httpUrl('--registry', url);
-    if (own === undefined) {
-      throw new QuayctlError('usage', `--registry ${host}: no torrent service is named`, {
-        hint: `--torrent-service URL, or --registry ${host}=URL`,
-      });
-    }
-    registries.set(host, own);
-  }
-  if (registries.size > 0) return registries;
-  throw new QuayctlError('usage', '--registry HOST is missing', {
-    hint: 'name every registry to be mirrored',
-  });
-}
-
-/** @throws QuayctlError `usage` */
-function registryHost(text: string): string {
-  const host = canonicalHost(text);
-  const parsed = named('--registry', `${host}/library/any`, parseImageReference);
-  if (parsed.registry === host && parsed.repository === 'library/any') return host;
-  throw new QuayctlError('usage', `--registry: not a host: ${JSON.stringify(text.slice(0, 100))}`);
 }
 
 /** One line for each event; undefined for what only `--debug` tells. */

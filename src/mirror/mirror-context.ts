@@ -7,7 +7,7 @@ import type { Shares } from '../http-server/shares.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Store } from '../store/store.ts';
 import type { MirroredRegistry } from './mirrored-registry.ts';
-import type { Target } from './target.ts';
+import type { AccessForm } from './target.ts';
 
 /** For one-line logs; without secrets. */
 export type MirrorEvent =
@@ -51,7 +51,7 @@ export interface MirrorContext {
 export interface MirrorRequest {
   readonly exchange: RequestContext;
   readonly registry: MirroredRegistry;
-  readonly form: Target['form'];
+  readonly form: AccessForm;
   /** Of the caller; secret. */
   readonly authorization: string | undefined;
 }

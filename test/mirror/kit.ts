@@ -38,10 +38,11 @@ export async function startMirrorOf(
     ...['--registry', pipe.host],
     ...['--listen', '127.0.0.1:0'],
     ...['--upper-port', '6999'],
+    ...(flags.includes('--identity') ? [] : ['--plain']),
     '--debug',
     ...flags,
   ]);
-  const [url] = await process.waitFor(/^http:\S+$/m);
+  const [url] = await process.waitFor(/^https?:\S+$/m);
   return { url, host: new URL(url).host, node, process };
 }
 
