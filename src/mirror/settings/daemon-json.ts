@@ -16,15 +16,15 @@ export function editDaemonJson(text: string | undefined, url: string): Edit {
   }
   const before = objectOf(text);
   if (before === undefined) throw new QuayctlError('unsupported', 'it is no JSON object');
-  const mirrors = before[KEY];
-  if (mirrors !== undefined && !Array.isArray(mirrors)) {
+  const mirrors: unknown = before[KEY] ?? [];
+  if (!Array.isArray(mirrors)) {
     throw new QuayctlError('unsupported', `its ${KEY} is no list`);
   }
-  if (mirrors?.includes(url) === true) {
+  if (mirrors.includes(url)) {
     throw new QuayctlError('unsupported', `it names ${url} already, not by us`);
   }
-  const wanted = { ...before, [KEY]: [url, ...(mirrors ?? [])] };
-  for (const [at, inserted] of places(text, url, mirrors, Object.keys(before).length === 0)) {
+  const wanted = { ...before, [KEY]: [url, ...(mirrors as unknown[])] };
+  for (const [at, inserted] of places(text, url, before)) {
     const content = text.slice(0, at) + inserted + text.slice(at);
     if (isDeepStrictEqual(objectOf(content), wanted)) return { content, inserted };
   }
@@ -35,14 +35,17 @@ export function editDaemonJson(text: string | undefined, url: string): Edit {
 function* places(
   text: string,
   url: string,
-  mirrors: readonly unknown[] | undefined,
-  isEmpty: boolean,
+  before: Readonly<Record<string, unknown>>,
 ): Generator<readonly [at: number, inserted: string]> {
   const element = JSON.stringify(url);
-  if (mirrors === undefined) {
+  const mirrors = before[KEY];
+  if (!Array.isArray(mirrors)) {
     const indent = /\{[ \t]*\r?\n([ \t]*)"/.exec(text)?.[1];
     const start = indent === undefined ? '' : `\n${indent}`;
-    yield [text.indexOf('{') + 1, `${start}"${KEY}": [${element}]${isEmpty ? '' : ','}`];
+    yield [
+      text.indexOf('{') + 1,
+      `${start}"${KEY}": [${element}]${Object.keys(before).length === 0 ? '' : ','}`,
+    ];
     return;
   }
   const after = mirrors.length === 0 ? '' : ', ';

@@ -3,7 +3,7 @@ import { parse, type TomlTable, type TomlValue } from 'smol-toml';
 import { QuayctlError } from '../../base/errors.ts';
 import { block, newlineOf, quoted, type Edit } from './edit.ts';
 
-/** What a hosts.toml says of the mirror (containerd, docs/hosts.md; Docker 28 and newer reads the same). */
+/** What a hosts.toml says of the mirror (containerd; Docker 28 and newer reads the same). */
 export interface HostsEntry {
   /** `https://127.0.0.1:7071` */
   readonly url: string;

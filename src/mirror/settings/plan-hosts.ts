@@ -71,7 +71,7 @@ export async function hostsChange(
   return { path: join(own, 'hosts.toml'), mode: newMode, edit };
 }
 
-/** Which directory an engine takes for a registry (containerd, core/remotes/docker/config, `hostPaths`). */
+/** Which directory an engine takes for a registry (containerd, `hostPaths`). */
 async function effectiveDirectory(
   registry: string,
   roots: readonly string[],

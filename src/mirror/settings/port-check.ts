@@ -20,7 +20,7 @@ export async function assertAnswers({ host, certificate, registries }: SettingsR
 }
 
 /** @returns the registries that it stands for */
-export async function askHealth(host: string, certificate: string | undefined): Promise<readonly string[]> {
+async function askHealth(host: string, certificate: string | undefined): Promise<readonly string[]> {
   const url = `${certificate === undefined ? 'http' : 'https'}://${host}/healthz`;
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const options = {

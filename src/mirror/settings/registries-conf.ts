@@ -61,6 +61,6 @@ function inForce(host: string, files: readonly RegistriesFile[]): TomlTable {
 /** Strings, booleans and lists of strings: there is nothing else in it. */
 function pairs(table: TomlTable): string[] {
   return Object.entries(table)
-    .filter(([, value]) => value !== undefined && !isTable(value))
+    .filter(([, value]) => !isTable(value))
     .map(([key, value]) => `${/^[\w-]+$/.test(key) ? key : quoted(key)} = ${JSON.stringify(value)}`);
 }

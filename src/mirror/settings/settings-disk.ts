@@ -80,7 +80,7 @@ export class SettingsDisk {
   /** The names in a directory; none where there is no such directory. */
   async list(path: string): Promise<string[]> {
     await this.#assertInside(path);
-    return (await readdir(this.at(path)).catch(() => [])).sort();
+    return (await readdir(this.at(path)).catch(() => [] as string[])).toSorted();
   }
 
   /** The directories that are not there yet on the way to a path, the outermost first. */
