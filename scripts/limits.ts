@@ -75,6 +75,7 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'http-server/one-at-a-time.ts': 'MOST_WAITING MOST_WAITING_IN_ALL',
     'serve/routes/waiting.ts': 'MAX_WAIT_SECONDS LONGEST_HOLD_MS',
     'serve/routes/password-guesses.ts': 'WINDOW_MS MOST_OF_USER MOST_OF_SITE',
+    'serve/routes/reachable-route.ts': 'DIALS REQUESTS UNDER_WAY DIAL_MS',
     'serve/torrent-service.ts': 'START_TIMEOUT_MS MANIFEST_BYTES',
     'serve/upstream/turns-at-upstream.ts': 'LIMITS',
     'serve/upstream/layout-contents.ts': 'MAX_ENTRIES MAX_LAYOUT_BYTES',

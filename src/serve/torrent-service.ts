@@ -24,6 +24,7 @@ import { aciRoute } from './routes/aci-route.ts';
 import { aciDiscoveryRoute, isAciDiscovery } from './routes/aci-discovery-route.ts';
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
 import { limitPasswordGuesses } from './routes/password-guesses.ts';
+import { reachableRoute } from './routes/reachable-route.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
 import { c1Route } from './routes/quay-api.ts';
@@ -188,6 +189,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const discovery = aciDiscoveryRoute({ names: discovered, publicUrl: base });
     return router({
       routes: new Map(routes),
+      posts: new Map([['c1/reachable', reachableRoute({ tokens, isProxy })]]),
       routeByQuery: (exchange) => (isAciDiscovery(exchange) ? discovery : undefined),
       listener,
       clientOf,

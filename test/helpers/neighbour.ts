@@ -9,6 +9,7 @@ export interface NeighbourRequest {
   readonly url: string;
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
   /** Which of the neighbour's addresses it comes from; default: the first. */
   readonly from?: string;
 }

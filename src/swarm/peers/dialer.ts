@@ -55,6 +55,8 @@ export interface DialerOptions {
   /** Connection attempts per second are limited over all torrents. */
   readonly tryDial: () => boolean;
   readonly dialWaitMs: number;
+  /** Milliseconds after each failure; RETRY_MS, unless a test is in a hurry. */
+  readonly retryMs?: readonly number[];
   /** The handshake is done. */
   readonly onWire: (wire: PeerWire, address: string) => void;
   /** For people: an attempt failed. */
@@ -261,7 +263,7 @@ export class Dialer {
   /** Later, unless the address is not wanted any more by then. */
   #again(address: string, target: Target): void {
     if (this.#stopped) return;
-    const delay = RETRY_MS[target.failures++];
+    const delay = (this.#options.retryMs ?? RETRY_MS)[target.failures++];
     if (delay === undefined) target.failures = 0;
     else
       this.#later(delay, () => {
