@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { CommanderError } from 'commander';
+import { version } from './build-facts.ts';
 import { readSettings, variablesFor } from './config.ts';
 import { failureOf, printFailure, type Failure } from './failure.ts';
 import { printable } from './printable.ts';
@@ -89,12 +89,6 @@ function makeSession(
     },
     exitWith,
   };
-}
-
-/** From package.json, which lies at the same distance from src/cli and from the bundle's dist/cli. */
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** stderr: what failed, why, what to do. stdout, with --json: the same as an object. */

@@ -2,6 +2,7 @@ import { Argument, Command, Option } from 'commander';
 import type { EngineEntry } from '../engines/engine-entry.ts';
 import { ENGINES } from '../engines/engines.ts';
 import { collect, declareOutputFlags, declareTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import { describeBuild } from './build-facts.ts';
 import { declareNotifyFlags } from './report-flags.ts';
 import { addSecurity } from './security-command.ts';
 import { addMirror } from './mirror-command.ts';
@@ -43,7 +44,11 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
   program
     .command('version')
     .description('print the version')
-    .action(() => session.terminal.out(`quayctl ${session.version}\n`));
+    .option('--json', 'as JSON, with commit, platform and the version of Node')
+    .action((flags: { json?: boolean }) => {
+      const text = flags.json === true ? JSON.stringify(describeBuild()) : `quayctl ${session.version}`;
+      session.terminal.out(`${text}\n`);
+    });
   addConfig(program, session);
   addCompletion(program, session);
   nameVariables(program);

@@ -14,8 +14,8 @@ export interface CredentialPlaces {
   readonly env: Environment;
   readonly home: string;
   readonly uid: number;
-  /** The running Node: keytar is asked in a process of its own. */
-  readonly nodePath: string;
+  /** The running Node: keytar is asked in a process of its own. undefined where quayctl is one file. */
+  readonly nodePath: string | undefined;
   readonly rktDirectories?: readonly string[];
 }
 

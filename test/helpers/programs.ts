@@ -28,6 +28,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'transmission-daemon': 'transmission-daemon',
   'transmission-show': 'transmission-cli',
   umoci: 'umoci',
+  nsenter: 'util-linux',
   unshare: 'util-linux',
   xz: 'xz-utils',
   zstd: 'zstd',
