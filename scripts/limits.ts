@@ -104,7 +104,7 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   'Security reports': {
     'security/report.ts': 'MAX_REPORT_BYTES MAX_PACKAGES MAX_VULNERABILITIES',
-    'serve/security/image-reports.ts': 'AT_ONCE MAX_RUNNING MAX_RUNNING_OF_CLIENT LONGEST_WORK_MS',
+    'serve/security/image-reports.ts': 'LIMITS LONGEST_WORK_MS',
     'serve/security/kept-images.ts': 'MAX_IMAGES KEPT_MS',
     'serve/security/report-watch.ts': 'MAX_PENDING MAX_CHANGES LONGEST_RETRY_MS',
   },
@@ -116,6 +116,8 @@ const FIELDS: Readonly<Record<string, string>> = {
   mostEach: 'of one site',
   atOnce: 'at once',
   atOnceEach: 'of one site',
+  spare: 'more for sites that have waited',
+  spareAfterMs: '',
   perSecond: 'per second',
   burst: 'at once',
   headersTimeoutMs: 'to answer',

@@ -3,6 +3,7 @@ import type { EngineEntry } from '../engines/engine-entry.ts';
 import { ENGINES } from '../engines/engines.ts';
 import { collect, declareOutputFlags, declareTorrentFlags, type RawTorrentFlags } from './flags.ts';
 import { describeBuild } from './build-facts.ts';
+import { arrangeHelp, HELP } from './help.ts';
 import { declareNotifyFlags } from './report-flags.ts';
 import { addSecurity } from './security-command.ts';
 import { addMirror } from './mirror-command.ts';
@@ -27,7 +28,7 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
       outputError: () => undefined,
     });
 
-  program.configureHelp({ showGlobalOptions: true });
+  program.configureHelp(HELP);
   addShortCommands(program, engines, session);
   for (const engine of engines) {
     const { name, title } = engine;
@@ -51,7 +52,9 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
     });
   addConfig(program, session);
   addCompletion(program, session);
+  addPlugin(program, session);
   nameVariables(program);
+  arrangeHelp(program);
   return program;
 }
 
@@ -74,6 +77,27 @@ function addCompletion(program: Command, session: Session): void {
     .action(async (shell: 'bash' | 'zsh' | 'fish') => {
       const { completionScript } = await import('./completion.ts');
       session.terminal.out(completionScript(shell, program));
+    });
+}
+
+function addPlugin(program: Command, session: Session): void {
+  const plugin = program.command('plugin').description('docker torrent pull: quayctl as a plug-in of Docker');
+  const system = ['--system', 'for all users: /usr/local/lib/docker/cli-plugins'] as const;
+  plugin
+    .command('install')
+    .description('make `docker torrent pull IMAGE` a command of Docker')
+    .option(...system)
+    .action(async (flags: { system?: boolean }) => {
+      const { installPlugin } = await import('./docker-plugin.ts');
+      await installPlugin(flags, session);
+    });
+  plugin
+    .command('uninstall')
+    .description('take it back')
+    .option(...system)
+    .action(async (flags: { system?: boolean }) => {
+      const { uninstallPlugin } = await import('./docker-plugin.ts');
+      await uninstallPlugin(flags, session);
     });
 }
 

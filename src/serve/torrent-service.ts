@@ -156,7 +156,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       torrent: torrentRoute({ ...torrents, own: ownPermission, hashing, cache }),
       squash: squashRoute({ ...torrents, registry: upstream.hosts[0], resolver, derived }),
       aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
-      security: securityRoute({ ...security, resolver, names }),
+      security: securityRoute({ ...security, resolver, names, secret }),
     });
     const ownLocal = { cache, hashing, permission: ownPermission };
     const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission, manifestBytes };
