@@ -44,13 +44,13 @@ export async function startContainerd(
   const certsDirectory = etc === undefined ? join(directory, 'certs.d') : '/etc/containerd/certs.d';
   if (etc === undefined) await mkdir(certsDirectory);
   const config = etc === undefined ? join(directory, 'config.toml') : '/etc/containerd/config.toml';
-  const text = (kind === 'debian' ? configuration16 : configuration2)(directory, certsDirectory);
-  if (etc === undefined) await writeFile(config, text);
-  else await etc.write(config, text);
+  const settings = (kind === 'debian' ? configuration16 : configuration2)(directory, certsDirectory);
+  if (etc === undefined) await writeFile(config, settings);
+  else await etc.write(config, settings);
   const program = kind === 'debian' ? programPath('containerd') : engineProgram('containerd');
   const env = { ...process.env, PATH: kind === 'debian' ? (process.env['PATH'] ?? '') : goProgramsPath() };
-  const [command = program, ...args] = [...(etc?.launcher ?? []), program, '--config', config];
-  const daemon = startProcess(command, args, { env });
+  const [command, ...rest] = [...(etc?.launcher ?? []), program, '--config', config];
+  const daemon = startProcess(command, rest, { env });
   scope.after(async () => {
     await daemon.kill('SIGTERM');
     await removeTree(directory);

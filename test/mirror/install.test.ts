@@ -47,7 +47,7 @@ interface Installed {
   readonly stage: MirrorStage;
   readonly etc: OwnEtc;
   /** `quayctl mirror ARGS` on that machine. */
-  quayctl(...args: readonly string[]): Promise<Output>;
+  readonly quayctl: (...args: readonly string[]) => Promise<Output>;
   readonly name: string;
 }
 

@@ -41,7 +41,7 @@ async function podmanIn(
 ): Promise<Podman> {
   await writeFile(join(directory, 'auth.json'), '{}');
   const env = { ...process.env, ...more, REGISTRY_AUTH_FILE: join(directory, 'auth.json') };
-  const [podman = '', ...storage] = [
+  const [podman = '', ...storage]: readonly string[] = [
     ...launcher,
     programPath('podman'),
     `--root=${join(directory, 'root')}`,
