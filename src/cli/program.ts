@@ -7,6 +7,7 @@ import { arrangeHelp, HELP } from './help.ts';
 import { declareNotifyFlags } from './report-flags.ts';
 import { addSecurity } from './security-command.ts';
 import { addMirror } from './mirror-command.ts';
+import type { RawDoctorFlags } from './doctor.ts';
 import type { RawServeFlags } from './serve.ts';
 import type { Session } from './session.ts';
 import { nameVariables } from './variables.ts';
@@ -37,6 +38,7 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
   }
   const torrent = program.command('torrent').description('images for the local store, no engine needed');
   addTorrentCommands(torrent, undefined, session);
+  addDoctor(program, session);
   addSecurity(program, session);
   addServe(program, session);
   addMirror(program, session);
@@ -179,6 +181,29 @@ function addShortCommands(program: Command, engines: readonly EngineEntry[], ses
       await runSeed(images, undefined, flags, session);
     },
   );
+}
+
+function addDoctor(program: Command, session: Session): void {
+  const doctor = program
+    .command('doctor')
+    .description('say why bytes do, or do not, come from peers: a line for each thing that a pull depends on')
+    .argument('[image]', `${IMAGE_NAMES.oci}; without one only this machine is looked at`)
+    .addOption(
+      new Option(
+        '--torrent-service <url>',
+        'where torrents are asked for (default: the registry itself)',
+      ).env('QUAYCTL_TORRENT_SERVICE'),
+    )
+    .option('--insecure', 'plain HTTP to the registry and the service (loopback may be HTTP without it)')
+    .option('--send-credentials', "give the registry's password to a torrent service on another host")
+    .option('--platform <os/arch>', "OS/ARCH[/VARIANT] (default: this machine's)")
+    .option('--no-speed', 'do not measure how fast the registry and peers are (3 s, at most 64 MiB each)')
+    .option('--json', 'one JSON object on stdout instead of lines')
+    .option('--debug', 'protocol log and stack traces on stderr');
+  declareSwarmFlags(doctor).action(async (image: string | undefined, flags: RawDoctorFlags) => {
+    const { runDoctor } = await import('./doctor.ts');
+    await runDoctor(image, flags, session);
+  });
 }
 
 function addServe(program: Command, session: Session): void {

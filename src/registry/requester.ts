@@ -1,7 +1,7 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { dumpBody, type Http, type HttpAnswer, type HttpRequest } from '../http/http.ts';
-import { isTlsRefusal } from '../http/network-error.ts';
+import { isProxyFailure, isTlsRefusal } from '../http/network-error.ts';
 import { DOCKER_HUB_REGISTRY, isDockerHub } from '../image/docker-hub.ts';
 import { sendAuthorized, type AuthorizedAnswer } from './authorized.ts';
 import type { Authorizer } from './authorizer.ts';
@@ -121,7 +121,8 @@ export class Requester {
       await this.#ping(new URL('/v2/', secure), { signal });
       return true;
     } catch (error) {
-      if (isQuayctlError(error, 'unreachable') && !isTlsRefusal(error)) return false;
+      const isSilent = isQuayctlError(error, 'unreachable') && !isTlsRefusal(error);
+      if (isSilent && !isProxyFailure(error)) return false;
       throw error;
     }
   }

@@ -13,7 +13,7 @@ import { dropPieceBuffers } from './pieces/piece-buffers.ts';
 import { PieceWriter } from './pieces/piece-writer.ts';
 import { Reachability } from './registry/reachability.ts';
 import { RegistrySeed } from './registry/registry-seed.ts';
-import type { JoinOptions, Swarm, SwarmStats } from './swarm-client.ts';
+import type { Contact, JoinOptions, Swarm, SwarmStats } from './swarm-client.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import { Announcer, type Company } from './tracker/announcer.ts';
 import { isSupportedTracker } from './tracker/tracker.ts';
@@ -119,6 +119,10 @@ export class TorrentSwarm implements Swarm {
       downloadRate: isOver ? 0 : this.#downloadRate.perSecond + this.#coordinator.registrySpeed,
       uploadRate: isOver ? 0 : this.#uploadRate.perSecond,
     };
+  }
+
+  contacts(): readonly Contact[] {
+    return this.#peers.contacts();
   }
 
   want(start: number, end: number): void {

@@ -18,6 +18,8 @@ export interface ImageStore {
 export interface Contact {
   readonly platform: Platform;
   readonly store: ImageStore;
+  /** `Docker 29.1.0, containerd's image store` */
+  readonly description: string;
 }
 
 /** An engine behind the Docker Engine API. The first contact decides which of its stores takes the images. */
@@ -52,6 +54,10 @@ export class ApiEngine implements Engine {
 
   platform(signal: AbortSignal): Promise<Platform> {
     return this.#explained('first contact', signal, async () => (await this.#contacted(signal)).platform);
+  }
+
+  describe(signal: AbortSignal): Promise<string> {
+    return this.#explained('first contact', signal, async () => (await this.#contacted(signal)).description);
   }
 
   presence(image: RunnableImage, signal: AbortSignal): Promise<EnginePresence> {

@@ -93,6 +93,11 @@ export class Dialer {
     this.#drain();
   }
 
+  /** Every address that is remembered: at most MAX_ADDRESSES. */
+  get addresses(): Iterable<string> {
+    return this.#targets.keys();
+  }
+
   /** Whether an attempt to connect has failed or takes too long. @param now milliseconds, as performance.now */
   isOverdue(now: number): boolean {
     return this.#hasFailed || [...this.#begun.values()].some((begun) => now - begun > OVERDUE_MS);
