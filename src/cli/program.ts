@@ -1,7 +1,13 @@
 import { Argument, Command, Option } from 'commander';
 import type { EngineEntry } from '../engines/engine-entry.ts';
 import { ENGINES } from '../engines/engines.ts';
-import { collect, declareOutputFlags, declareTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import {
+  collect,
+  declareOutputFlags,
+  declareSwarmFlags,
+  declareTorrentFlags,
+  type RawTorrentFlags,
+} from './flags.ts';
 import { describeBuild } from './build-facts.ts';
 import { arrangeHelp, HELP } from './help.ts';
 import { declareNotifyFlags } from './report-flags.ts';
