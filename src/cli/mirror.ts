@@ -15,7 +15,7 @@ import { serviceCredential } from './credentials.ts';
 import { hostAndPort, named, readTorrentFlags } from './flags.ts';
 import { identityPath } from './mirror-identity.ts';
 import { registriesOf } from './mirror-registries.ts';
-import { inWorlds, rulesOf } from './open-world.ts';
+import { withContexts, rulesOf } from './with-contexts.ts';
 import { printableLine } from './printable.ts';
 import type { Session } from './session.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -75,13 +75,13 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   const identity = raw.plain === true ? undefined : await openIdentity(identityPath(raw.identity, session));
   const stopWatching = startWatchdog();
   try {
-    await inWorlds(
+    await withContexts(
       flags,
       undefined,
       listener,
       session,
-      async (worlds) => {
-        const { http, store, downloads, nodeKey } = worlds;
+      async (contexts) => {
+        const { http, store, downloads, nodeKey } = contexts;
         const mirror = await startMirror({
           ...{ registries, http, store, downloads, stallMs, permissionGraceMs },
           listen: place,
@@ -97,11 +97,13 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
         session.terminal.out(`${mirror.url}\n`);
         const of = async (reference: ImageReference): Promise<PullContext> => {
           const service = registries.get(canonicalHost(reference.registry));
-          return worlds.of(reference, service ?? (await store.serviceOf(reference)));
+          return contexts.of(reference, service ?? (await store.serviceOf(reference)));
         };
         try {
-          const contexts = { ...worlds, of };
-          await seedStore({ contexts, rules: rulesOf(flags), durationMs: undefined }, session.signal);
+          await seedStore(
+            { contexts: { ...contexts, of }, rules: rulesOf(flags), durationMs: undefined },
+            session.signal,
+          );
         } finally {
           await mirror.close();
         }

@@ -9,7 +9,7 @@ import { openRepository } from '../registry/open-repository.ts';
 import { openTorrentService } from '../registry/open-torrent-service.ts';
 import type { Store } from '../store/store.ts';
 import { ServiceCredentialUpstream, type OwnCredential } from '../upstream/service-credential-upstream.ts';
-import { BasicUpstream } from '../upstream/password-upstream.ts';
+import { PasswordUpstream } from '../upstream/password-upstream.ts';
 import { Permission } from '../upstream/permission.ts';
 import { RegistryUpstream } from '../upstream/registry-upstream.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -26,7 +26,7 @@ export interface MirroredRegistryOptions {
   readonly service: URL;
   readonly insecure: boolean;
   readonly http: Http;
-  readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent' | 'silentHosts'>;
+  readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent' | 'hostsWithoutTorrents'>;
   readonly permissionGraceMs: number;
   /** Thumbprint of the key by which peers know this node. */
   readonly nodeKey: () => Promise<string>;
@@ -68,7 +68,7 @@ export class MirroredRegistry {
     });
     const basic = new LazyUpstream(options.name, async (signal) => {
       const opened = await raw.open(signal);
-      return { ...opened, upstream: new BasicUpstream({ ...opened, ...this.#access() }) };
+      return { ...opened, upstream: new PasswordUpstream({ ...opened, ...this.#access() }) };
     });
     const { nodeAuth = () => Promise.resolve(undefined) } = options;
     const node = new LazyUpstream(options.name, async (signal) => {
@@ -118,7 +118,7 @@ export class MirroredRegistry {
       insecure,
       // An engine's Bearer token was made for this one repository by the registry's token server. A password stays here.
       sendCredentials: credential?.kind === 'registry-token',
-      silentHosts: store.silentHosts,
+      hostsWithoutTorrents: store.hostsWithoutTorrents,
       nodeKey,
     });
     return {
