@@ -30,6 +30,21 @@ export function addMirror(program: Command, session: Session): void {
       '--node-auth <file>',
       "what this node may pull, in the form of Docker's config.json, for Docker 28 and newer, which shows a mirror no login",
     )
+    .option(
+      '--cache-size <size>',
+      "the store's limit; what was used longest ago goes first (default: what it has, else a tenth of the disk, at most 20Gi)",
+    )
+    .option(
+      '--content-store <dir>',
+      "where an engine keeps blobs by digest: what both hold is one file, for root; repeatable, or none (default: containerd's, Docker's and k3s')",
+      collect,
+    )
+    .option(
+      '--install <engines>',
+      'write the settings of these engines once the port answers, as install does; comma-separated',
+      collect,
+    )
+    .option('--install-root <dir>', "the host's root directory, from inside of a container", '/')
     .option('--insecure', 'plain HTTP to the registries and the service (loopback may be HTTP without it)')
     .option('--debug', 'every request and the protocol log on stderr');
   declareIdentity(mirror);

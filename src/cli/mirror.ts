@@ -1,7 +1,7 @@
 import { QuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { redact } from '../base/redact.ts';
-import { formatBytes, parseDuration } from '../base/units.ts';
+import { formatBytes, parseDuration, parseSize } from '../base/units.ts';
 import type { ImageReference } from '../image/reference.ts';
 import type { MirrorEvent } from '../mirror/mirror-context.ts';
 import { openIdentity } from '../mirror/identity.ts';
@@ -14,6 +14,7 @@ import { shortDigest } from '../image/digest.ts';
 import { serviceCredential } from './credentials.ts';
 import { hostAndPort, named, readTorrentFlags } from './flags.ts';
 import { identityPath } from './mirror-identity.ts';
+import { enginesOf, installFor } from './mirror-install.ts';
 import { registriesOf } from './mirror-registries.ts';
 import { withContexts, rulesOf } from './with-contexts.ts';
 import { printableLine } from './printable.ts';
@@ -32,6 +33,10 @@ export interface RawMirrorFlags {
   readonly identity?: string;
   readonly plain?: boolean;
   readonly nodeAuth?: string;
+  readonly cacheSize?: string;
+  readonly contentStore?: readonly string[];
+  readonly install?: readonly string[];
+  readonly installRoot: string;
   readonly stall: string;
   readonly permissionGrace: string;
   readonly insecure?: boolean;
@@ -67,6 +72,8 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   }
   const stallMs = named('--stall', raw.stall, parseDuration);
   if (stallMs < SHORTEST_STALL_MS) throw new QuayctlError('usage', '--stall: at least 1s');
+  if (raw.install !== undefined) enginesOf(raw.install);
+  const cacheSize = raw.cacheSize === undefined ? undefined : named('--cache-size', raw.cacheSize, parseSize);
   const permissionGraceMs = named('--permission-grace', raw.permissionGrace, parseDuration);
   const say = (line: string | undefined): void => {
     if (line !== undefined) session.terminal.err(`${printableLine(redact(line))}\n`);
@@ -90,11 +97,19 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
             raw.nodeAuth === undefined
               ? undefined
               : serviceCredential(raw.nodeAuth, session, (line) => say(line)),
+          cacheSize,
+          contentStores: contentStoresOf(raw.contentStore, session),
           insecure: flags.insecure,
           nodeKey: async () => (await nodeKey()).thumbprint,
           listener: (event) => say(eventLine(event, raw.debug ?? false)),
         });
         session.terminal.out(`${mirror.url}\n`);
+        if (raw.install !== undefined) {
+          const { host } = new URL(mirror.url);
+          const engines = enginesOf(raw.install);
+          const wanted = { registries: [...registries.keys()], host, identity, root: raw.installRoot };
+          await installFor({ ...wanted, engines }, session);
+        }
         const of = async (reference: ImageReference): Promise<PullContext> => {
           const service = registries.get(canonicalHost(reference.registry));
           return contexts.of(reference, service ?? (await store.serviceOf(reference)));
@@ -113,6 +128,19 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   } finally {
     await stopWatching();
   }
+}
+
+/** Where containerd, Docker with its image store, and k3s keep their blobs. */
+const CONTENT_STORES = [
+  '/var/lib/containerd',
+  '/var/lib/docker/containerd/daemon',
+  '/var/lib/rancher/k3s/agent/containerd',
+].map((root) => `${root}/io.containerd.content.v1.content/blobs/sha256`);
+
+/** Others than root may neither see nor link to what engines keep. */
+function contentStoresOf(given: readonly string[] | undefined, { uid }: Session): readonly string[] {
+  if (given === undefined) return uid === 0 ? CONTENT_STORES : [];
+  return given.length === 1 && given[0] === 'none' ? [] : given;
 }
 
 /** One line for each event; undefined for what only `--debug` tells. */
