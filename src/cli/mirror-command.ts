@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import { collect, declareSwarmFlags } from './flags.ts';
 import type { InstallFlags, UninstallFlags } from './mirror-install.ts';
+import type { ControlFlags } from './mirror-status.ts';
 import type { RawMirrorFlags } from './mirror.ts';
 import type { Session } from './session.ts';
 
@@ -30,6 +31,25 @@ export function addMirror(program: Command, session: Session): void {
       '--node-auth <file>',
       "what this node may pull, in the form of Docker's config.json, for Docker 28 and newer, which shows a mirror no login",
     )
+    .option(
+      '--cache-size <size>',
+      "the store's limit; what was used longest ago goes first (default: what it has, else a tenth of the disk, at most 20Gi)",
+    )
+    .option(
+      '--content-store <dir>',
+      "where an engine keeps blobs by digest: what both hold is one file, for root; repeatable, or none (default: containerd's, Docker's and k3s')",
+      collect,
+    )
+    .option(
+      '--install <engines>',
+      'write the settings of these engines once the port answers, as install does; comma-separated',
+      collect,
+    )
+    .option('--install-root <dir>', "the host's root directory, from inside of a container", '/')
+    .option(
+      '--control <path>',
+      'the socket for status and preheat, for this user and root (default: /run/quayctl/mirror.sock)',
+    )
     .option('--insecure', 'plain HTTP to the registries and the service (loopback may be HTTP without it)')
     .option('--debug', 'every request and the protocol log on stderr');
   declareIdentity(mirror);
@@ -38,6 +58,7 @@ export function addMirror(program: Command, session: Session): void {
     await runMirror(flags, session);
   });
   addInstall(mirror, session);
+  addControl(mirror, session);
 }
 
 function addInstall(mirror: Command, session: Session): void {
@@ -66,6 +87,28 @@ function addInstall(mirror: Command, session: Session): void {
     .action(async (flags: UninstallFlags) => {
       const { runUninstall } = await import('./mirror-install.ts');
       await runUninstall(flags, session);
+    });
+}
+
+function addControl(mirror: Command, session: Session): void {
+  mirror
+    .command('status')
+    .description(
+      'whether the settings are in force, what the store holds, and where the last blobs came from',
+    )
+    .option('--json', 'as JSON')
+    .option('--root <dir>', "the host's root directory, from inside of a container", '/')
+    .action(async (_flags: object, command: Command) => {
+      const { runStatus } = await import('./mirror-status.ts');
+      await runStatus(command.optsWithGlobals<Parameters<typeof runStatus>[0]>(), session);
+    });
+  mirror
+    .command('preheat')
+    .description("bring images into the running mirror's store, with the credentials of its user")
+    .argument('<image...>', '[registry/]name[:tag][@digest]')
+    .action(async (images: string[], _flags: object, command: Command) => {
+      const { runPreheat } = await import('./mirror-status.ts');
+      await runPreheat(images, command.optsWithGlobals<ControlFlags>(), session);
     });
 }
 

@@ -10,7 +10,11 @@ import { enginesHere } from '../mirror/settings/plan.ts';
 import { assertAnswers } from '../mirror/settings/port-check.ts';
 import { SettingsDisk } from '../mirror/settings/settings-disk.ts';
 import { SettingsRecord } from '../mirror/settings/settings-record.ts';
-import { ENGINE_NAMES, type MirroredEngine } from '../mirror/settings/settings-request.ts';
+import {
+  ENGINE_NAMES,
+  type MirroredEngine,
+  type SettingsRequest,
+} from '../mirror/settings/settings-request.ts';
 import { hostAndPort } from './flags.ts';
 import { identityPath } from './mirror-identity.ts';
 import { registryHost } from './mirror-registries.ts';
@@ -65,6 +69,45 @@ export async function runInstall(flags: InstallFlags, session: Session): Promise
       hint: `name one: ${ENGINE_NAMES.map((engine) => `--${engine}`).join(' ')}`,
     });
   }
+  await writeSettings(engines, request, disk, isDry, session);
+}
+
+/** What a mirror writes for itself, as soon as it answers. */
+interface OwnSettings {
+  readonly registries: readonly string[];
+  readonly host: string;
+  readonly identity: MirrorIdentity | undefined;
+  readonly root: string;
+  readonly engines: readonly MirroredEngine[];
+}
+
+/** `quayctl mirror --install` @throws QuayctlError `unreachable`, `unsupported`, `store` */
+export async function installFor(own: OwnSettings, session: Session): Promise<void> {
+  const { registries, host, identity, engines } = own;
+  const { certificate, secret } = identity ?? {};
+  const request = { registries, host, certificate, secret, editsContainerdConfig: false };
+  await assertAnswers(request);
+  await writeSettings(engines, request, new SettingsDisk(resolve(own.root)), false, session);
+}
+
+/** `containerd,podman` @throws QuayctlError `usage` */
+export function enginesOf(names: readonly string[]): MirroredEngine[] {
+  return names.map((name) => {
+    const engine = ENGINE_NAMES.find((each) => each === name);
+    if (engine !== undefined) return engine;
+    throw new QuayctlError('usage', `--install: no engine that it knows: ${JSON.stringify(name)}`, {
+      hint: ENGINE_NAMES.join(', '),
+    });
+  });
+}
+
+async function writeSettings(
+  engines: readonly MirroredEngine[],
+  request: SettingsRequest,
+  disk: SettingsDisk,
+  isDry: boolean,
+  session: Session,
+): Promise<void> {
   const facts = await hostFacts(disk);
   const record = await openRecord(disk, session);
   const report = await writing(() => installSettings(engines, { request, disk, facts, record }, isDry));

@@ -90,7 +90,7 @@ async function lookAhead(
 }
 
 function begin(
-  { downloads, listener, refusedUntil }: MirrorContext,
+  { downloads, listener, refusedUntil, keeper }: MirrorContext,
   { registry }: MirrorRequest,
   repository: string,
   blob: Descriptor,
@@ -103,6 +103,7 @@ function begin(
   download.done.then(
     (outcome) => {
       refusedUntil.delete(digest);
+      keeper.stored(blob, origin);
       listener({ kind: 'stored', registry: registry.name, repository, digest, outcome });
     },
     (error: unknown) => {

@@ -8,6 +8,7 @@ import { Shares } from '../http-server/shares.ts';
 import type { Store } from '../store/store.ts';
 import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
 import { answerBlob } from './blob-route.ts';
+import { CacheKeeper } from './cache-keeper.ts';
 import { showsSecret, type MirrorIdentity } from './identity.ts';
 import { answerManifest } from './manifest-route.ts';
 import type { MirrorContext, MirrorListener } from './mirror-context.ts';
@@ -38,6 +39,10 @@ export interface MirrorOptions {
   /** Thumbprint of the key by which peers know this node. */
   readonly nodeKey: () => Promise<string>;
   readonly store: Store;
+  /** Bytes; undefined for the limit that the store has, else a tenth of the disk and at most 20 GiB. */
+  readonly cacheSize: number | undefined;
+  /** Where engines of this machine keep each blob under its digest in hex: what both hold is one file. */
+  readonly contentStores: readonly string[];
   /** Downloads that nobody wants any more should linger, as an engine may come back for them. */
   readonly downloads: Downloads;
   readonly listener: MirrorListener;
@@ -69,13 +74,16 @@ export async function startMirror(options: MirrorOptions): Promise<Mirror> {
       }),
     ]),
   );
+  const closing = new AbortController();
+  const { cacheSize: limit, contentStores } = options;
+  const keeper = new CacheKeeper({ store, downloads, listener, limit, contentStores }, closing.signal);
+  keeper.keep();
   const context: MirrorContext = {
-    ...{ store, downloads, listener, stallMs },
+    ...{ store, downloads, listener, stallMs, keeper },
     readers: new Shares(READERS),
     refusedUntil: new Map(),
     recordedAt: new Map(),
   };
-  const closing = new AbortController();
   const { identity } = options;
   /** Docker shows a mirror no credential; that it reads root's file is shown by the secret. */
   const formFor = ({ form }: Target, { request: { headers } }: RequestContext): AccessForm => {

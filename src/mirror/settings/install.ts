@@ -1,8 +1,8 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import { apply, prepare, takeBack, type Applied } from './apply.ts';
 import { planFor } from './plan.ts';
-import type { SettingsDisk } from './settings-disk.ts';
-import type { SettingsRecord } from './settings-record.ts';
+import { sha256, type SettingsDisk } from './settings-disk.ts';
+import type { RecordedFile, SettingsRecord } from './settings-record.ts';
 import type { EnginePlan, MirroredEngine, Planning } from './settings-request.ts';
 
 /** What was done, or would be. */
@@ -64,4 +64,27 @@ export async function uninstallSettings(
   for (const { path } of record.files.toReversed()) files.push(await takeBack(path, disk, record));
   if (record.files.length === 0) await record.clear();
   return files;
+}
+
+/** What is left of what install wrote. */
+export interface SettingsState {
+  readonly path: string;
+  /** `edited`: our part is as it was, the rest of the file is not. */
+  readonly state: 'in force' | 'edited' | 'not there';
+}
+
+export async function settingsStates(
+  disk: SettingsDisk,
+  record: SettingsRecord,
+): Promise<readonly SettingsState[]> {
+  const states: SettingsState[] = [];
+  for (const file of record.files) states.push({ path: file.path, state: await stateOf(file, disk) });
+  return states;
+}
+
+async function stateOf({ path, ours }: RecordedFile, disk: SettingsDisk): Promise<SettingsState['state']> {
+  const found = await disk.read(path);
+  if (found === undefined) return 'not there';
+  if (ours.some(({ after }) => after === sha256(found.bytes))) return 'in force';
+  return ours.some(({ inserted }) => found.bytes.includes(inserted)) ? 'edited' : 'not there';
 }
