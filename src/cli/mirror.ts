@@ -11,6 +11,7 @@ import type { PullContext } from '../pull/pull-context.ts';
 import { seedStore } from '../pull/seed-store.ts';
 import { shortDigest } from '../image/digest.ts';
 import { hostAndPort, httpUrl, named, readTorrentFlags } from './flags.ts';
+import { jsonLine, parseLogFormat } from './log-format.ts';
 import { withContexts, rulesOf } from './with-contexts.ts';
 import { printableLine } from './printable.ts';
 import type { Session } from './session.ts';
@@ -29,6 +30,7 @@ export interface RawMirrorFlags {
   readonly permissionGrace: string;
   readonly insecure?: boolean;
   readonly debug?: boolean;
+  readonly logFormat: string;
   readonly lowerPort: string;
   readonly upperPort: string;
   readonly announceIp?: string;
@@ -56,10 +58,12 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   const stallMs = named('--stall', raw.stall, parseDuration);
   if (stallMs < SHORTEST_STALL_MS) throw new QuayctlError('usage', '--stall: at least 1s');
   const permissionGraceMs = named('--permission-grace', raw.permissionGrace, parseDuration);
-  const say = (line: string | undefined): void => {
-    if (line !== undefined) session.terminal.err(`${printableLine(redact(line))}\n`);
+  const format = parseLogFormat(raw.logFormat);
+  const listener = (event: PullEvent | MirrorEvent): void => {
+    const line = eventLine(event, raw.debug ?? false);
+    if (line === undefined) return;
+    session.terminal.err(`${format === 'json' ? jsonLine(event, line) : printableLine(redact(line))}\n`);
   };
-  const listener = (event: PullEvent): void => say(eventLine(event, raw.debug ?? false));
   const stopWatching = startWatchdog();
   try {
     await withContexts(
@@ -74,7 +78,7 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
           listen: place,
           insecure: flags.insecure,
           nodeKey: async () => (await nodeKey()).thumbprint,
-          listener: (event) => say(eventLine(event, raw.debug ?? false)),
+          listener,
         });
         session.terminal.out(`${mirror.url}\n`);
         const of = async (reference: ImageReference): Promise<PullContext> => {
