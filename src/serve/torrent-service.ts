@@ -102,7 +102,11 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const isBelieved = (source: string): boolean => isLoopbackAddress(source) || isAnnounceFrom(source);
   let tracker: Tracker | undefined;
   let security: SecurityService | undefined;
-  const sources = { tracker: () => tracker?.counts, hashing: () => hashing.running };
+  const sources = {
+    tracker: () => tracker?.counts,
+    hashing: () => hashing.running,
+    cache: () => cache.counts,
+  };
   const metrics = new Metrics(sources);
   const listener: ServeListener = (event) => {
     metrics.listener(event);
@@ -158,14 +162,14 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
       security: securityRoute({ ...security, resolver, names, secret }),
     });
-    const ownLocal = { cache, hashing, permission: ownPermission };
+    const ownLocal = { cache, hashing, permission: ownPermission, listener };
     const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission, manifestBytes };
     const routes: [string, Route][] = [
       [
         'v2',
         limitGuesses(
           localBlobRoute(
-            { cache, hashing, permission },
+            { cache, hashing, permission, listener },
             names,
             inTurns(registryRoute({ upstream, names, manifests })),
           ),

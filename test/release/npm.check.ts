@@ -39,7 +39,14 @@ test(
     assert.deepEqual(await readdir(join(root, 'usr/local/lib/node_modules')), ['quayctl']);
     const told = await inside('quayctl', 'version');
     assert.equal(told.stdout, `quayctl ${releasedVersion()}\n`);
-    const login = await inside('quayctl', 'login', 'registry.example.com', '--username', 'ada');
+    const login = await inside(
+      'quayctl',
+      'login',
+      'registry.example.com',
+      '--username',
+      'ada',
+      '--password-stdin',
+    );
     assert.match(login.stderr, /needs keytar[^]*hint: `npm install -g keytar`[^]*docker login/);
   },
 );
