@@ -24,7 +24,10 @@ test(
 
     const env = { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/root' };
     const inside = (...command: string[]): ReturnType<typeof run> =>
-      run(programPath('unshare'), ['--net', '/usr/sbin/chroot', root, ...command], { env, input: '' });
+      run(programPath('unshare'), ['--net', '/usr/sbin/chroot', root, ...command], {
+        env,
+        input: 'secret\n',
+      });
     assert.notEqual((await inside('sh', '-c', 'command -v cc g++ make python3')).code, 0);
     const installed = await inside(
       'node',
