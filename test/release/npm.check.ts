@@ -18,7 +18,7 @@ test(
     const npm = dirname(
       await mustRun('sh', ['-c', 'dirname "$(readlink -f "$(command -v npm)")"']).then((path) => path.trim()),
     );
-    await mkdir(join(root, 'opt'));
+    await mkdir(join(root, 'opt'), { recursive: true });
     await cp(npm, join(root, 'opt/npm'), { recursive: true });
     await copyFile(artefact('quayctl-VERSION.tgz'), join(root, 'quayctl.tgz'));
 
