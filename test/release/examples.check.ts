@@ -43,8 +43,9 @@ test(
     await mustRun(programPath('ip'), ['netns', 'add', network]);
     await mustRun(programPath('ip'), ['-n', network, 'link', 'set', 'lo', 'up']);
     const inside = (...command: readonly string[]): [string, string[]] => [
-      programPath('ip'),
-      ['netns', 'exec', network, ...command],
+      // As `ip netns exec` does, but for /sys, where the engine finds its control groups.
+      programPath('nsenter'),
+      [`--net=/run/netns/${network}`, ...command],
     ];
     const engine = (...args: readonly string[]): readonly string[] => [
       programPath('podman'),
@@ -71,7 +72,16 @@ test(
     assert.deepEqual(names, ['registry', 'serve', 'node-1', 'node-2']);
     const start = (name: string): RunningProcess => {
       const { image, command = [], volumes = [] } = services[name] ?? { image: '' };
-      const flags = ['run', '--name', name, '--network', 'host'];
+      // podman's own limits are higher than what a container around the tests may set.
+      const flags = [
+        'run',
+        '--name',
+        name,
+        '--network',
+        'host',
+        '--ulimit=nofile=1024:1024',
+        '--ulimit=nproc=1024:1024',
+      ];
       for (const other of names) flags.push('--add-host', `${other}:127.0.0.1`);
       for (const volume of volumes) flags.push('--volume', volume);
       return startProcess(...inside(...engine(...flags, image, ...command)));
