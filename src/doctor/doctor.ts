@@ -15,7 +15,7 @@ export async function examineImage(world: ImageWorld, report: Report, signal: Ab
   await examineSwarm(world, image, report, signal);
   await examineStore(world, image, report);
   await examineEngines(world, report, signal);
-  await examineMirror(world.engineFiles, world.reference.registry, world.http, report, signal);
+  await examineMirror(world.engineFiles, world.reference.registry, report, signal);
 }
 
 /** The same without an image: this machine, and the torrent service where one is named. */
@@ -27,7 +27,7 @@ export async function examineMachine(
   if (world.service !== undefined) await examineService(world, world.service, report, signal);
   await examineStore(world, undefined, report);
   await examineEngines(world, report, signal);
-  await examineMirror(world.engineFiles, undefined, world.http, report, signal);
+  await examineMirror(world.engineFiles, undefined, report, signal);
 }
 
 async function examineSwarm(
