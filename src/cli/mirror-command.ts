@@ -1,5 +1,6 @@
 import { Option, type Command } from 'commander';
 import { collect, declareSwarmFlags } from './flags.ts';
+import { LOG_FORMAT_HELP } from './log-format.ts';
 import type { InstallFlags, UninstallFlags } from './mirror-install.ts';
 import type { ControlFlags } from './mirror-status.ts';
 import type { RawMirrorFlags } from './mirror.ts';
@@ -51,6 +52,7 @@ export function addMirror(program: Command, session: Session): void {
       'the socket for status and preheat, for this user and root (default: /run/quayctl/mirror.sock)',
     )
     .option('--insecure', 'plain HTTP to the registries and the service (loopback may be HTTP without it)')
+    .option('--log-format <format>', LOG_FORMAT_HELP, 'text')
     .option('--debug', 'every request and the protocol log on stderr');
   declareIdentity(mirror);
   declareSwarmFlags(mirror).action(async (flags: RawMirrorFlags) => {

@@ -22,6 +22,7 @@ import { enginesOf, installFor } from './mirror-install.ts';
 import { registriesOf } from './mirror-registries.ts';
 import { hostPlatform, withContexts, rulesOf } from './with-contexts.ts';
 import { sources } from './mirror-status.ts';
+import { jsonLine, parseLogFormat } from './log-format.ts';
 import { printableLine } from './printable.ts';
 import type { Session } from './session.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -47,6 +48,7 @@ export interface RawMirrorFlags {
   readonly permissionGrace: string;
   readonly insecure?: boolean;
   readonly debug?: boolean;
+  readonly logFormat: string;
   readonly lowerPort: string;
   readonly upperPort: string;
   readonly announceIp?: string;
@@ -81,10 +83,12 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   if (raw.install !== undefined) enginesOf(raw.install);
   const cacheSize = raw.cacheSize === undefined ? undefined : named('--cache-size', raw.cacheSize, parseSize);
   const permissionGraceMs = named('--permission-grace', raw.permissionGrace, parseDuration);
-  const say = (line: string | undefined): void => {
-    if (line !== undefined) session.terminal.err(`${printableLine(redact(line))}\n`);
+  const format = parseLogFormat(raw.logFormat);
+  const listener = (event: PullEvent | MirrorEvent): void => {
+    const line = eventLine(event, raw.debug ?? false);
+    if (line === undefined) return;
+    session.terminal.err(`${format === 'json' ? jsonLine(event, line) : printableLine(redact(line))}\n`);
   };
-  const listener = (event: PullEvent): void => say(eventLine(event, raw.debug ?? false));
   const identity = raw.plain === true ? undefined : await openIdentity(identityPath(raw.identity, session));
   const stopWatching = startWatchdog();
   try {
@@ -103,14 +107,14 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
           nodeAuth:
             raw.nodeAuth === undefined
               ? undefined
-              : serviceCredential(raw.nodeAuth, session, (line) => say(line)),
+              : serviceCredential(raw.nodeAuth, session, (message) => listener({ kind: 'warning', message })),
           cacheSize,
           contentStores: contentStoresOf(raw.contentStore, session),
           insecure: flags.insecure,
           nodeKey: async () => (await nodeKey()).thumbprint,
           listener: (event) => {
             recent.hear(event);
-            say(eventLine(event, raw.debug ?? false));
+            listener(event);
           },
         });
         session.terminal.out(`${mirror.url}\n`);
@@ -141,7 +145,7 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
             const request = { ...PREHEAT, reference, rules, hostPlatform: hostPlatform() };
             return pull({ ...request, onReceipt: () => undefined }, await of(reference), signal);
           },
-          listener: (event) => say(eventLine(event, raw.debug ?? false)),
+          listener,
         });
         try {
           await seedStore({ contexts: { ...contexts, of }, rules, durationMs: undefined }, session.signal);

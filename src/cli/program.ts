@@ -10,6 +10,7 @@ import {
 } from './flags.ts';
 import { describeBuild } from './build-facts.ts';
 import { arrangeHelp, HELP } from './help.ts';
+import { LOG_FORMAT_HELP } from './log-format.ts';
 import { declareNotifyFlags } from './report-flags.ts';
 import { addSecurity } from './security-command.ts';
 import { addMirror } from './mirror-command.ts';
@@ -262,6 +263,7 @@ function addServe(program: Command, session: Session): void {
     .option('--insecure', 'plain HTTP towards the upstream')
     .option('--secret-file <file>', 'the secrets that replicas share (default: in --data)')
     .option('--alias <host>', 'a further name of the upstream; repeatable', collect)
+    .option('--log-format <format>', LOG_FORMAT_HELP, 'text')
     .option('--debug', 'stack traces and every request on stderr');
   declareNotifyFlags(serve).action(async (flags: RawServeFlags) => {
     const { runServe } = await import('./serve.ts');
@@ -287,7 +289,7 @@ function addServe(program: Command, session: Session): void {
 function addLogin(program: Command, session: Session): void {
   program
     .command('login')
-    .description("keep a registry's credential in the operating system's keychain")
+    .description("keep a registry's credential in the keychain, else where docker login keeps it")
     .argument('<registry>')
     .option('-u, --username <name>')
     .option('--password-stdin', 'read the password from stdin')
