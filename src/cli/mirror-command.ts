@@ -1,8 +1,8 @@
 import { Option, type Command } from 'commander';
 import { collect, declareSwarmFlags } from './flags.ts';
-import { LOG_FORMAT_HELP } from './log-format.ts';
 import type { InstallFlags, UninstallFlags } from './mirror-install.ts';
 import type { ControlFlags } from './mirror-status.ts';
+import { LOG_FORMAT_HELP } from './log-format.ts';
 import type { RawMirrorFlags } from './mirror.ts';
 import type { Session } from './session.ts';
 

@@ -17,12 +17,12 @@ import { seedStore } from '../pull/seed-store.ts';
 import { shortDigest } from '../image/digest.ts';
 import { serviceCredential } from './credentials.ts';
 import { hostAndPort, named, readTorrentFlags } from './flags.ts';
+import { jsonLine, parseLogFormat } from './log-format.ts';
 import { controlPath, identityPath } from './mirror-identity.ts';
 import { enginesOf, installFor } from './mirror-install.ts';
 import { registriesOf } from './mirror-registries.ts';
 import { hostPlatform, withContexts, rulesOf } from './with-contexts.ts';
 import { sources } from './mirror-status.ts';
-import { jsonLine, parseLogFormat } from './log-format.ts';
 import { printableLine } from './printable.ts';
 import type { Session } from './session.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -84,10 +84,12 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   const cacheSize = raw.cacheSize === undefined ? undefined : named('--cache-size', raw.cacheSize, parseSize);
   const permissionGraceMs = named('--permission-grace', raw.permissionGrace, parseDuration);
   const format = parseLogFormat(raw.logFormat);
+  const say = (event: { readonly kind: string }, line: string): void => {
+    session.terminal.err(`${format === 'json' ? jsonLine(event, line) : printableLine(redact(line))}\n`);
+  };
   const listener = (event: PullEvent | MirrorEvent): void => {
     const line = eventLine(event, raw.debug ?? false);
-    if (line === undefined) return;
-    session.terminal.err(`${format === 'json' ? jsonLine(event, line) : printableLine(redact(line))}\n`);
+    if (line !== undefined) say(event, line);
   };
   const identity = raw.plain === true ? undefined : await openIdentity(identityPath(raw.identity, session));
   const stopWatching = startWatchdog();
@@ -107,7 +109,7 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
           nodeAuth:
             raw.nodeAuth === undefined
               ? undefined
-              : serviceCredential(raw.nodeAuth, session, (message) => listener({ kind: 'warning', message })),
+              : serviceCredential(raw.nodeAuth, session, (line) => say({ kind: 'warning' }, line)),
           cacheSize,
           contentStores: contentStoresOf(raw.contentStore, session),
           insecure: flags.insecure,
