@@ -34,6 +34,19 @@ const RUN_HERE = [SERVE, PULL, RUN, SQUASHED, RUN_SQUASHED, LOAD, VERSION];
 /** The others, whatever follows, and why they are not run here: by what they are run instead. */
 const RUN_ELSEWHERE: Readonly<Record<string, string>> = {
   'npm install -g quayctl': 'test/e2e/package.test.ts installs the package from a file',
+  'apt-get install ./quayctl_VERSION_amd64.deb': 'test/release/linux-packages.check.ts installs it by dpkg',
+  'quayctl version --json': 'test/release/files.check.ts runs it',
+  'scripts/release': '.ci/run runs it',
+  'sh install.sh --from https://downloads.example.com/quayctl':
+    'test/release/installer.check.ts runs it, by a server on loopback',
+  'systemctl enable --now quayctl-serve quayctl-seed':
+    'test/release/linux-packages.check.ts looks at the units; no systemd runs there',
+  'quayctl torrent pull registry.example.com/team/app:1.0 --output /media/disk/images':
+    'test/image-output/image-output.test.ts and test/release/empty-root.check.ts write layouts so',
+  'quayctl serve --upstream oci:/media/disk/images --listen 10.0.0.5:7070':
+    'test/release/empty-root.check.ts serves a layout so',
+  'quayctl docker torrent pull 10.0.0.5:7070/team/app:1.0 --insecure':
+    'test/release/image.check.ts pulls so, into Docker and podman',
   'scripts/demo': 'test/cli/demo.test.ts and .ci/run run it',
   'scripts/test': '.ci/run runs it, and this test with it',
   'npm ci': 'scripts/setup runs it',

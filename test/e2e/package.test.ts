@@ -6,6 +6,7 @@ import { makeNpmPackage } from '../../scripts/packaging/npm-package.ts';
 import { releaseVersion } from '../../scripts/packaging/release-version.ts';
 import { TestLayout, randomLayer } from '../helpers/images.ts';
 import { mustRun, run } from '../helpers/processes.ts';
+import { skipWithout } from '../helpers/programs.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
 import { suiteScope } from '../helpers/suite-scope.ts';
 import { tempDirectory } from '../helpers/temp.ts';
@@ -80,6 +81,17 @@ describe('the published package', () => {
     const best = Math.min(...times);
     assert.ok(best < HELP_MS, `--help takes ${best} ms of the processor`);
   });
+
+  test(
+    'shares a store with a group, whom another program finds',
+    { skip: skipWithout('root') },
+    async (t) => {
+      const node = await quayctlNode(t, { program });
+      const store = join(await tempDirectory(t), 'store');
+      const shared = await node.run(['store', 'share', '--group', 'root', '--store', store]);
+      assert.equal(shared.code, 0, shared.stderr);
+    },
+  );
 
   test('pulls an image from its own service, as layers and as an ACI', async (t) => {
     const layout = await TestLayout.create(await tempDirectory(t));
