@@ -68,6 +68,8 @@ const RUN_ELSEWHERE: Readonly<Record<string, string>> = {
   'quayctl rkt torrent pull quay.example.com/team/app:1.0 --seed-after 10m': 'test/e2e/rkt.test.ts runs it',
   'quayctl rkt torrent seed quay.example.com/team/app:1.0 --duration 1h': 'test/e2e/rkt.test.ts runs it',
   'quayctl doctor': 'test/cli/doctor.test.ts runs it',
+  'sudo quayctl mirror': 'test/mirror/install.test.ts runs it',
+  'quayctl mirror status': 'test/mirror/install.test.ts runs it',
   'quayctl mirror --torrent-service https://torrents.example.com --registry registry.example.com':
     'test/mirror/engines.test.ts runs it',
   'quayctl docker torrent pull IMAGE --max-severity high [--clair URL] [--security-wait 30s]':
