@@ -46,48 +46,59 @@ async function openDoor(
   return { port: door.port, came, wires };
 }
 
-/** @returns those that are let in */
-async function comeIn(scope: Scope, port: number, count: number, ...says: Buffer[]): Promise<Socket[]> {
+/** Waits until no more than `stay` are left. @returns those that are let in */
+async function comeIn(
+  scope: Scope,
+  port: number,
+  { count, stay }: { count: number; stay: number },
+  ...says: Buffer[]
+): Promise<Socket[]> {
   const sockets = Array.from({ length: count }, () => connect(port, '127.0.0.1'));
   scope.after(() => {
     for (const socket of sockets) socket.destroy();
   });
   await Promise.all(
-    sockets.map(
-      (socket) =>
-        new Promise<void>((resolve) => {
-          socket.on('error', () => {}).resume();
-          socket.once('connect', () => {
-            says.forEach((part, at) => setTimeout(() => socket.writable && socket.write(part), 100 * at));
-            setTimeout(resolve, 500);
-          });
-          socket.once('close', () => resolve());
-        }),
-    ),
+    sockets.map(async (socket) => {
+      socket.on('error', () => {}).resume();
+      // `once` of events would throw what a connection ends with.
+      await new Promise<void>((resolve) =>
+        socket.once('connect', () => resolve()).once('close', () => resolve()),
+      );
+      for (const part of says) {
+        if (socket.writable) socket.write(part);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }),
   );
-  return sockets.filter((socket) => !socket.destroyed);
+  const open = (): Socket[] => sockets.filter((socket) => !socket.destroyed);
+  while (open().length > stay) await new Promise((resolve) => setTimeout(resolve, 10));
+  return open();
 }
 
 test('of a thousand connections from one address that say nothing fifty stay', async (t) => {
   const { port } = await openDoor(t);
-  assert.equal((await comeIn(t, port, 1000)).length, 50);
+  assert.equal((await comeIn(t, port, { count: 1000, stay: 50 })).length, 50);
 });
 
 test('of a thousand that name the torrent two hundred stay', async (t) => {
   const { port, came } = await openDoor(t);
-  let inside = 0;
-  for (let round = 0; round < 25; round++) {
-    inside += (await comeIn(t, port, 40, handshake(INFO_HASH))).length;
-    if (inside === 200) break;
+  for (let round = 0; round < 5; round++) {
+    await comeIn(t, port, { count: 40, stay: 40 }, handshake(INFO_HASH));
+    while (came.length < 40 * (round + 1)) await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  const late = await comeIn(t, port, 40, handshake(INFO_HASH));
-  assert.deepEqual([inside, late.length], [200, 0]);
+  const late = await comeIn(t, port, { count: 40, stay: 0 }, handshake(INFO_HASH));
+  assert.deepEqual([came.length, late.length], [200, 0]);
   assert.ok(came.every((infoHash) => infoHash === INFO_HASH));
 });
 
 test('bytes behind a first byte that is none end nothing but the connection, handshake or not', async (t) => {
   const { port, came } = await openDoor(t);
-  const stayed = await comeIn(t, port, 1, Buffer.concat([Buffer.of(0), handshake(INFO_HASH)]));
+  const stayed = await comeIn(
+    t,
+    port,
+    { count: 1, stay: 0 },
+    Buffer.concat([Buffer.of(0), handshake(INFO_HASH)]),
+  );
   assert.equal(stayed.length, 0);
   assert.deepEqual(came, [], 'a connection that has ended is told to nobody');
 });
@@ -99,7 +110,7 @@ for (const [what, bytes] of [
 ] as const) {
   test(`an encrypted handshake of ${what} ends the connection`, async (t) => {
     const { port, came } = await openDoor(t, 1);
-    assert.equal((await comeIn(t, port, 5, bytes, bytes)).length, 0);
+    assert.equal((await comeIn(t, port, { count: 5, stay: 0 }, bytes, bytes)).length, 0);
     assert.deepEqual(came, []);
   });
 }
