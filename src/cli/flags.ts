@@ -30,6 +30,7 @@ export interface RawTorrentFlags extends Readonly<Record<string, unknown>>, RawG
   readonly uploadRate: string;
   readonly connectionsPerSecond: string;
   readonly encryptionMode: string;
+  readonly report?: boolean;
   readonly store?: string;
   readonly localIp?: string;
   readonly json?: boolean;
@@ -59,6 +60,8 @@ export interface TorrentFlags {
   readonly uploadRate: number;
   readonly connectionsPerSecond: number;
   readonly encryptionMode: 0 | 1 | 2;
+  /** The torrent service is told where the bytes of each layer came from. */
+  readonly report: boolean;
   readonly store: string | undefined;
 }
 
@@ -125,6 +128,7 @@ export function declareSwarmFlags(command: Command): Command {
     .option('--download-rate <kB/s>', 'over all torrents, the registry included; 0: unlimited', '0')
     .option('--upload-rate <kB/s>', 'over all torrents; 0: unlimited', '0')
     .option('--connections-per-second <n>', 'connection attempts per second', '200')
+    .option('--no-report', 'do not tell the torrent service where the bytes of each layer came from')
     .option('--encryption-mode <mode>', 'BitTorrent encryption: 0 forced, 1 preferred, 2 off', '1')
     .addOption(
       new Option('--store <dir>', 'the local store (default: $XDG_CACHE_HOME/quayctl)').env('QUAYCTL_STORE'),
@@ -171,6 +175,7 @@ export function readTorrentFlags(raw: RawTorrentFlags): TorrentFlags {
     uploadRate: integer('--upload-rate', raw.uploadRate, 0, 1e9) * 1000,
     connectionsPerSecond: integer('--connections-per-second', raw.connectionsPerSecond, 1, 100_000),
     encryptionMode: encryptionMode(raw.encryptionMode),
+    report: raw.report ?? true,
     store: raw.store,
   };
 }

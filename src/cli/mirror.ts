@@ -36,6 +36,7 @@ export interface RawMirrorFlags {
   readonly uploadRate: string;
   readonly connectionsPerSecond: string;
   readonly encryptionMode: string;
+  readonly report?: boolean;
   readonly store?: string;
 }
 

@@ -68,6 +68,7 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       trustedProxies: flags.trustedProxy,
       announceFrom: flags.announceFrom,
       peers: peerRule(flags.peers),
+      version: session.version,
       admin: await adminOptions(flags),
       clair: await openClair(flags, upstream.http),
       notify: await notifyOptions(flags),

@@ -34,6 +34,8 @@ export type RouterListener = (
 export interface RouterOptions {
   /** By the first component of the path: `v2`, `c1`, `announce`. */
   readonly routes: ReadonlyMap<string, Route>;
+  /** What takes a POST, by its whole path without the first slash: `c1/report`. */
+  readonly posts?: ReadonlyMap<string, Route>;
   /** Looked at first: a route for what is asked by query, whatever the path. */
   readonly routeByQuery?: (exchange: RequestContext) => Route | undefined;
   readonly listener: RouterListener;
@@ -54,6 +56,7 @@ const HELD: ShareLimits = { most: 1024, mostEach: 512 };
 /** Gives every request to its route, and turns what the route throws into an answer. */
 export function router({
   routes,
+  posts,
   routeByQuery,
   listener,
   clientOf,
@@ -106,7 +109,11 @@ export function router({
       place = underWay.take(site);
       if (place === undefined) return refuseBusy(exchange);
     }
-    void answer(exchange, routeByQuery?.(exchange) ?? routes.get(word), listener);
+    const post = request.method === 'POST' ? posts?.get(components.join('/')) : undefined;
+    if (post === undefined && request.method !== 'GET' && request.method !== 'HEAD') {
+      return void answer(exchange, refuseMethod, listener);
+    }
+    void answer(exchange, routeByQuery?.(exchange) ?? post ?? routes.get(word), listener);
   };
 }
 
@@ -120,7 +127,6 @@ async function answer(
     response.setHeader('x-content-type-options', 'nosniff');
     // Even where the rest of the path means nothing: this host serves torrents.
     if (/^\/c1(?:[/?]|$)/.test(request.url ?? '')) response.setHeader('quay-torrent', '1');
-    if (request.method !== 'GET' && request.method !== 'HEAD') return refuseMethod(exchange);
     if (route === undefined) return refuse(exchange, 404, 'UNSUPPORTED', 'no such path');
     await route(exchange);
   } catch (error) {

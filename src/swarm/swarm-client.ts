@@ -48,6 +48,16 @@ export interface SwarmStats {
   readonly uploadRate: number;
 }
 
+/** Which pieces are here, and which are on their way. */
+export interface PieceStates {
+  /** Verified ones: the first piece is the highest bit of the first byte (BEP 3). */
+  readonly have: Uint8Array;
+  /** Asked of peers. */
+  readonly fetching: readonly number[];
+  /** Taken from the registry, or about to be. */
+  readonly claimed: readonly number[];
+}
+
 export interface JoinOptions {
   readonly metainfo: Metainfo;
   readonly storage: PieceStorage;
@@ -81,6 +91,8 @@ export interface JoinOptions {
 export interface Swarm {
   readonly infoHash: InfoHash;
   stats(): SwarmStats;
+  /** Which pieces are where. */
+  pieces(): PieceStates;
   /**
    * Somebody waits for bytes `start` to `end` (exclusive): their pieces are asked for before all others, of peers and
    * of the registry. May be called at any time, also with bytes that are here.
@@ -99,6 +111,8 @@ export interface Swarm {
 export interface SwarmClient {
   /** The port on which peers are accepted, after the first join. */
   readonly port: number;
+  /** By which trackers and peers know this process, 40 hex digits. */
+  readonly peerId: string;
   join(options: JoinOptions): Promise<Swarm>;
   /** Leaves every swarm and closes the sockets. */
   close(): Promise<void>;

@@ -61,6 +61,11 @@ export class BlobCache {
     return size <= this.#limit;
   }
 
+  /** Bytes: what it holds, and may hold; `free` on its disk. */
+  async usage(): Promise<{ readonly used: number; readonly limit: number; readonly free: number }> {
+    return { used: this.#used, limit: this.#limit, free: await this.#freeBytes().catch(() => 0) };
+  }
+
   has(digest: Digest): boolean {
     return this.#entries.has(digest);
   }

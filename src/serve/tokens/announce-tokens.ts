@@ -94,6 +94,14 @@ export class AnnounceTokens {
     return isAlive && verified.infoHash === infoHash ? verified : 'unapproved request: invalid jwt';
   }
 
+  /** Which torrent a token that is alive is for, and who holds it; undefined for any other token. */
+  async torrentOf(token: string): Promise<(TokenHolder & { readonly infoHash: InfoHash }) | undefined> {
+    if (token === '' || token.length > MAX_TOKEN) return undefined;
+    const verified = await this.#verify(token);
+    const isAlive = verified !== undefined && (verified.exp + CLOCK_TOLERANCE_SECONDS) * 1000 > Date.now();
+    return isAlive ? verified : undefined;
+  }
+
   /** The keys with which others verify: those of which a token may be alive, and those that will sign. */
   jwks(): Promise<JsonObject> {
     return this.#options.keys.jwks(this.#options.ttlSeconds);

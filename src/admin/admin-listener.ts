@@ -1,9 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { bareHost, isLoopback } from '../../base/ip-address.ts';
-import { QuayctlError } from '../../base/errors.ts';
-import { listen, type HttpServer, type ListenPlace } from '../../http-server/server.ts';
-import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
-import { router, type RouterListener } from '../../http-server/router.ts';
+import { bareHost, isLoopback } from '../base/ip-address.ts';
+import { QuayctlError } from '../base/errors.ts';
+import { listen, type HttpServer, type ListenPlace } from '../http-server/server.ts';
+import { refuse, type RequestContext, type Route } from '../http-server/request-context.ts';
+import { router, type RouterListener } from '../http-server/router.ts';
 
 /** `serve --admin-listen`, `--admin-token-file`. */
 export interface AdminOptions {
@@ -54,14 +54,18 @@ export async function startAdmin(
 
 const refuseStranger: Route = (exchange) =>
   refuse(exchange, 401, 'UNAUTHORIZED', 'the admin listener is for the operator', {
-    'www-authenticate': 'Bearer realm="quayctl serve"',
+    // A browser asks its user for a password then, and shows it to the event stream, too.
+    'www-authenticate': ['Bearer realm="quayctl"', 'Basic realm="quayctl", charset="UTF-8"'],
   });
 
-/** Compared as hashes, so that the time tells nothing. */
+/** As Bearer token, or as a password, whatever the user name. Compared as hashes, so that the time tells nothing. */
 function hasToken(token: string): (exchange: RequestContext) => boolean {
   const wanted = sha256(token);
   return ({ request }) => {
-    const [, shown = ''] = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? '') ?? [];
+    const [, scheme = '', value = ''] = /^(\S+) +(\S+) *$/.exec(request.headers.authorization ?? '') ?? [];
+    const pair = Buffer.from(value, 'base64').toString('utf8');
+    const isBasic = scheme.toLowerCase() === 'basic' && pair.includes(':');
+    const shown = isBasic ? pair.slice(pair.indexOf(':') + 1) : /^bearer$/i.test(scheme) ? value : '';
     return timingSafeEqual(sha256(shown), wanted);
   };
 }
