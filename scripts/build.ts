@@ -2,6 +2,7 @@ import { build, type Plugin } from 'esbuild';
 import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buildPage } from '../src/admin/build-page.ts';
+import { releaseVersion } from './packaging/release-version.ts';
 import { bundledPackages, cycloneDx, licensesText, type BundledPackage } from './bundled-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -97,6 +98,7 @@ const apartOpenpgp: Plugin = {
   },
 };
 
+const { version, commit } = await releaseVersion(ROOT);
 await rm(OUT, { recursive: true, force: true });
 const { metafile } = await build({
   absWorkingDir: ROOT,
@@ -115,7 +117,7 @@ const { metafile } = await build({
   metafile: true,
   minifySyntax: true,
   minifyWhitespace: true,
-  define: { 'import.meta.url': 'quayctlUrl' },
+  define: { 'import.meta.url': 'quayctlUrl', QUAYCTL_BUILD: JSON.stringify({ version, commit }) },
   banner: { js: "const quayctlUrl = require('node:url').pathToFileURL(__filename).href;" },
 });
 await copyFile(join(ROOT, 'node_modules', OPENPGP), join(OUT, 'openpgp.cjs'));
@@ -125,7 +127,7 @@ const inputs = { ...metafile.inputs, ...page.metafile.inputs };
 const packages = await bundledPackages(ROOT, { inputs }, [join('node_modules', OPENPGP)]);
 await writeFile(join(OUT, 'LICENSES.txt'), licensesText(packages));
 const self = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as BundledPackage;
-await writeFile(join(OUT, 'sbom.cdx.json'), cycloneDx(self, packages));
+await writeFile(join(OUT, 'sbom.cdx.json'), cycloneDx({ ...self, version }, packages));
 
 const outputs = [...Object.values(metafile.outputs), { bytes: page.html.length }];
 const megabytes = outputs.reduce((sum, { bytes }) => sum + bytes, 0) / 1e6;

@@ -75,6 +75,7 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'http-server/one-at-a-time.ts': 'MOST_WAITING MOST_WAITING_IN_ALL',
     'serve/routes/waiting.ts': 'MAX_WAIT_SECONDS LONGEST_HOLD_MS',
     'serve/routes/password-guesses.ts': 'WINDOW_MS MOST_OF_USER MOST_OF_SITE',
+    'serve/routes/reachable-route.ts': 'DIALS REQUESTS UNDER_WAY DIAL_MS',
     'serve/torrent-service.ts': 'START_TIMEOUT_MS MANIFEST_BYTES',
     'serve/upstream/turns-at-upstream.ts': 'LIMITS',
     'serve/upstream/layout-contents.ts': 'MAX_ENTRIES MAX_LAYOUT_BYTES',
@@ -103,7 +104,7 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   'Security reports': {
     'security/report.ts': 'MAX_REPORT_BYTES MAX_PACKAGES MAX_VULNERABILITIES',
-    'serve/security/image-reports.ts': 'AT_ONCE MAX_RUNNING MAX_RUNNING_OF_CLIENT LONGEST_WORK_MS',
+    'serve/security/image-reports.ts': 'LIMITS LONGEST_WORK_MS',
     'serve/security/kept-images.ts': 'MAX_IMAGES KEPT_MS',
     'serve/observe/observer.ts':
       'MAX_SWARMS MAX_NODES MAX_MEMBERS OPEN_SECONDS WATCHED_SECONDS UNWATCHED_SECONDS REPORTS_PER_SECOND',
@@ -119,6 +120,8 @@ const FIELDS: Readonly<Record<string, string>> = {
   mostEach: 'of one site',
   atOnce: 'at once',
   atOnceEach: 'of one site',
+  spare: 'more for sites that have waited',
+  spareAfterMs: '',
   perSecond: 'per second',
   burst: 'at once',
   headersTimeoutMs: 'to answer',

@@ -246,10 +246,14 @@ export class BlobDownload {
   ): Promise<number | 'all'> {
     await this.#begun.promise;
     const last = this.size - 1;
-    if (this.#transfer === undefined || this.#isSettled || at >= last) return this.#whole();
+    if (this.#transfer === undefined || this.#isSettled) return this.#whole();
     if (isUrgent) this.#transfer.want(at, this.size);
     try {
       const { partial } = this.#transfer;
+      if (at >= last) {
+        await partial.waitChecked(signal);
+        return this.size;
+      }
       const wait = isVerified ? partial.waitVerified(at, signal) : partial.waitWritten(at, signal);
       return Math.min(last, await wait);
     } catch {

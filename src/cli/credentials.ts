@@ -1,3 +1,4 @@
+import { isSea } from 'node:sea';
 import type { Credential } from '../credentials/credential.ts';
 import {
   credentialStores,
@@ -59,5 +60,5 @@ export function serviceCredential(
 }
 
 function places({ env, home }: Session): CredentialPlaces {
-  return { env, home, uid: process.getuid?.() ?? 0, nodePath: process.execPath };
+  return { env, home, uid: process.getuid?.() ?? 0, nodePath: isSea() ? undefined : process.execPath };
 }

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { Option, type Command } from 'commander';
 import { QuayctlError } from '../base/errors.ts';
+import { parseRateTimetable, type RateTimetable } from '../base/rate-timetable.ts';
 import { parseDuration } from '../base/units.ts';
 import type { EngineEntry } from '../engines/engine-entry.ts';
 import { parsePlatform, type Platform } from '../image/platform.ts';
@@ -55,9 +56,8 @@ export interface TorrentFlags {
   readonly platform: Platform | undefined;
   readonly ports: { readonly lower: number; readonly upper: number; readonly given: boolean };
   readonly announceIp: string | undefined;
-  /** Bytes per second; 0 for unlimited. */
-  readonly downloadRate: number;
-  readonly uploadRate: number;
+  readonly downloadRate: RateTimetable;
+  readonly uploadRate: RateTimetable;
   readonly connectionsPerSecond: number;
   readonly encryptionMode: 0 | 1 | 2;
   /** The torrent service is told where the bytes of each layer came from. */
@@ -125,8 +125,12 @@ export function declareSwarmFlags(command: Command): Command {
     .option('--lower-port <port>', 'lowest port on which peers are accepted', DEFAULT_LOWER_PORT)
     .option('--upper-port <port>', 'highest port on which peers are accepted', DEFAULT_UPPER_PORT)
     .option('--announce-ip <ip>', 'the address under which peers reach this node')
-    .option('--download-rate <kB/s>', 'over all torrents, the registry included; 0: unlimited', '0')
-    .option('--upload-rate <kB/s>', 'over all torrents; 0: unlimited', '0')
+    .option(
+      '--download-rate <rate>',
+      'over all torrents, the registry included: 500 (kB/s), 10M, off, or by the hour: "08:00,512k 19:00,off"',
+      '0',
+    )
+    .option('--upload-rate <rate>', 'over all torrents, in the same forms; 0: unlimited', '0')
     .option('--connections-per-second <n>', 'connection attempts per second', '200')
     .option('--no-report', 'do not tell the torrent service where the bytes of each layer came from')
     .option('--encryption-mode <mode>', 'BitTorrent encryption: 0 forced, 1 preferred, 2 off', '1')
@@ -171,8 +175,8 @@ export function readTorrentFlags(raw: RawTorrentFlags): TorrentFlags {
       given: raw.lowerPort !== DEFAULT_LOWER_PORT || raw.upperPort !== DEFAULT_UPPER_PORT,
     },
     announceIp: raw.announceIp === undefined ? undefined : address('--announce-ip', raw.announceIp),
-    downloadRate: integer('--download-rate', raw.downloadRate, 0, 1e9) * 1000,
-    uploadRate: integer('--upload-rate', raw.uploadRate, 0, 1e9) * 1000,
+    downloadRate: named('--download-rate', raw.downloadRate, parseRateTimetable),
+    uploadRate: named('--upload-rate', raw.uploadRate, parseRateTimetable),
     connectionsPerSecond: integer('--connections-per-second', raw.connectionsPerSecond, 1, 100_000),
     encryptionMode: encryptionMode(raw.encryptionMode),
     report: raw.report ?? true,

@@ -1,9 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { CommanderError } from 'commander';
+import { version } from './build-facts.ts';
 import { readSettings, variablesFor } from './config.ts';
 import { failureOf, printFailure, type Failure } from './failure.ts';
 import { printable } from './printable.ts';
+import { asPluginCall, PLUGIN_ENTRY, pluginMetadata } from './plugin-call.ts';
 import { makeProgram } from './program.ts';
 import type { Session } from './session.ts';
 import { listenForSignals } from './signals.ts';
@@ -22,8 +23,11 @@ export async function main(argv: readonly string[]): Promise<number> {
   let exitCode = 0;
   const session = makeSession(interruption.signal, (code) => (exitCode = code));
   try {
+    const call = asPluginCall(argv);
+    if (call?.argv[0] === PLUGIN_ENTRY) return (session.terminal.out(pluginMetadata(session.version)), 0);
+    Object.assign(process.env, call?.env);
     const program = makeProgram(session);
-    const words = helpLast(argv);
+    const words = helpLast(call?.argv ?? argv);
     if (!words.includes('--help') && !words.includes('-h')) await configure(program, words[0], session);
     await program.parseAsync(words, { from: 'user' });
     return exitCode;
@@ -89,12 +93,6 @@ function makeSession(
     },
     exitWith,
   };
-}
-
-/** From package.json, which lies at the same distance from src/cli and from the bundle's dist/cli. */
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** stderr: what failed, why, what to do. stdout, with --json: the same as an object. */

@@ -1,5 +1,5 @@
 import { Http } from '../http/http.ts';
-import { createRateLimiter } from '../base/rate-limiter.ts';
+import { createTimetableLimiter } from '../base/rate-limiter.ts';
 import { redact } from '../base/redact.ts';
 import type { Listener } from '../pull/events.ts';
 import { Downloads } from '../blobs/downloads.ts';
@@ -40,8 +40,8 @@ export async function openCommons(
     onExchange: (message) => listener({ kind: 'debug', message }),
   });
   const store = await openStore(await ownStoreDirectory(flags.store, session));
-  const downloadLimiter = createRateLimiter(flags.downloadRate);
-  const uploadLimiter = createRateLimiter(flags.uploadRate);
+  const downloadLimiter = createTimetableLimiter(flags.downloadRate);
+  const uploadLimiter = createTimetableLimiter(flags.uploadRate);
   const warn = (message: string): void => listener({ kind: 'warning', message });
   let key: Promise<NodeKey> | undefined;
   const nodeKey = (): Promise<NodeKey> => (key ??= openNodeKey(session, warn));
@@ -67,7 +67,7 @@ export async function openCommons(
 }
 
 /** Loaded at the first torrent. */
-async function openSwarm(
+export async function openSwarm(
   flags: TorrentFlags,
   shared: Pick<SwarmClientOptions, 'http' | 'downloadLimiter' | 'uploadLimiter'>,
   nodeKey: () => Promise<NodeKey>,

@@ -9,6 +9,7 @@ import type { PullContext, PullRules } from '../pull/pull-context.ts';
 import { openRepository } from '../registry/open-repository.ts';
 import { openTorrentService } from '../registry/open-torrent-service.ts';
 import type { ContextOpener } from '../pull/seed-store.ts';
+import { GO_NAMES } from './build-facts.ts';
 import { credentialFor } from './credentials.ts';
 import type { RawTorrentFlags, TorrentFlags } from './flags.ts';
 import { locateAci } from './locate-aci.ts';
@@ -98,14 +99,6 @@ export function rulesOf(flags: TorrentFlags): PullRules {
   const { skipWebSeed, waitForPeersMs, trackers, offlineOk } = flags;
   return { skipWebSeed, waitForPeersMs, trackers, offlineOk };
 }
-
-/** Node's names of processors where Go has others. */
-const GO_NAMES: Readonly<Record<string, string>> = {
-  x64: 'amd64',
-  ia32: '386',
-  ppc64: 'ppc64le',
-  mipsel: 'mipsle',
-};
 
 /** What this machine would run. Container images are for Linux wherever the tool itself runs. */
 export function hostPlatform(): Platform {

@@ -8,8 +8,11 @@ import {
   declareTorrentFlags,
   type RawTorrentFlags,
 } from './flags.ts';
+import { describeBuild } from './build-facts.ts';
+import { arrangeHelp, HELP } from './help.ts';
 import { declareNotifyFlags } from './report-flags.ts';
 import { addSecurity } from './security-command.ts';
+import type { RawDoctorFlags } from './doctor.ts';
 import type { RawMirrorFlags } from './mirror.ts';
 import type { RawServeFlags } from './serve.ts';
 import type { Session } from './session.ts';
@@ -32,7 +35,7 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
       outputError: () => undefined,
     });
 
-  program.configureHelp({ showGlobalOptions: true });
+  program.configureHelp(HELP);
   addShortCommands(program, engines, session);
   for (const engine of engines) {
     const { name, title } = engine;
@@ -41,6 +44,7 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
   }
   const torrent = program.command('torrent').description('images for the local store, no engine needed');
   addTorrentCommands(torrent, undefined, session);
+  addDoctor(program, session);
   addSecurity(program, session);
   addServe(program, session);
   addMirror(program, session);
@@ -49,10 +53,16 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
   program
     .command('version')
     .description('print the version')
-    .action(() => session.terminal.out(`quayctl ${session.version}\n`));
+    .option('--json', 'as JSON, with commit, platform and the version of Node')
+    .action((flags: { json?: boolean }) => {
+      const text = flags.json === true ? JSON.stringify(describeBuild()) : `quayctl ${session.version}`;
+      session.terminal.out(`${text}\n`);
+    });
   addConfig(program, session);
   addCompletion(program, session);
+  addPlugin(program, session);
   nameVariables(program);
+  arrangeHelp(program);
   return program;
 }
 
@@ -75,6 +85,27 @@ function addCompletion(program: Command, session: Session): void {
     .action(async (shell: 'bash' | 'zsh' | 'fish') => {
       const { completionScript } = await import('./completion.ts');
       session.terminal.out(completionScript(shell, program));
+    });
+}
+
+function addPlugin(program: Command, session: Session): void {
+  const plugin = program.command('plugin').description('docker torrent pull: quayctl as a plug-in of Docker');
+  const system = ['--system', 'for all users: /usr/local/lib/docker/cli-plugins'] as const;
+  plugin
+    .command('install')
+    .description('make `docker torrent pull IMAGE` a command of Docker')
+    .option(...system)
+    .action(async (flags: { system?: boolean }) => {
+      const { installPlugin } = await import('./docker-plugin.ts');
+      await installPlugin(flags, session);
+    });
+  plugin
+    .command('uninstall')
+    .description('take it back')
+    .option(...system)
+    .action(async (flags: { system?: boolean }) => {
+      const { uninstallPlugin } = await import('./docker-plugin.ts');
+      await uninstallPlugin(flags, session);
     });
 }
 
@@ -156,6 +187,29 @@ function addShortCommands(program: Command, engines: readonly EngineEntry[], ses
       await runSeed(images, undefined, flags, session);
     },
   );
+}
+
+function addDoctor(program: Command, session: Session): void {
+  const doctor = program
+    .command('doctor')
+    .description('say why bytes do, or do not, come from peers: a line for each thing that a pull depends on')
+    .argument('[image]', `${IMAGE_NAMES.oci}; without one only this machine is looked at`)
+    .addOption(
+      new Option(
+        '--torrent-service <url>',
+        'where torrents are asked for (default: the registry itself)',
+      ).env('QUAYCTL_TORRENT_SERVICE'),
+    )
+    .option('--insecure', 'plain HTTP to the registry and the service (loopback may be HTTP without it)')
+    .option('--send-credentials', "give the registry's password to a torrent service on another host")
+    .option('--platform <os/arch>', "OS/ARCH[/VARIANT] (default: this machine's)")
+    .option('--no-speed', 'do not measure how fast the registry and peers are (3 s, at most 64 MiB each)')
+    .option('--json', 'one JSON object on stdout instead of lines')
+    .option('--debug', 'protocol log and stack traces on stderr');
+  declareSwarmFlags(doctor).action(async (image: string | undefined, flags: RawDoctorFlags) => {
+    const { runDoctor } = await import('./doctor.ts');
+    await runDoctor(image, flags, session);
+  });
 }
 
 function addServe(program: Command, session: Session): void {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 import { redact } from '../base/redact.ts';
-import type { Credential, CredentialStore } from './credential.ts';
+import { foundIn, type Credential, type CredentialStore } from './credential.ts';
 import { DockerConfig, dockerConfigPath } from './docker-config.ts';
 import { Keychain } from './keychain.ts';
 import { PodmanAuth, podmanAuthPaths } from './podman-auth.ts';
@@ -14,8 +14,8 @@ export interface CredentialPlaces {
   readonly env: Environment;
   readonly home: string;
   readonly uid: number;
-  /** The running Node: keytar is asked in a process of its own. */
-  readonly nodePath: string;
+  /** The running Node: keytar is asked in a process of its own. undefined where quayctl is one file. */
+  readonly nodePath: string | undefined;
   readonly rktDirectories?: readonly string[];
 }
 
@@ -58,7 +58,7 @@ export async function findCredential(
     signal.throwIfAborted();
     try {
       const credential = await store.find(host, repository, signal);
-      if (credential !== undefined) return credential;
+      if (credential !== undefined) return foundIn(credential, { name: store.name });
     } catch (error) {
       signal.throwIfAborted();
       onWarning(`${told(error, store)}; looking for credentials for ${registry} elsewhere`);

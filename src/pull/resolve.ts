@@ -54,7 +54,8 @@ async function askService(
   }
 }
 
-async function askFor(
+/** Without a word to anybody, and of this source alone. @throws QuayctlError as `resolveImage` */
+export async function askFor(
   reference: ImageReference,
   platform: Promise<Platform>,
   source: Pick<Repository, 'manifest'>,

@@ -7,8 +7,9 @@ import { dumpBody } from '../http/http.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { manifestName, readManifestDocument } from './manifest-document.ts';
 import type { AnnounceToken } from '../metainfo/tracker-address.ts';
+import { readConnectBack } from './connect-back.ts';
+import type { ConnectBack, TorrentAnswer, TorrentService } from './repository.ts';
 import { sendReport, type LayerReport, type ReportAnswer } from './service-reports.ts';
-import type { TorrentAnswer, TorrentService } from './repository.ts';
 import { nodeKeyHeader, pathOf, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
 import { serviceBlobs } from './service-blobs.ts';
 import { KEY_SET_PATH, ServiceKeySet } from './service-keys.ts';
@@ -113,6 +114,19 @@ class HttpTorrentService implements TorrentService {
       default:
         return read;
     }
+  }
+
+  async connectBack(port: number, token: string, signal: AbortSignal): Promise<ConnectBack | undefined> {
+    const { http, service, registry } = this.#options;
+    const base = await this.#asker.base(signal);
+    const answer = await http.request(new URL(`${pathOf(base)}/c1/reachable`, base), {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ port }),
+      registry: service === undefined ? registry : undefined,
+      signal,
+    });
+    return readConnectBack(answer, base, signal);
   }
 
   async manifest(selector: string | Digest, signal: AbortSignal): Promise<ManifestDocument> {

@@ -102,7 +102,7 @@ export class ServiceAsker {
       authorization !== undefined ||
       (credential === undefined && scheme === undefined)
     ) {
-      return unauthorized(registry, what, credential !== undefined);
+      return unauthorized(registry, what, credential);
     }
     const isClear = url.protocol === 'http:' && !isLoopback(url.hostname) && !insecure;
     return new QuayctlError('unauthorized', `${url.host} requires authentication for ${what}`, {

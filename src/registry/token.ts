@@ -61,7 +61,7 @@ export async function fetchToken(
   });
   if (isRefused(answer.statusCode, isOauth)) {
     const refusal = await readRefusal(answer, realm, signal);
-    throw unauthorized(registry, scope ?? 'login', credential !== undefined, refusal);
+    throw unauthorized(registry, scope ?? 'login', credential, refusal);
   }
   if (answer.statusCode !== 200) {
     await dumpBody(answer);

@@ -30,6 +30,7 @@ import { aciRoute } from './routes/aci-route.ts';
 import { aciDiscoveryRoute, isAciDiscovery } from './routes/aci-discovery-route.ts';
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
 import { limitPasswordGuesses } from './routes/password-guesses.ts';
+import { reachableRoute } from './routes/reachable-route.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
 import { c1Route, type OnTorrent } from './routes/quay-api.ts';
@@ -177,7 +178,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       torrent: torrentRoute({ ...torrents, own: ownPermission, hashing, cache }),
       squash: squashRoute({ ...torrents, registry: upstream.hosts[0], resolver, derived }),
       aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
-      security: securityRoute({ ...security, resolver, names }),
+      security: securityRoute({ ...security, resolver, names, secret }),
     });
     const ownLocal = { cache, hashing, permission: ownPermission };
     const manifests = {
@@ -216,7 +217,10 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const discovery = aciDiscoveryRoute({ names: discovered, publicUrl: base });
     return router({
       routes: new Map(routes),
-      posts: new Map([['c1/report', reportRoute({ tokens, observer, onReport: metrics.onReport })]]),
+      posts: new Map([
+        ['c1/reachable', reachableRoute({ tokens, isProxy })],
+        ['c1/report', reportRoute({ tokens, observer, onReport: metrics.onReport })],
+      ]),
       routeByQuery: (exchange) => (isAciDiscovery(exchange) ? discovery : undefined),
       listener,
       clientOf,

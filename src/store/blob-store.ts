@@ -44,6 +44,12 @@ export interface PartialBlob extends BlobReader {
   waitVerified(offset: number, signal: AbortSignal): Promise<number>;
   /** The same for bytes that are written, verified or not. What becomes of them afterwards, `changes` tells. */
   waitWritten(offset: number, signal: AbortSignal): Promise<number>;
+  /**
+   * Waits until a commit has found that size and digest are right. What it does after that keeps the blob, and nobody
+   * who only reads has to wait for it.
+   * @throws the signal's reason; QuayctlError `interrupted` when the partial blob is closed before
+   */
+  waitChecked(signal: AbortSignal): Promise<void>;
   /** Goes up whenever written bytes are discarded, or written over with other ones. */
   readonly changes: number;
   /** Forgets a span (its piece did not verify) or everything. */

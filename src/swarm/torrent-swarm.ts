@@ -13,7 +13,7 @@ import { dropPieceBuffers } from './pieces/piece-buffers.ts';
 import { PieceWriter } from './pieces/piece-writer.ts';
 import { Reachability } from './registry/reachability.ts';
 import { RegistrySeed } from './registry/registry-seed.ts';
-import type { JoinOptions, PieceStates, Swarm, SwarmStats } from './swarm-client.ts';
+import type { Contact, JoinOptions, PieceStates, Swarm, SwarmStats } from './swarm-client.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import { Announcer, type Company } from './tracker/announcer.ts';
 import { isSupportedTracker } from './tracker/tracker.ts';
@@ -128,6 +128,10 @@ export class TorrentSwarm implements Swarm {
       fetching: [...pieces.begun.keys()],
       claimed: [...pieces.fromRegistry.keys()],
     };
+  }
+
+  contacts(): readonly Contact[] {
+    return this.#peers.contacts();
   }
 
   want(start: number, end: number): void {

@@ -186,6 +186,29 @@ test(
 );
 
 test(
+  'a squashed image whose transfers are cut again and again comes whole, and no byte of it twice',
+  { skip: skipWithout('docker-registry') },
+  async (t) => {
+    const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+    const { manifest } = await layout.addImage({ layers: [randomLayer(4_000_000, 'a')] });
+    const registry = await startRegistry(t);
+    await pushImage(layout, manifest, { url: registry.url, repository: 'team/large', tag: '1.0' });
+    const place: { url?: string } = {};
+    const proxy = await startHttpFaultProxy(t, () => place.url ?? '');
+    place.url = (await startService(t, { upstream: registry.url, publicUrl: proxy.url })).url;
+    const cuts = 7;
+    proxy.faults.push({ match: /^GET \/ws\//, cutAfter: 200_000, times: cuts });
+    const node = await quayctlNode(t);
+    const name = `${registry.host}/team/large:1.0`;
+    const args = ['docker', 'torrent', 'seed', name, '--squashed', '--json', '--torrent-service', proxy.url];
+    const { total } = receiptOf(await node.run([...args, '--duration', '0']));
+    const transfers = proxy.requests.filter((line) => line.startsWith('GET /ws/'));
+    assert.ok(transfers.length > cuts, proxy.requests.join('\n'));
+    assert.deepEqual([total.fromRegistry, total.wasted], [total.size, 0]);
+  },
+);
+
+test(
   'a squashed image stands in `store ls`, is seeded with the rest of the store, and goes with `store rm`',
   { skip: skipWithout('docker-registry') },
   async (t) => {

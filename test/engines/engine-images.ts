@@ -50,6 +50,7 @@ export class TestFeed implements FileFeed {
   readonly streamed: Digest[] = [];
   #lost: Digest | undefined;
   #onStream: (digest: Digest) => void = () => undefined;
+  readonly #awaited = new Map<Digest, PromiseWithResolvers<void>>();
 
   /** @param held are not ready yet */
   constructor(layout: TestLayout, held: readonly Digest[] = []) {
@@ -84,7 +85,13 @@ export class TestFeed implements FileFeed {
     return promise;
   }
 
+  /** Resolves as soon as the engine waits for a blob, or has. */
+  whenAwaited(digest: Digest): Promise<void> {
+    return this.#wait(digest).promise;
+  }
+
   async ready(digest: Digest): Promise<void> {
+    this.#wait(digest).resolve();
     await this.#held.get(digest)?.promise;
   }
 
@@ -99,6 +106,12 @@ export class TestFeed implements FileFeed {
     this.streamed.push(digest);
     this.#onStream(digest);
     return Promise.resolve(createReadStream(this.#layout.blobPath(digest)));
+  }
+
+  #wait(digest: Digest): PromiseWithResolvers<void> {
+    const wait = this.#awaited.get(digest) ?? Promise.withResolvers<void>();
+    this.#awaited.set(digest, wait);
+    return wait;
   }
 }
 

@@ -80,6 +80,10 @@ class MemorySwarm implements Swarm {
     return { have: new Uint8Array(), fetching: [], claimed: [] };
   }
 
+  contacts(): readonly [] {
+    return [];
+  }
+
   want(start: number, end: number): void {
     const { pieceLength } = this.#options.metainfo.geometry;
     const [from, to] = [Math.floor(start / pieceLength), Math.ceil(end / pieceLength)];

@@ -15,6 +15,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   docker: 'docker.io',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
+  groff: 'groff-base',
   gpg: 'gnupg',
   gpgconf: 'gnupg',
   faketime: 'faketime',

@@ -98,7 +98,10 @@ export class PullStage extends BlobStage {
       downloads: this.downloads,
       listener,
       repository: { manifest: async () => image.document, blob, elsewhere: blob },
-      torrents: { torrent, squashed: missing, serviceKeys: missing, report: missing, manifest: missing },
+      torrents: {
+        ...{ torrent, squashed: missing, serviceKeys: missing, manifest: missing },
+        ...{ report: missing, connectBack: missing },
+      },
       ...(engine === undefined ? {} : { engine }),
     };
   }

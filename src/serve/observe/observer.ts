@@ -34,6 +34,8 @@ const OPEN_MS = 6000;
 /** Repositories that a node's row names. */
 const NAMES_OF_NODE = 3;
 
+/** Ports below belong to services of the machine itself, and are not tried. */
+const LOWEST_PORT = 1024;
 const BY_ADDRESS = new Intl.Collator('en', { numeric: true });
 
 /** An announce, whose token was good. */
@@ -226,7 +228,9 @@ export class Observer {
   untried(most: number, before: number): ObservedNode[] {
     return this.#nodes
       .values()
-      .filter(({ port, triedAt, memberships }) => port > 0 && triedAt < before && memberships.size > 0)
+      .filter(
+        ({ port, triedAt, memberships }) => port >= LOWEST_PORT && triedAt < before && memberships.size > 0,
+      )
       .take(most)
       .toArray();
   }

@@ -1,5 +1,5 @@
 import { QuayctlError } from '../../base/errors.ts';
-import { list, object, parseJsonObject, text } from '../../image/json.ts';
+import { list, object, text, type JsonObject } from '../../image/json.ts';
 import { pieceGeometry } from '../../metainfo/geometry.ts';
 
 /** The body of a report: one without pieces has some 200 bytes; 100,000 pieces are 17 KB. */
@@ -37,8 +37,7 @@ export interface Pieces {
 }
 
 /** @throws QuayctlError `protocol`, `limit` */
-export function parseReport(bytes: Uint8Array): Report {
-  const fields = parseJsonObject(bytes, 'report', MAX_REPORT_BYTES);
+export function parseReport(fields: JsonObject): Report {
   const size = bytesOf(fields['size'], 'size', Number.MAX_SAFE_INTEGER);
   if (size === 0) throw new QuayctlError('protocol', 'size: 0');
   const { peer, state } = fields;

@@ -1,6 +1,6 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import { ClientLimiter, type ClientLimit } from '../../http-server/client-limiter.ts';
-import { readRequestBody } from '../../http-server/request-body.ts';
+import { readJsonBody } from '../../http-server/request-body.ts';
 import { refuse, sendJson, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import type { Observer } from '../observe/observer.ts';
 import { MAX_REPORT_BYTES, parseReport, type Report } from '../observe/report.ts';
@@ -12,7 +12,7 @@ const REPORT_LIMIT: ClientLimit = { perSecond: 200, burst: 4000 };
 const SUBJECT_FACTOR = 2;
 
 export interface ReportRouteOptions {
-  readonly tokens: Pick<AnnounceTokens, 'torrentOf'>;
+  readonly tokens: Pick<AnnounceTokens, 'holder'>;
   readonly observer: Pick<Observer, 'reported'>;
   /** Told of every report, for metrics. */
   readonly onReport: (outcome: 'taken' | 'refused', report?: Report) => void;
@@ -34,13 +34,15 @@ export function reportRoute({ tokens, observer, onReport }: ReportRouteOptions):
     };
     if (!limiter.admit(exchange.site)) return no(429, 'TOOMANYREQUESTS', 'too many reports of this site');
     const [, token = ''] = /^bearer +(\S+) *$/i.exec(exchange.request.headers.authorization ?? '') ?? [];
-    const holder = await tokens.torrentOf(token);
+    const holder = await tokens.holder(token);
     if (holder === undefined) return no(401, 'UNAUTHORIZED', 'the announce token of the torrent is wanted');
     if (holder.subject !== undefined && !subjects.admit(holder.subject))
       return no(429, 'TOOMANYREQUESTS', 'too many reports of this account');
+    const body = await readJsonBody(exchange, MAX_REPORT_BYTES);
+    if (body === undefined) return onReport('refused');
     let report: Report;
     try {
-      report = parseReport(await readRequestBody(exchange, MAX_REPORT_BYTES));
+      report = parseReport(body);
     } catch (error) {
       if (!isQuayctlError(error, 'protocol', 'limit')) throw error;
       return no(400, 'UNSUPPORTED', error.message);

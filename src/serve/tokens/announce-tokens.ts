@@ -94,10 +94,9 @@ export class AnnounceTokens {
     return isAlive && verified.infoHash === infoHash ? verified : 'unapproved request: invalid jwt';
   }
 
-  /** Which torrent a token that is alive is for, and who holds it; undefined for any other token. */
-  async torrentOf(token: string): Promise<(TokenHolder & { readonly infoHash: InfoHash }) | undefined> {
-    if (token === '' || token.length > MAX_TOKEN) return undefined;
-    const verified = await this.#verify(token);
+  /** Who holds this token, and for which swarm; undefined where it is none of ours, or no longer good. */
+  async holder(token: string): Promise<(TokenHolder & { readonly infoHash: InfoHash }) | undefined> {
+    const verified = token.length <= MAX_TOKEN ? await this.#verify(token) : undefined;
     const isAlive = verified !== undefined && (verified.exp + CLOCK_TOLERANCE_SECONDS) * 1000 > Date.now();
     return isAlive ? verified : undefined;
   }
