@@ -34,7 +34,7 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'store/index-file.ts': 'MAX_ENTRIES',
     'store/local-store.ts': 'INDEX_PATIENCE_MS',
     'store/leases.ts': 'SILENCE_MS FORSAKEN_MS',
-    'store/records.ts': 'SILENT_MS',
+    'store/remembered-facts.ts': 'SILENT_MS',
   },
   'Registries and credentials': {
     'http/http.ts': 'CONNECT_TIMEOUT_MS HEADERS_TIMEOUT_MS STALL_TIMEOUT_MS MAX_HEADER_BYTES',

@@ -9,8 +9,8 @@ import type { Receipt } from '../pull/receipt.ts';
 import { locateAci } from './locate-aci.ts';
 import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
 import { openGate } from './open-gate.ts';
-import { openCommons } from './open-commons.ts';
-import { hostPlatform, rulesOf } from './open-world.ts';
+import { openServices } from './open-services.ts';
+import { hostPlatform, rulesOf } from './with-contexts.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './reporter.ts';
 import { eachImage, namedImages } from './several.ts';
@@ -70,18 +70,18 @@ async function run(
     onReceipt,
     seedMs: destination === 'engine' ? flags.seedAfterMs : flags.durationMs,
   };
-  const commons = await openCommons(flags, talk.listener, session);
+  const services = await openServices(flags, talk.listener, session);
   try {
-    const world: AciContext = {
-      ...commons,
+    const context: AciContext = {
+      ...services,
       engine,
-      locate: (wanted, signal) => locateAci(wanted, flags, commons, session, signal),
+      locate: (wanted, signal) => locateAci(wanted, flags, services, session, signal),
     };
-    await pullAci(request, world, session.signal);
+    await pullAci(request, context, session.signal);
   } finally {
     talk.end();
     await close();
-    await commons.close();
+    await services.close();
   }
 }
 

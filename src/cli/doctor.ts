@@ -12,9 +12,9 @@ import type { NodeKey } from '../swarm/admission/node-key.ts';
 import type { SwarmClient } from '../swarm/swarm-client.ts';
 import { credentialFor } from './credentials.ts';
 import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
-import { openSwarm } from './open-commons.ts';
+import { openSwarm } from './open-services.ts';
 import { openNodeKey } from './node-key.ts';
-import { hostPlatform } from './open-world.ts';
+import { hostPlatform } from './with-contexts.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import { createTimetableLimiter } from '../base/rate-limiter.ts';
 import type { Session } from './session.ts';
@@ -127,7 +127,7 @@ async function imageWorld(
   const torrents = openTorrentService({
     ...{ http, repository, registry, name, service, insecure, sendCredentials },
     // What is remembered of a host is no answer of today.
-    silentHosts: { isSilent: async () => false, remember: async () => undefined },
+    hostsWithoutTorrents: { isSilent: async () => false, remember: async () => undefined },
     nodeKey: async () => (await nodeKey()).thumbprint,
   });
   return {

@@ -11,7 +11,7 @@ import type { PullContext } from '../pull/pull-context.ts';
 import { seedStore } from '../pull/seed-store.ts';
 import { shortDigest } from '../image/digest.ts';
 import { hostAndPort, httpUrl, named, readTorrentFlags } from './flags.ts';
-import { inWorlds, rulesOf } from './open-world.ts';
+import { withContexts, rulesOf } from './with-contexts.ts';
 import { printableLine } from './printable.ts';
 import type { Session } from './session.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -63,13 +63,13 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   const listener = (event: PullEvent): void => say(eventLine(event, raw.debug ?? false));
   const stopWatching = startWatchdog();
   try {
-    await inWorlds(
+    await withContexts(
       flags,
       undefined,
       listener,
       session,
-      async (worlds) => {
-        const { http, store, downloads, nodeKey } = worlds;
+      async (contexts) => {
+        const { http, store, downloads, nodeKey } = contexts;
         const mirror = await startMirror({
           ...{ registries, http, store, downloads, stallMs, permissionGraceMs },
           listen: place,
@@ -80,11 +80,13 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
         session.terminal.out(`${mirror.url}\n`);
         const of = async (reference: ImageReference): Promise<PullContext> => {
           const service = registries.get(canonicalHost(reference.registry));
-          return worlds.of(reference, service ?? (await store.serviceOf(reference)));
+          return contexts.of(reference, service ?? (await store.serviceOf(reference)));
         };
         try {
-          const contexts = { ...worlds, of };
-          await seedStore({ contexts, rules: rulesOf(flags), durationMs: undefined }, session.signal);
+          await seedStore(
+            { contexts: { ...contexts, of }, rules: rulesOf(flags), durationMs: undefined },
+            session.signal,
+          );
         } finally {
           await mirror.close();
         }

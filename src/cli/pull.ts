@@ -8,7 +8,7 @@ import { pullSquashed } from '../pull/squashed.ts';
 import { becomeOwnerOf } from './become-owner.ts';
 import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
 import { openGate } from './open-gate.ts';
-import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
+import { hostPlatform, withContexts, openEngine, rulesOf } from './with-contexts.ts';
 import type { Session } from './session.ts';
 import { storeDirectory } from './store-directory.ts';
 import { openTalk } from './reporter.ts';
@@ -64,9 +64,15 @@ async function pullOne(
     seedMs: flags.seedAfterMs,
   };
   try {
-    await inWorlds(flags, await openEngine(engine, raw, session), talk.listener, session, async (worlds) => {
-      await (squashed ? pullSquashed : pull)(request, await worlds.of(reference), session.signal);
-    });
+    await withContexts(
+      flags,
+      await openEngine(engine, raw, session),
+      talk.listener,
+      session,
+      async (contexts) => {
+        await (squashed ? pullSquashed : pull)(request, await contexts.of(reference), session.signal);
+      },
+    );
   } finally {
     talk.end();
     await close();

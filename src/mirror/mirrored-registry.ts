@@ -8,7 +8,7 @@ import type { Http } from '../http/http.ts';
 import { openRepository } from '../registry/open-repository.ts';
 import { openTorrentService } from '../registry/open-torrent-service.ts';
 import type { Store } from '../store/store.ts';
-import { BasicUpstream } from '../upstream/password-upstream.ts';
+import { PasswordUpstream } from '../upstream/password-upstream.ts';
 import { Permission } from '../upstream/permission.ts';
 import { RegistryUpstream } from '../upstream/registry-upstream.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -25,7 +25,7 @@ export interface MirroredRegistryOptions {
   readonly service: URL;
   readonly insecure: boolean;
   readonly http: Http;
-  readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent' | 'silentHosts'>;
+  readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent' | 'hostsWithoutTorrents'>;
   readonly permissionGraceMs: number;
   /** Thumbprint of the key by which peers know this node. */
   readonly nodeKey: () => Promise<string>;
@@ -68,7 +68,7 @@ export class MirroredRegistry {
       const { registry, http, insecure, onWarning } = this.#access();
       return {
         origin,
-        upstream: new BasicUpstream({ upstream, registry, origin, http, insecure, onWarning }),
+        upstream: new PasswordUpstream({ upstream, registry, origin, http, insecure, onWarning }),
       };
     });
     this.#doors = { ns: door(raw), path: door(basic) };
@@ -104,7 +104,7 @@ export class MirroredRegistry {
       insecure,
       // An engine's Bearer token was made for this one repository by the registry's token server. A password stays here.
       sendCredentials: credential?.kind === 'registry-token',
-      silentHosts: store.silentHosts,
+      hostsWithoutTorrents: store.hostsWithoutTorrents,
       nodeKey,
     });
     return {

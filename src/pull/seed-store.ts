@@ -7,7 +7,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { formatReference, repositoryName, type ImageReference } from '../image/reference.ts';
 import { squashedOfArtifact } from '../image/squashed.ts';
 import type { AciSource } from '../registry/aci-source.ts';
-import type { StoredImage } from '../store/catalogue.ts';
+import type { StoredImage } from '../store/store-index.ts';
 import { aciOrigin } from './pull-aci.ts';
 import { repositoryOrigin, type PullContext, type PullRules, type SharedServices } from './pull-context.ts';
 import { keepSeeding, seedBlobs } from './seed.ts';

@@ -19,7 +19,7 @@ const TORRENT_TYPE = 'application/x-bittorrent';
 const LONGEST_WAIT_SECONDS = 60;
 
 /** Hosts that serve no torrents: host and time only, for an hour. The caller keeps it in the store. */
-export interface SilentHosts {
+export interface HostsWithoutTorrents {
   isSilent(host: string): Promise<boolean>;
   remember(host: string): Promise<void>;
 }
@@ -27,7 +27,7 @@ export interface SilentHosts {
 export interface TorrentServiceOptions extends ServiceAskerOptions {
   /** Of the repository. */
   readonly name: string;
-  readonly silentHosts: SilentHosts;
+  readonly hostsWithoutTorrents: HostsWithoutTorrents;
 }
 
 /** Asks for torrents at the registry itself, or at `--torrent-service`. */
@@ -90,11 +90,11 @@ class HttpTorrentService implements TorrentService {
   }
 
   async #torrent(wanted: Wanted, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
-    const { service, silentHosts } = this.#options;
+    const { service, hostsWithoutTorrents } = this.#options;
     const base = await this.#asker.base(signal);
     const none: TorrentAnswer = { kind: 'none', reason: `${base.host} serves no torrents` };
     // Named by the user it is asked again, whatever was remembered.
-    this.#silent ||= service === undefined && (await silentHosts.isSilent(base.host));
+    this.#silent ||= service === undefined && (await hostsWithoutTorrents.isSilent(base.host));
     if (this.#silent) return none;
     const wait = Math.max(0, Math.min(LONGEST_WAIT_SECONDS, Math.ceil(waitSeconds)));
     const url = this.#torrentUrl(base, wanted, wait);
@@ -108,7 +108,7 @@ class HttpTorrentService implements TorrentService {
       case 'no-service':
         if (!read.isPassing) {
           this.#silent = true;
-          if (service === undefined) await silentHosts.remember(base.host);
+          if (service === undefined) await hostsWithoutTorrents.remember(base.host);
         }
         return none;
       default:

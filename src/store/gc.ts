@@ -2,7 +2,7 @@ import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { digestFromHex, digestHex, type Digest } from '../image/digest.ts';
 import { formatReference } from '../image/reference.ts';
 import type { BlobFiles } from './blob-files.ts';
-import type { Catalogue, StoredImage } from './catalogue.ts';
+import type { StoreIndex, StoredImage } from './store-index.ts';
 import { onDisk, readBounded, replacePrivateFile } from './disk.ts';
 import type { Leases } from './leases.ts';
 import type { Locks } from './locks.ts';
@@ -41,7 +41,7 @@ export interface Usage {
 interface Parts {
   readonly paths: StorePaths;
   readonly blobs: BlobFiles;
-  readonly catalogue: Catalogue;
+  readonly storeIndex: StoreIndex;
   readonly leases: Leases;
   readonly locks: Locks;
   /** Deletions are between others' leases and records, never beside them. */
@@ -112,11 +112,11 @@ export class Collector {
 
   /** Removes those of the blobs that no image leads to and no process uses. Called under the lock of the index. */
   async dropUnused(digests: Iterable<Digest>): Promise<void> {
-    const { locks, catalogue, blobs, paths, leases } = this.#parts;
+    const { locks, storeIndex, blobs, paths, leases } = this.#parts;
     const { digests: leased, everything } = await leases.held();
     if (everything) return;
     const locked = await locks.held();
-    const referenced = await catalogue.referenced();
+    const referenced = await storeIndex.referenced();
     for (const digest of digests) {
       if (leased.has(digest) || locked.has(digestHex(digest)) || referenced.has(digest)) continue;
       await blobs.remove(digest);
@@ -126,13 +126,13 @@ export class Collector {
 
   /** The least recently used images that together free `bytes`, counting only blobs that no other image has. */
   async #dropImages(bytes: number): Promise<void> {
-    const { catalogue, leases, underIndexLock } = this.#parts;
+    const { storeIndex, leases, underIndexLock } = this.#parts;
     const { digests: leased, everything } = await leases.held();
     if (everything) return;
-    const images = await catalogue.list();
+    const images = await storeIndex.list();
     images.sort((a, b) => a.lastUsed.getTime() - b.lastUsed.getTime());
     const reaches = new Map<StoredImage, ReadonlySet<Digest>>();
-    for (const image of images) reaches.set(image, await catalogue.reach(image.digest, image.index));
+    for (const image of images) reaches.set(image, await storeIndex.reach(image.digest, image.index));
     const users = new Map<Digest, number>();
     for (const digest of [...reaches.values()].flatMap((reach) => [...reach])) {
       users.set(digest, (users.get(digest) ?? 0) + 1);
@@ -158,14 +158,14 @@ export class Collector {
       const { digests: now } = await leases.held();
       const isVictim = ({ name, descriptor }: NamedImage): boolean =>
         names.has(imageKey(name, descriptor.digest)) && !now.has(descriptor.digest);
-      await catalogue.forget(isVictim);
+      await storeIndex.forget(isVictim);
       await this.dropUnused(victims);
     });
   }
 
   async #dropOrphans(bytes: number, age: number): Promise<void> {
-    const { catalogue, blobs, underIndexLock } = this.#parts;
-    const referenced = await catalogue.referenced();
+    const { storeIndex, blobs, underIndexLock } = this.#parts;
+    const referenced = await storeIndex.referenced();
     const orphans = (await blobs.list()).filter(
       ({ digest, lastUsed }) => !referenced.has(digest) && isOlder(lastUsed, age),
     );

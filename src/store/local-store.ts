@@ -7,7 +7,7 @@ import type { Platform } from '../image/platform.ts';
 import { formatReference, type ImageReference } from '../image/reference.ts';
 import { BlobFiles } from './blob-files.ts';
 import type { BlobReader, PartialBlob } from './blob-store.ts';
-import { answersTo, Catalogue, type StoredImage } from './catalogue.ts';
+import { answersTo, StoreIndex, type StoredImage } from './store-index.ts';
 import { fingerprint, watchChanges } from './changes.ts';
 import { onDisk } from './disk.ts';
 import { Collector, type GcResult, type Usage } from './gc.ts';
@@ -15,7 +15,7 @@ import type { Leases } from './leases.ts';
 import { Locks, type Lock } from './locks.ts';
 import { openPartialFile } from './partial-file.ts';
 import type { StorePaths } from './paths.ts';
-import { Records } from './records.ts';
+import { RememberedFacts } from './remembered-facts.ts';
 import { withReserve } from './reserve.ts';
 import type { Lease, Store } from './store.ts';
 
@@ -28,9 +28,9 @@ const INDEX_LOCK = 'index';
 const INDEX_PATIENCE_MS = 120_000;
 
 /** The store in a directory of this machine. */
-export class LocalStore extends Records implements Store {
+export class LocalStore extends RememberedFacts implements Store {
   readonly path: string;
-  readonly silentHosts = {
+  readonly hostsWithoutTorrents = {
     isSilent: (host: string) => this.isSilent(host),
     remember: (host: string) => this.rememberSilent(host),
   };
@@ -38,7 +38,7 @@ export class LocalStore extends Records implements Store {
   readonly #blobs: BlobFiles;
   readonly #leases: Leases;
   readonly #locks: Locks;
-  readonly #catalogue: Catalogue;
+  readonly #storeIndex: StoreIndex;
   readonly #collector: Collector;
   #listed: string | undefined;
 
@@ -49,13 +49,13 @@ export class LocalStore extends Records implements Store {
     this.#leases = leases;
     this.#blobs = new BlobFiles(paths);
     this.#locks = new Locks(paths.own('locks'), leases);
-    this.#catalogue = new Catalogue(paths, this.#blobs);
+    this.#storeIndex = new StoreIndex(paths, this.#blobs);
     this.#collector = new Collector({
       paths,
       leases,
       blobs: this.#blobs,
       locks: this.#locks,
-      catalogue: this.#catalogue,
+      storeIndex: this.#storeIndex,
       underIndexLock: (work) => this.#underIndexLock(work),
     });
   }
@@ -135,23 +135,23 @@ export class LocalStore extends Records implements Store {
     return this.#underIndexLock(async () => {
       // As what this run commits: kept until this opened store is closed.
       await this.#leases.hold([image.document.descriptor.digest]);
-      await this.#catalogue.record(image);
+      await this.#storeIndex.record(image);
     });
   }
 
   findImage(reference: ImageReference, platform?: Platform): Promise<ResolvedImage | undefined> {
-    return onDisk('cannot read the store', () => this.#catalogue.find(reference, platform));
+    return onDisk('cannot read the store', () => this.#storeIndex.find(reference, platform));
   }
 
   listImages(): Promise<StoredImage[]> {
     return onDisk('cannot read the store', async () => {
       this.#listed = await fingerprint(this.#paths);
-      return this.#catalogue.list();
+      return this.#storeIndex.list();
     });
   }
 
   heldBlobs(image: Pick<StoredImage, 'digest'>): Promise<Descriptor[]> {
-    return this.#catalogue.heldBlobs(image);
+    return this.#storeIndex.heldBlobs(image);
   }
 
   removeImage(reference: ImageReference): Promise<boolean> {
@@ -197,7 +197,7 @@ export class LocalStore extends Records implements Store {
 
   async #remove(reference: ImageReference): Promise<boolean> {
     const reached = new Set<Digest>();
-    const removed = await this.#catalogue.forget((image) => {
+    const removed = await this.#storeIndex.forget((image) => {
       if (!answersTo(image, reference) && image.name !== formatReference(reference)) return false;
       reached.add(image.descriptor.digest);
       if (image.index !== undefined) reached.add(image.index);
@@ -205,7 +205,7 @@ export class LocalStore extends Records implements Store {
       return true;
     });
     for (const digest of [...reached]) {
-      for (const part of await this.#catalogue.reach(digest, undefined)) reached.add(part);
+      for (const part of await this.#storeIndex.reach(digest, undefined)) reached.add(part);
     }
     await this.#collector.dropUnused(reached);
     return removed;

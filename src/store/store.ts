@@ -4,9 +4,9 @@ import type { ResolvedImage } from '../image/manifest.ts';
 import type { Platform } from '../image/platform.ts';
 import type { ImageReference } from '../image/reference.ts';
 import type { BlobStore } from './blob-store.ts';
-import type { StoredImage } from './catalogue.ts';
+import type { StoredImage } from './store-index.ts';
 import type { GcResult, Usage } from './gc.ts';
-import type { Records } from './records.ts';
+import type { RememberedFacts } from './remembered-facts.ts';
 
 /** Held, blobs are not collected, by whatever process. */
 export interface Lease extends AsyncDisposable {
@@ -15,13 +15,16 @@ export interface Lease extends AsyncDisposable {
 }
 
 /** The local store: an OCI image layout, images by name, and what quayctl remembers. Several processes may use it. */
-export interface Store extends BlobStore, Pick<Records, RecordMethods>, AsyncDisposable {
+export interface Store extends BlobStore, Pick<RememberedFacts, RecordMethods>, AsyncDisposable {
   /** The directory; an OCI image layout. */
   readonly path: string;
   /** The path of a committed blob, to be linked or copied, never written to. */
   blobFile(digest: Digest): string;
   /** Hosts that serve no torrents, for an hour. */
-  readonly silentHosts: { isSilent(host: string): Promise<boolean>; remember(host: string): Promise<void> };
+  readonly hostsWithoutTorrents: {
+    isSilent(host: string): Promise<boolean>;
+    remember(host: string): Promise<void>;
+  };
 
   /** Protects blobs that are here or will be from every `gc` and `removeImage`. Take it before looking for them. */
   lease(digests: readonly Digest[]): Promise<Lease>;

@@ -175,7 +175,7 @@ test(
     const node = await quayctlNode(t);
     const args = ['docker', 'torrent', 'seed', stage.name('team/large:1.0'), '--squashed', '--json'];
     const service = ['--torrent-service', stage.service.url];
-    const slow = ['--download-rate', '600'];
+    const slow = ['--download-rate', '3000'];
     const broken = node.start([...args, ...service, ...slow]);
     await broken.waitFor(/Starting download of squashed image/);
     await until(async () => (await bytesInStore(node.store)) > 1_000_000);

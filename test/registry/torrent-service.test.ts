@@ -38,7 +38,7 @@ function open(
     service: url === undefined ? undefined : new URL(url),
     insecure: access.insecure,
     sendCredentials: options.sendCredentials ?? false,
-    silentHosts: {
+    hostsWithoutTorrents: {
       isSilent: (host) => Promise.resolve(remembered.includes(host)),
       remember: (host) => Promise.resolve(void remembered.push(host)),
     },

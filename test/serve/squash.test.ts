@@ -248,7 +248,7 @@ for (const { what, pack, reason } of UNLIKE) {
   test(`a layer that is ${what} is refused with the reason, and nothing is made of it`, async (t) => {
     const { service } = await served(t, { layers: [{ entries: LOWEST?.entries ?? [], pack }] });
     for (const path of ['/c1/squash/team/app/1.0', `/c1/aci/quay.example/team/app/1.0/aci/linux/amd64/`]) {
-      const answer = await fetch(service.url + path, { headers: TORRENT });
+      const answer = await fetch(`${service.url}${path}?wait=60`, { headers: TORRENT });
       const { errors } = (await answer.json()) as { errors: { message: string }[] };
       assert.equal(answer.status, 501);
       assert.match(errors[0]?.message ?? '', /^layer sha256:[0-9a-f]{12}: /);

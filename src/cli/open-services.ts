@@ -15,7 +15,7 @@ import type { Session } from './session.ts';
 import { ownStoreDirectory } from './store-directory.ts';
 
 /** What every torrent command opens, whatever kind of image it is about. */
-export interface Commons extends SharedServices {
+export interface ClientServices extends SharedServices {
   readonly http: Http;
   readonly warn: (message: string) => void;
   /** This user's, opened or made when it is needed first. */
@@ -28,12 +28,12 @@ export interface Commons extends SharedServices {
  * @param lingerMs how long a download goes on that nobody wants any more, milliseconds
  * @throws QuayctlError `store`
  */
-export async function openCommons(
+export async function openServices(
   flags: TorrentFlags,
   listener: Listener,
   session: Session,
   { lingerMs = 0 }: { readonly lingerMs?: number } = {},
-): Promise<Commons> {
+): Promise<ClientServices> {
   const http = new Http({
     env: session.env,
     certsDirectory: CERTS_DIRECTORY,
