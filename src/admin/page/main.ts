@@ -6,6 +6,15 @@ import { Overview } from './overview.ts';
 import { Plot } from './plot.ts';
 import { Swarms } from './swarms.ts';
 
+/** What the stream tells, by the names of its events. */
+interface Told {
+  readonly status: Status;
+  readonly history: History;
+  readonly swarms: Page<SwarmRow>;
+  readonly nodes: Page<NodeRow>;
+  readonly swarm: SwarmDetail | null;
+}
+
 /** A stream that was refused is asked for again after so long. */
 const AGAIN_MS = 3000;
 const FILTER_MS = 300;
@@ -23,23 +32,23 @@ function connect(): void {
   if (swarms.open !== undefined) query.set('swarm', swarms.open);
   if (filter !== null && filter.value !== '') query.set('query', filter.value.trim());
   const events = (stream = new EventSource(`api/v1/events?${query.toString()}`));
-  const on = <T>(name: string, show: (value: T) => void): void =>
-    events.addEventListener(name, ({ data }: MessageEvent<string>) => show(JSON.parse(data) as T));
+  const on = <Name extends keyof Told>(name: Name, show: (value: Told[Name]) => void): void =>
+    events.addEventListener(name, ({ data }: MessageEvent<string>) => show(JSON.parse(data) as Told[Name]));
   events.addEventListener('open', () => tell('live'));
   events.addEventListener('error', () => {
     tell('reconnecting');
     if (events.readyState === EventSource.CLOSED && events === stream) setTimeout(connect, AGAIN_MS);
   });
-  on<Status>('status', (status) => {
+  on('status', (status) => {
     role = status.role;
     swarms.isMirror = role === 'mirror';
     overview.show(status);
     showMore(status);
   });
-  on<History>('history', (history) => plot.show(history));
-  on<Page<SwarmRow>>('swarms', (page) => swarms.show(page));
-  on<Page<NodeRow>>('nodes', (page) => showNodes(page, role));
-  on<SwarmDetail | null>('swarm', (detail) => swarms.showDetail(detail));
+  on('history', (history) => plot.show(history));
+  on('swarms', (page) => swarms.show(page));
+  on('nodes', (page) => showNodes(page, role));
+  on('swarm', (detail) => swarms.showDetail(detail));
 }
 
 function tell(state: 'live' | 'reconnecting'): void {

@@ -1,6 +1,6 @@
 import type { Status, Sums } from '../status.ts';
 import { byId, h, update } from './dom.ts';
-import { bytes, bytesInParts, count, date, peerShare, percent, rate } from './format.ts';
+import { bytes, bytesInParts, counted, date, peerShare, percent, rate } from './format.ts';
 
 /** What was saved, and what is going on now. */
 export class Overview {
@@ -33,7 +33,7 @@ export class Overview {
         now.swarms === 0 ? 'nobody is in one' : 'with nodes in them',
       ),
       tile(status.role === 'mirror' ? 'Peers' : 'Nodes', now.nodes.toLocaleString('en'), nodesWords(status)),
-      tile('Pulling', now.leeches.toLocaleString('en'), count(now.leeches, 'layer')),
+      tile('Pulling', now.leeches.toLocaleString('en'), counted(now.leeches, 'layer')),
       tile('Rate', rate(now.rate), 'all nodes together'),
     ];
     update(byId('now'), h('dl', { id: 'now', class: 'tiles' }, ...tiles));
@@ -93,7 +93,7 @@ function tile(name: string, value: string, words: string): HTMLElement {
 
 function nodesWords({ now }: Status): string {
   if (now.nodes === 0) return 'none is here';
-  return `${count(now.seeds, 'copy', 'copies')} seeded`;
+  return `${counted(now.seeds, 'copy', 'copies')} seeded`;
 }
 
 function notices(status: Status): HTMLElement[] {

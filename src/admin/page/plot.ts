@@ -70,7 +70,7 @@ export class Plot {
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       padding: [8, 4, 0, 0],
-      scales: { y: { range: (_, _min, max) => [0, Math.max(1000, (max ?? 0) * 1.08)] } },
+      scales: { y: { range: (_, _min, max) => [0, Math.max(1000, max * 1.08)] } },
       axes: [
         { ...axis, grid: { show: false }, space: this.#place.clientWidth < NARROW ? 60 : 80, values: times },
         { ...axis, grid, size: 62, space: 40, values: (_, splits) => splits.map((value) => bytes(value)) },
@@ -138,9 +138,11 @@ function clock(time: number): string {
 
 function tell(plot: uPlot): void {
   const at = plot.cursor.idx;
-  const [time, received, registry] = plot.data.map((values) => (at == null ? undefined : values[at]));
+  const [time, received, registry] = plot.data.map((values) =>
+    typeof at === 'number' ? values[at] : undefined,
+  );
   const text =
-    time == null
+    typeof time !== 'number'
       ? ''
       : `${clock(time)}: ${bytes((received ?? 0) - (registry ?? 0))} from peers, ${bytes(registry ?? 0)} from the registry`;
   byId('at').textContent = text;

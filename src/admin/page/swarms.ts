@@ -1,6 +1,6 @@
 import type { Page, SwarmDetail, SwarmRow } from '../status.ts';
 import { bar, byId, h, update } from './dom.ts';
-import { ago, bytes, count, peerShare, percent, rate, seconds, shortDigest } from './format.ts';
+import { ago, bytes, counted, peerShare, percent, rate, seconds, shortDigest } from './format.ts';
 import { drawWaves, wave } from './wave.ts';
 
 const KINDS: Readonly<Record<SwarmRow['kind'], string>> = {
@@ -113,7 +113,7 @@ export class Swarms {
           first?.repository === '' ? 'unknown repository' : (first?.repository ?? ''),
         ),
         ...tags.map((tag) => h('span', { class: 'tag' }, tag)),
-        h('span', { class: 'small' }, `${count(rows.length, 'layer')}, ${bytes(sums.fromPeers)} saved`),
+        h('span', { class: 'small' }, `${counted(rows.length, 'layer')}, ${bytes(sums.fromPeers)} saved`),
       ),
     );
     return h('tbody', { 'data-key': name }, image, ...rows.flatMap((row) => this.#rows(row)));

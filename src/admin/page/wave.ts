@@ -1,6 +1,6 @@
 import type { MemberRow, SwarmDetail } from '../status.ts';
 import { bar, h } from './dom.ts';
-import { bytes, count, peerShare, percent, rate } from './format.ts';
+import { bytes, counted, peerShare, percent, rate } from './format.ts';
 
 const HEIGHT = 14;
 /** What is known of a piece of a node. */
@@ -21,7 +21,7 @@ export function wave({ members, pieces }: SwarmDetail): HTMLElement {
     h('span', { class: 'key here' }, 'here'),
     h('span', { class: 'key fetching' }, 'on its way from peers'),
     h('span', { class: 'key registry' }, 'taken from the registry'),
-    h('span', {}, `${count(pieces, 'piece')} of ${count(members.length, 'node')}`),
+    h('span', {}, `${counted(pieces, 'piece')} of ${counted(members.length, 'node')}`),
   );
   return h('div', { class: 'wave' }, legend, h('ul', { class: 'members' }, ...rows));
 }
