@@ -99,7 +99,9 @@ const apartOpenpgp: Plugin = {
 };
 
 const { version, commit } = await releaseVersion(ROOT);
-await rm(OUT, { recursive: true, force: true });
+// Not what scripts/release has made of an earlier one.
+for (const name of ['cli', 'openpgp.cjs', 'LICENSES.txt', 'sbom.cdx.json'])
+  await rm(join(OUT, name), { recursive: true, force: true });
 const { metafile } = await build({
   absWorkingDir: ROOT,
   entryPoints: ['src/cli/main.ts'],

@@ -21,6 +21,8 @@ import { TrackerTokens } from './tracker/tracker-tokens.ts';
 import type { PeerWire } from './wire/peer-wire.ts';
 
 const TICK_MS = 500;
+/** How often the pace of peers is looked at: a pull that they hold up is not to lose more than a moment. Milliseconds. */
+const WATCH_MS = 50;
 /** A node without peers opens the registry no later than this after its first announce. Milliseconds. */
 const WAIT_FOR_TRACKER_MS = 500;
 
@@ -48,8 +50,6 @@ export class TorrentSwarm implements Swarm {
   readonly #uploadRate: Rate;
   readonly #onLeft: () => void;
   readonly #timers: NodeJS.Timeout[] = [];
-  /** Bytes that had come from peers at the last tick. */
-  #ticked = 0;
   #complete = false;
   #leaving: Promise<void> | undefined;
 
@@ -92,6 +92,7 @@ export class TorrentSwarm implements Swarm {
     this.#reachability.restart();
     this.#timers.push(
       setInterval(() => this.#tick(), TICK_MS),
+      setInterval(() => this.#coordinator.watch(), WATCH_MS),
       setTimeout(() => this.#coordinator.early(), this.#coordinator.earlyMs),
       setTimeout(() => this.#coordinator.settle(), WAIT_FOR_TRACKER_MS),
     );
@@ -236,6 +237,7 @@ export class TorrentSwarm implements Swarm {
       geometry,
       connect: ({ wire }, handlers) => useClaims(wire, geometry.pieceCount, handlers),
       registry: this.#registry,
+      most: () => this.#context.downloadLimiter.bytesPerSecond,
     });
   }
 
@@ -295,10 +297,8 @@ export class TorrentSwarm implements Swarm {
 
   #tick(): void {
     const now = performance.now();
-    const { receivedFromPeers } = this.#state.stats;
     this.#peers.tick(now);
-    this.#coordinator.tick(receivedFromPeers - this.#ticked, TICK_MS / 1000);
-    this.#ticked = receivedFromPeers;
+    this.#coordinator.tick(TICK_MS / 1000);
     const { missing, error } = this.#reachability.look(now);
     if (missing > 0) this.#announcer.hurry();
     if (error !== undefined) this.#fail(error);

@@ -41,7 +41,7 @@ export class SimDownloads {
     this.#clock = clock;
     const { pieceCount } = node.world;
     this.#most = Math.max(DEPTH, (node.down * FULL_MS) / node.world.chunkBytes);
-    this.#wanted = new PieceSet(pieceCount, !node.idle);
+    this.#wanted = new PieceSet(pieceCount, !node.idle && !node.complete);
     this.#chance = Array.from({ length: pieceCount }, () => node.world.random.below(CHANCES));
   }
 
@@ -58,6 +58,11 @@ export class SimDownloads {
 
   wants(index: number): boolean {
     return this.#wanted.has(index);
+  }
+
+  /** Of it something has been asked for. */
+  begun(index: number): boolean {
+    return this.#begun.has(index);
   }
 
   /** Is here: from wherever. */
