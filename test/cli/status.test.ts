@@ -55,3 +55,28 @@ test('quayctl status tells what was saved, swarms and nodes; over a socket, with
   assert.equal(nobody.code, 1);
   assert.match(nobody.stderr, /nobody answers at http:\/\/127\.0\.0\.1:9/);
 });
+
+test('a mirror tells of itself: what came from the registry, by its name, on the same page and as metrics', async (t) => {
+  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+  const image = await layout.addImage({ layers: [randomLayer(2_000_000, 'b')] }, 'team/app:1.0');
+  const { digest = '', size = 0 } = image.layers[0] ?? {};
+  const service = await startService(t, { upstream: `oci:${layout.directory}` });
+  const node = await quayctlNode(t);
+  const path = join(await tempDirectory(t), 'mirror.sock');
+  const mirror = node.start([
+    ...['mirror', '--registry', `${service.host}=${service.url}`, '--listen', '127.0.0.1:0'],
+    ...['--admin-listen', `unix:${path}`, '--lower-port', '20000', '--upper-port', '29999'],
+  ]);
+  const [url] = await mirror.waitFor(/^http:\S+$/m);
+  for (const what of ['manifests/1.0', `blobs/${digest}`])
+    assert.equal((await fetch(`${url}/v2/team/app/${what}?ns=${service.host}`)).status, 200, what);
+  await mirror.waitFor(/from the registry/);
+  const shown = await node.run(['status', '--admin', `unix:${path}`]);
+  assert.equal(shown.code, 0, shown.stderr);
+  assert.ok(shown.stdout.startsWith(`mirror of ${service.host}\n`), shown.stdout);
+  const { status } = JSON.parse((await node.run(['status', '--admin', `unix:${path}`, '--json'])).stdout) as {
+    status: { total: { fromRegistry: number; fromPeers: number } };
+  };
+  assert.ok(status.total.fromRegistry >= size, JSON.stringify(status.total));
+  assert.equal(status.total.fromPeers, 0);
+});
