@@ -54,6 +54,11 @@ export class Downloads {
     return this.#running.get(digest);
   }
 
+  /** Those that are under way. */
+  list(): BlobDownload[] {
+    return [...this.#running.values()];
+  }
+
   /** When a byte of any of them came last; milliseconds on the clock of performance.now. */
   get movedAt(): number {
     return this.#context.queue.movedAt;

@@ -32,6 +32,9 @@ export interface RawTorrentFlags extends Readonly<Record<string, unknown>>, RawG
   readonly connectionsPerSecond: string;
   readonly encryptionMode: string;
   readonly report?: boolean;
+  /** Of `seed`. */
+  readonly metricsListen?: string;
+  readonly adminTokenFile?: string;
   readonly store?: string;
   readonly localIp?: string;
   readonly json?: boolean;
@@ -77,6 +80,16 @@ export function declareTorrentFlags(
   verb: 'pull' | 'seed',
   engine: EngineEntry | undefined,
 ): Command {
+  if (verb === 'seed' && engine?.imageKind !== 'appc')
+    command
+      .option(
+        '--metrics-listen <host:port>',
+        'where Prometheus reads /metrics of this node; also unix:PATH (default: nowhere)',
+      )
+      .option(
+        '--admin-token-file <file>',
+        'with --metrics-listen: who shows its content as a Bearer token may read',
+      );
   if (verb === 'seed')
     command.option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)');
   else command.option('--seed-after <duration>', 'keep seeding so long after the image is there', '0');

@@ -5,11 +5,14 @@ import { formatBytes, parseDuration } from '../base/units.ts';
 import { parseImageReference, type ImageReference } from '../image/reference.ts';
 import type { MirrorEvent } from '../mirror/mirror-context.ts';
 import { startMirror } from '../mirror/mirror.ts';
+import type { BlobEvent } from '../blobs/blob-events.ts';
 import { canonicalHost } from '../mirror/target.ts';
 import type { PullEvent } from '../pull/events.ts';
 import type { PullContext } from '../pull/pull-context.ts';
 import { seedStore } from '../pull/seed-store.ts';
 import { shortDigest } from '../image/digest.ts';
+import { adminOptions } from './admin-flags.ts';
+import { openMirrorAdmin } from './mirror-admin.ts';
 import { hostAndPort, httpUrl, named, readTorrentFlags } from './flags.ts';
 import { withContexts, rulesOf } from './with-contexts.ts';
 import { printableLine } from './printable.ts';
@@ -18,6 +21,8 @@ import { startWatchdog } from './watchdog.ts';
 
 /** A download goes on for so long after its last reader has left. */
 const LINGER_MS = 60_000;
+/** Beside that of `serve`, 7072. */
+const DEFAULT_ADMIN_LISTEN = '127.0.0.1:7073';
 const SHORTEST_STALL_MS = 1_000;
 
 /** `quayctl mirror`'s flags as commander hands them over. */
@@ -36,6 +41,8 @@ export interface RawMirrorFlags {
   readonly uploadRate: string;
   readonly connectionsPerSecond: string;
   readonly encryptionMode: string;
+  readonly adminListen?: string;
+  readonly adminTokenFile?: string;
   readonly report?: boolean;
   readonly store?: string;
 }
@@ -57,10 +64,15 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   const stallMs = named('--stall', raw.stall, parseDuration);
   if (stallMs < SHORTEST_STALL_MS) throw new QuayctlError('usage', '--stall: at least 1s');
   const permissionGraceMs = named('--permission-grace', raw.permissionGrace, parseDuration);
+  const admin = await adminOptions(raw, DEFAULT_ADMIN_LISTEN);
   const say = (line: string | undefined): void => {
     if (line !== undefined) session.terminal.err(`${printableLine(redact(line))}\n`);
   };
-  const listener = (event: PullEvent): void => say(eventLine(event, raw.debug ?? false));
+  const told: ((event: BlobEvent) => void)[] = [];
+  const listener = (event: PullEvent): void => {
+    if (isBlobEvent(event)) for (const tell of told) tell(event);
+    say(eventLine(event, raw.debug ?? false));
+  };
   const stopWatching = startWatchdog();
   try {
     await withContexts(
@@ -69,6 +81,11 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
       listener,
       session,
       async (contexts) => {
+        const adminListener = await openMirrorAdmin(admin, [...registries.keys()], told, {
+          downloads: contexts.downloads,
+          listener,
+          version: session.version,
+        });
         const { http, store, downloads, nodeKey } = contexts;
         const mirror = await startMirror({
           ...{ registries, http, store, downloads, stallMs, permissionGraceMs },
@@ -88,6 +105,7 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
             session.signal,
           );
         } finally {
+          await adminListener?.close();
           await mirror.close();
         }
       },
@@ -96,6 +114,10 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   } finally {
     await stopWatching();
   }
+}
+
+function isBlobEvent(event: PullEvent): event is BlobEvent {
+  return ['fetched', 'warning'].includes(event.kind);
 }
 
 /** `HOST` or `HOST=SERVICE-URL`, each. @throws QuayctlError `usage` */

@@ -15,6 +15,7 @@ import { addSecurity } from './security-command.ts';
 import type { RawDoctorFlags } from './doctor.ts';
 import type { RawMirrorFlags } from './mirror.ts';
 import type { RawServeFlags } from './serve.ts';
+import type { RawStatusFlags } from './status.ts';
 import type { Session } from './session.ts';
 import { nameVariables } from './variables.ts';
 
@@ -48,6 +49,7 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
   addSecurity(program, session);
   addServe(program, session);
   addMirror(program, session);
+  addStatus(program, session);
   addLogin(program, session);
   addStore(program, session);
   program
@@ -223,9 +225,12 @@ function addServe(program: Command, session: Session): void {
     .option('--public-url <url>', 'how clients reach it (default: from --listen)')
     .option(
       '--admin-listen <host:port>',
-      'where the operator reads /metrics; also unix:PATH, or none (default: 127.0.0.1:7072)',
+      'where the operator looks at it, and reads /metrics; also unix:PATH, or none (default: 127.0.0.1:7072)',
     )
-    .option('--admin-token-file <file>', 'who shows its content as a Bearer token is the operator')
+    .option(
+      '--admin-token-file <file>',
+      'who shows its content as a Bearer token, or as a password, is the operator',
+    )
     .option('--announce <url>', 'use an external tracker instead of its own')
     .option('--tls-cert <file>', 'serve HTTPS with this certificate (PEM)')
     .option('--tls-key <file>', 'the key of --tls-cert (PEM)')
@@ -303,12 +308,34 @@ function addMirror(program: Command, session: Session): void {
       'how long a granted permission serves while the registry does not answer',
       '10m',
     )
+    .option(
+      '--admin-listen <host:port>',
+      'where the operator looks at it, and reads /metrics; also unix:PATH, or none (default: 127.0.0.1:7073)',
+    )
+    .option(
+      '--admin-token-file <file>',
+      'who shows its content as a Bearer token, or as a password, is the operator',
+    )
     .option('--insecure', 'plain HTTP to the registries and the service (loopback may be HTTP without it)')
     .option('--debug', 'every request and the protocol log on stderr');
   declareSwarmFlags(mirror).action(async (flags: RawMirrorFlags) => {
     const { runMirror } = await import('./mirror.ts');
     await runMirror(flags, session);
   });
+}
+
+function addStatus(program: Command, session: Session): void {
+  program
+    .command('status')
+    .description('what peers saved, swarms and nodes: of `serve` or `mirror` on this machine, or at --admin')
+    .option('--admin <url>', 'their --admin-listen: http://HOST:PORT or unix:PATH')
+    .option('--admin-token-file <file>', 'the token of that listener')
+    .option('--watch', 'again every two seconds, until Ctrl-C')
+    .option('--json', 'as JSON (docs/api.md)')
+    .action(async (flags: RawStatusFlags) => {
+      const { runStatus } = await import('./status.ts');
+      await runStatus(flags, session);
+    });
 }
 
 function addLogin(program: Command, session: Session): void {

@@ -108,6 +108,7 @@ export class MirroredRegistry {
       nodeKey,
     });
     return {
+      name: { registry: this.name, repository: name },
       source: registrySource(repository),
       torrents: new TorrentFinder({ torrents, store, listener }),
       rules: { skipWebSeed: false, waitForPeersMs: 0, trackers: [] },

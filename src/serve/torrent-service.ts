@@ -12,7 +12,7 @@ import {
   tokenTtlSeconds,
   type TorrentServiceOptions,
 } from './options.ts';
-import { startAdmin, type AdminListener } from '../admin/admin-listener.ts';
+import { openAdmin } from '../admin/admin-listener.ts';
 import { upstreamNames } from './upstream-hosts.ts';
 import type { ServeListener } from './events.ts';
 import { adminPages } from '../admin/admin-pages.ts';
@@ -156,7 +156,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     ['readyz', ready],
     ...adminPages(status),
   ]);
-  const admin = await openAdmin(options, adminRoutes);
+  const admin = await openAdmin(options.admin, adminRoutes, listener);
   const { tls, bounds } = options;
   const server = await listen({ place: options.listen, tls, isProxy, bounds }, (url) => {
     const base = given.publicUrl ?? url;
@@ -272,22 +272,6 @@ function observed(
       return kept.keep(repository, selector, manifest);
     },
   };
-}
-
-/** Where the place is not the operator's choice and taken, by another service on this machine, there is none. */
-async function openAdmin(
-  { admin, listener }: TorrentServiceOptions,
-  routes: ReadonlyMap<string, Route>,
-): Promise<AdminListener | undefined> {
-  if (admin === undefined) return undefined;
-  try {
-    return await startAdmin(admin, routes, listener);
-  } catch (error) {
-    if (admin.isDefault !== true || !isQuayctlError(error, 'port')) throw error;
-    const message = `${error.message}: no admin listener, no /metrics; choose a place with --admin-listen`;
-    listener({ kind: 'warning', message });
-    return undefined;
-  }
 }
 
 /** A registry may come up after its service; what is no registry, or no layout, is said at once. */

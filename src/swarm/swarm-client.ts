@@ -103,6 +103,7 @@ export interface JoinOptions {
 /** One torrent that this process takes part in. */
 export interface Swarm {
   readonly infoHash: InfoHash;
+  readonly pieceCount: number;
   stats(): SwarmStats;
   /** Which pieces are where. */
   pieces(): PieceStates;

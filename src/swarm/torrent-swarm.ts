@@ -122,6 +122,10 @@ export class TorrentSwarm implements Swarm {
     };
   }
 
+  get pieceCount(): number {
+    return this.#state.pieceCount;
+  }
+
   pieces(): PieceStates {
     const { pieces } = this.#state;
     return {

@@ -76,6 +76,8 @@ class MemorySwarm implements Swarm {
     };
   }
 
+  readonly pieceCount = 0;
+
   pieces(): PieceStates {
     return { have: new Uint8Array(), fetching: [], claimed: [] };
   }
