@@ -33,7 +33,12 @@ export type BlobEvent =
       readonly fromPeers: number;
       readonly fromRegistry: number;
     }
-  | { readonly kind: 'warning'; readonly message: string }
+  | {
+      readonly kind: 'warning';
+      readonly message: string;
+      /** What it is about: further warnings about the same say nothing new, in whatever words. */
+      readonly about?: string;
+    }
   | { readonly kind: 'debug'; readonly message: string };
 
 export type BlobListener = (event: BlobEvent) => void;

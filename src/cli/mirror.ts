@@ -14,6 +14,7 @@ import { shortDigest } from '../image/digest.ts';
 import { adminOptions } from './admin-flags.ts';
 import { openMirrorAdmin } from './mirror-admin.ts';
 import { hostAndPort, httpUrl, named, readTorrentFlags } from './flags.ts';
+import { jsonLine, parseLogFormat } from './log-format.ts';
 import { withContexts, rulesOf } from './with-contexts.ts';
 import { printableLine } from './printable.ts';
 import type { Session } from './session.ts';
@@ -34,6 +35,7 @@ export interface RawMirrorFlags {
   readonly permissionGrace: string;
   readonly insecure?: boolean;
   readonly debug?: boolean;
+  readonly logFormat: string;
   readonly lowerPort: string;
   readonly upperPort: string;
   readonly announceIp?: string;
@@ -65,13 +67,13 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   if (stallMs < SHORTEST_STALL_MS) throw new QuayctlError('usage', '--stall: at least 1s');
   const permissionGraceMs = named('--permission-grace', raw.permissionGrace, parseDuration);
   const admin = await adminOptions(raw, DEFAULT_ADMIN_LISTEN);
-  const say = (line: string | undefined): void => {
-    if (line !== undefined) session.terminal.err(`${printableLine(redact(line))}\n`);
-  };
   const told: ((event: BlobEvent) => void)[] = [];
-  const listener = (event: PullEvent): void => {
+  const format = parseLogFormat(raw.logFormat);
+  const listener = (event: PullEvent | MirrorEvent): void => {
     if (isBlobEvent(event)) for (const tell of told) tell(event);
-    say(eventLine(event, raw.debug ?? false));
+    const line = eventLine(event, raw.debug ?? false);
+    if (line === undefined) return;
+    session.terminal.err(`${format === 'json' ? jsonLine(event, line) : printableLine(redact(line))}\n`);
   };
   const stopWatching = startWatchdog();
   try {
@@ -92,7 +94,7 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
           listen: place,
           insecure: flags.insecure,
           nodeKey: async () => (await nodeKey()).thumbprint,
-          listener: (event) => say(eventLine(event, raw.debug ?? false)),
+          listener,
         });
         session.terminal.out(`${mirror.url}\n`);
         const of = async (reference: ImageReference): Promise<PullContext> => {
@@ -116,7 +118,7 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   }
 }
 
-function isBlobEvent(event: PullEvent): event is BlobEvent {
+function isBlobEvent(event: PullEvent | MirrorEvent): event is BlobEvent {
   return ['fetched', 'warning'].includes(event.kind);
 }
 

@@ -10,6 +10,7 @@ import {
 } from './flags.ts';
 import { describeBuild } from './build-facts.ts';
 import { arrangeHelp, HELP } from './help.ts';
+import { LOG_FORMAT_HELP } from './log-format.ts';
 import { declareNotifyFlags } from './report-flags.ts';
 import { addSecurity } from './security-command.ts';
 import type { RawDoctorFlags } from './doctor.ts';
@@ -267,6 +268,7 @@ function addServe(program: Command, session: Session): void {
     .option('--insecure', 'plain HTTP towards the upstream')
     .option('--secret-file <file>', 'the secrets that replicas share (default: in --data)')
     .option('--alias <host>', 'a further name of the upstream; repeatable', collect)
+    .option('--log-format <format>', LOG_FORMAT_HELP, 'text')
     .option('--debug', 'stack traces and every request on stderr');
   declareNotifyFlags(serve).action(async (flags: RawServeFlags) => {
     const { runServe } = await import('./serve.ts');
@@ -317,6 +319,7 @@ function addMirror(program: Command, session: Session): void {
       'who shows its content as a Bearer token, or as a password, is the operator',
     )
     .option('--insecure', 'plain HTTP to the registries and the service (loopback may be HTTP without it)')
+    .option('--log-format <format>', LOG_FORMAT_HELP, 'text')
     .option('--debug', 'every request and the protocol log on stderr');
   declareSwarmFlags(mirror).action(async (flags: RawMirrorFlags) => {
     const { runMirror } = await import('./mirror.ts');
@@ -341,7 +344,7 @@ function addStatus(program: Command, session: Session): void {
 function addLogin(program: Command, session: Session): void {
   program
     .command('login')
-    .description("keep a registry's credential in the operating system's keychain")
+    .description("keep a registry's credential in the keychain, else where docker login keeps it")
     .argument('<registry>')
     .option('-u, --username <name>')
     .option('--password-stdin', 'read the password from stdin')

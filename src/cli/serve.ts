@@ -14,10 +14,12 @@ import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
 import { rotateKey } from '../serve/tokens/secret-file.ts';
 import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
 import { adminOptions } from './admin-flags.ts';
+import { describeBuild } from './build-facts.ts';
 import { becomeOwnerOf } from './become-owner.ts';
 import { serviceCredential } from './credentials.ts';
 import { hostAndPort, named } from './flags.ts';
 import { notifyOptions, openClair } from './open-clair.ts';
+import { parseLogFormat } from './log-format.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import type { RawNotifyFlags } from './report-flags.ts';
 import { serveLine } from './serve-log.ts';
@@ -49,6 +51,7 @@ export interface RawServeFlags extends RawNotifyFlags {
   readonly adminListen?: string;
   readonly adminTokenFile?: string;
   readonly debug?: boolean;
+  readonly logFormat: string;
 }
 
 /** Serves until a signal ends it; that is its good end. @throws QuayctlError `usage`, `port`, `store`, ... */
@@ -71,6 +74,7 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       peers: peerRule(flags.peers),
       version: session.version,
       admin: await adminOptions(flags, DEFAULT_ADMIN_LISTEN),
+      build: describeBuild(),
       clair: await openClair(flags, upstream.http),
       notify: await notifyOptions(flags),
     });
@@ -135,8 +139,9 @@ async function withUpstream(
     throw new QuayctlError('usage', '--upstream URL or --upstream oci:DIR is missing');
   }
   await assertOwnPlaces(flags, session);
+  const format = parseLogFormat(flags.logFormat);
   const listener = (event: ServeEvent): void => {
-    const line = serveLine(event, flags.debug ?? false);
+    const line = serveLine(event, flags.debug ?? false, format);
     if (line !== undefined) session.terminal.err(`${line}\n`);
   };
   const http = new Http({ env: session.env, certsDirectory: CERTS_DIRECTORY });

@@ -57,6 +57,8 @@ export interface TorrentServiceOptions {
   readonly notify?: NotifyOptions | undefined;
   /** Of the program, for those who look at it. */
   readonly version?: string | undefined;
+  /** Of this build, for `/metrics`: version, commit, Node. */
+  readonly build?: Readonly<Record<string, string>> | undefined;
   readonly listener: ServeListener;
   /** The way to the upstream; stays the caller's to close. */
   readonly http: Http;

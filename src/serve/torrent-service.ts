@@ -109,6 +109,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   let tracker: Tracker | undefined;
   let security: SecurityService | undefined;
   const sources = {
+    build: options.build ?? {},
     tracker: () => tracker?.counts,
     hashing: () => hashing.running,
     cache: () => cache.counts,
@@ -153,7 +154,9 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     upstreams: upstream.hosts.length === 0 ? [options.upstream] : upstream.hosts,
     tracker: given.announce === undefined ? 'embedded' : 'external',
   });
-  const ready = readyRoute(upstream);
+  // Nodes of a swarm find each other, and who was let in lately gets manifests and torrents.
+  const canServeAlone = (): boolean => permission.hasStanding || (tracker?.counts.peers ?? 0) > 0;
+  const ready = readyRoute({ upstream, canServeAlone });
   const adminRoutes = new Map<string, Route>([
     ['metrics', metrics.route],
     ['healthz', healthRoute],
