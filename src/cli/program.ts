@@ -398,7 +398,9 @@ function addStore(program: Command, session: Session): void {
     .description('shrink the store, least recently used first')
     .addOption(dir())
     .option('--max-size <size>', 'down to this, and remembered as the limit: 500M, 20G, 10Gi, 20%')
-    .action(async (flags: { store?: string; maxSize?: string }) => {
+    .option('--dry-run', 'only say what would be removed')
+    .option('--json', 'as JSON')
+    .action(async (flags: { store?: string; maxSize?: string; dryRun?: boolean; json?: boolean }) => {
       const { collectGarbage } = await import('./store.ts');
       await collectGarbage(flags, session);
     });

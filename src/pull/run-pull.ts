@@ -37,6 +37,7 @@ export async function runPull<Resolved>(
   const lease = await store.lease(digests);
   try {
     const plan = await kind.plan(resolved, signal);
+    await store.assertRoom(plan.fetch);
     listener({ kind: 'planned', blobs: plan.fetch, inEngine: plan.settled.size });
     const { gate } = request;
     const gated = gate === undefined ? undefined : { gate, image: kind.gated(resolved) };

@@ -105,7 +105,10 @@ class StoreSeeder {
         const seedable = await this.#seedable(image, blobs, signal);
         const fresh = seedable.blobs.filter(({ digest }) => !this.#asked.has(`${seedable.key} ${digest}`));
         for (const { digest } of fresh) this.#asked.add(`${seedable.key} ${digest}`);
-        if (fresh.length > 0) await seedBlobs(fresh, await this.#origin(seedable), contexts, signal);
+        // One limit for one store: what its gc chooses, this seed gives up in the next round.
+        const yielding = { yields: true };
+        if (fresh.length > 0)
+          await seedBlobs(fresh, await this.#origin(seedable), contexts, signal, yielding);
       } catch (error) {
         signal.throwIfAborted();
         if (!isQuayctlError(error) || error.code === 'port') throw error;

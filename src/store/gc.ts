@@ -23,11 +23,21 @@ const OLD_DRAFT_MS = 86_400_000;
 const MAX_LIMIT_BYTES = 32;
 const PARTIAL = /^[0-9a-f]{64}$/;
 
+/** What goes, in the order in which it was chosen. `bytes`: what that frees. */
+export interface Removal {
+  readonly kind: 'image' | 'blob' | 'partial';
+  readonly digest: Digest;
+  /** Of an image. */
+  readonly name?: string;
+  readonly bytes: number;
+}
+
 export interface GcResult {
   /** Bytes. */
   readonly freed: number;
   /** Bytes that the store takes now; more than the limit where what is left is in use. */
   readonly left: number;
+  readonly removed: readonly Removal[];
 }
 
 export interface Usage {
@@ -90,24 +100,27 @@ export class Collector {
    * Down to the limit: first what has lain about unfinished for a week, then images, least recently used first, then
    * blobs without an image, then partial blobs. Nothing that a live process holds, nothing that this opened store
    * leases, committed or recorded: the gc at the end of a pull does not take away what was pulled.
+   * @param dryRun nothing is removed, the result says what would be
    */
-  async collect(limit: number): Promise<GcResult> {
-    await this.#sweepDrafts();
+  async collect(limit: number, dryRun = false): Promise<GcResult> {
+    if (!dryRun) await this.#sweepDrafts();
     const before = await this.#total();
     let left = before;
+    const removed: Removal[] = [];
     const steps = [
-      () => this.#dropOrphans(left - limit, STALE_MS),
-      () => this.#dropPartials(left - limit, STALE_MS),
-      () => this.#dropImages(left - limit),
-      () => this.#dropOrphans(left - limit, 0),
-      () => this.#dropPartials(left - limit, 0),
+      () => this.#dropOrphans(left - limit, STALE_MS, dryRun),
+      () => this.#dropPartials(left - limit, STALE_MS, dryRun),
+      () => this.#dropImages(left - limit, dryRun),
+      () => this.#dropOrphans(left - limit, 0, dryRun),
+      () => this.#dropPartials(left - limit, 0, dryRun),
     ];
     for (const step of steps) {
       if (left <= limit) break;
-      await step();
-      left = await this.#total();
+      const chosen = (await step()).filter(({ digest, kind }) => !isAmong(removed, digest, kind));
+      removed.push(...chosen);
+      left = dryRun ? left - chosen.reduce((sum, { bytes }) => sum + bytes, 0) : await this.#total();
     }
-    return { freed: Math.max(0, before - left), left };
+    return { freed: Math.max(0, before - left), left, removed };
   }
 
   /** Removes those of the blobs that no image leads to and no process uses. Called under the lock of the index. */
@@ -125,10 +138,10 @@ export class Collector {
   }
 
   /** The least recently used images that together free `bytes`, counting only blobs that no other image has. */
-  async #dropImages(bytes: number): Promise<void> {
+  async #dropImages(bytes: number, dryRun: boolean): Promise<Removal[]> {
     const { storeIndex, leases, underIndexLock } = this.#parts;
     const { digests: leased, everything } = await leases.held();
-    if (everything) return;
+    if (everything) return [];
     const images = await storeIndex.list();
     images.sort((a, b) => a.lastUsed.getTime() - b.lastUsed.getTime());
     const reaches = new Map<StoredImage, ReadonlySet<Digest>>();
@@ -139,20 +152,25 @@ export class Collector {
     }
     const shared = new Set([...users].flatMap(([digest, count]) => (count > 1 ? [digest] : [])));
     const sizes = new Map((await this.#parts.blobs.list()).map(({ digest, size }) => [digest, size]));
+    const removals: Removal[] = [];
     const names = new Set<string>();
     const victims = new Set<Digest>();
     let freed = 0;
     for (const [image, reach] of reaches) {
       if (freed >= bytes) break;
       if (isInUse(image, reach, leased, shared)) continue;
-      names.add(imageKey(formatReference(image.reference), image.digest));
+      const name = formatReference(image.reference);
+      names.add(imageKey(name, image.digest));
+      const before = freed;
       for (const digest of reach) {
         const left = (users.get(digest) ?? 0) - 1;
         users.set(digest, left);
         victims.add(digest);
         if (left === 0 && !leased.has(digest)) freed += sizes.get(digest) ?? 0;
       }
+      removals.push({ kind: 'image', name, digest: image.digest, bytes: freed - before });
     }
+    if (dryRun) return removals;
     await underIndexLock(async () => {
       // Somebody may have begun to use one since it was looked at.
       const { digests: now } = await leases.held();
@@ -161,26 +179,44 @@ export class Collector {
       await storeIndex.forget(isVictim);
       await this.dropUnused(victims);
     });
+    return removals;
   }
 
-  async #dropOrphans(bytes: number, age: number): Promise<void> {
-    const { storeIndex, blobs, underIndexLock } = this.#parts;
+  async #dropOrphans(bytes: number, age: number, dryRun: boolean): Promise<Removal[]> {
+    const { storeIndex, blobs, leases, locks, underIndexLock } = this.#parts;
+    const { digests: leased, everything } = await leases.held();
+    if (everything) return [];
+    const locked = await locks.held();
     const referenced = await storeIndex.referenced();
     const orphans = (await blobs.list()).filter(
-      ({ digest, lastUsed }) => !referenced.has(digest) && isOlder(lastUsed, age),
+      ({ digest, lastUsed }) =>
+        !referenced.has(digest) &&
+        !leased.has(digest) &&
+        !locked.has(digestHex(digest)) &&
+        isOlder(lastUsed, age),
     );
-    const victims = oldestFirst(orphans, ({ size }) => size, bytes).map(({ digest }) => digest);
-    if (victims.length > 0) await underIndexLock(() => this.dropUnused(victims));
+    const victims = oldestFirst(orphans, ({ size }) => size, bytes);
+    if (victims.length > 0 && !dryRun)
+      await underIndexLock(() => this.dropUnused(victims.map(({ digest }) => digest)));
+    return victims.map(({ digest, size }) => ({ kind: 'blob', digest, bytes: size }));
   }
 
-  async #dropPartials(bytes: number, age: number): Promise<void> {
+  async #dropPartials(bytes: number, age: number, dryRun: boolean): Promise<Removal[]> {
     const { paths, locks, leases } = this.#parts;
-    const old = (await this.#partials()).filter(({ lastUsed }) => isOlder(lastUsed, age));
     const { digests: leased, everything } = await leases.held();
-    if (everything) return;
-    for (const { digest } of oldestFirst(old, (partial) => partial.bytes, bytes)) {
-      if (leased.has(digest)) continue;
-      const lock = await locks.tryAcquire(digestHex(digest));
+    if (everything) return [];
+    const locked = await locks.held();
+    const old = (await this.#partials()).filter(
+      ({ digest, lastUsed }) =>
+        isOlder(lastUsed, age) && !leased.has(digest) && !locked.has(digestHex(digest)),
+    );
+    const removals: Removal[] = [];
+    for (const partial of oldestFirst(old, (each) => each.bytes, bytes)) {
+      const { digest } = partial;
+      // Nobody else may write it while it goes; a process may have begun since the locks were listed.
+      const lock = dryRun ? undefined : await locks.tryAcquire(digestHex(digest));
+      if (lock === undefined && !dryRun) continue;
+      removals.push({ kind: 'partial', digest, bytes: partial.bytes });
       if (lock === undefined) continue;
       try {
         await rm(paths.partial(digest), { force: true });
@@ -189,6 +225,7 @@ export class Collector {
         await lock.release();
       }
     }
+    return removals;
   }
 
   async #partials(): Promise<PartialEntry[]> {
@@ -250,6 +287,11 @@ function isInUse(
   const blobs = [...reach].filter((each) => each !== digest && each !== index);
   const used = blobs.filter((each) => leased.has(each));
   return used.length > 0 && (used.length === blobs.length || used.some((each) => !shared.has(each)));
+}
+
+/** A blob of an image that went, in a dry run, is an orphan that was counted already. */
+function isAmong(removed: readonly Removal[], digest: Digest, kind: Removal['kind']): boolean {
+  return removed.some((each) => each.digest === digest && each.kind === kind);
 }
 
 function imageKey(name: string, digest: Digest): string {

@@ -6,7 +6,7 @@ import type { ResolvedImage } from '../image/manifest.ts';
 import type { Platform } from '../image/platform.ts';
 import { formatReference, type ImageReference } from '../image/reference.ts';
 import { BlobFiles } from './blob-files.ts';
-import type { BlobReader, PartialBlob } from './blob-store.ts';
+import type { BlobReader, OpenOptions, PartialBlob } from './blob-store.ts';
 import { answersTo, StoreIndex, type StoredImage } from './store-index.ts';
 import { fingerprint, watchChanges } from './changes.ts';
 import { onDisk } from './disk.ts';
@@ -17,6 +17,7 @@ import { openPartialFile } from './partial-file.ts';
 import type { StorePaths } from './paths.ts';
 import { RememberedFacts } from './remembered-facts.ts';
 import { withReserve } from './reserve.ts';
+import { assertRoom } from './room.ts';
 import type { Lease, Store } from './store.ts';
 
 /** The lock under which images are recorded and removed, leases taken, blobs collected. */
@@ -71,9 +72,9 @@ export class LocalStore extends RememberedFacts implements Store {
     return blob.size;
   }
 
-  async open(digest: Digest): Promise<BlobReader> {
+  async open(digest: Digest, { yields = false }: OpenOptions = {}): Promise<BlobReader> {
     // The open file outlives a removal; the lease keeps others from removing what would free nothing.
-    const lease = await this.#quietLease(digest);
+    const lease = yields ? undefined : await this.#quietLease(digest);
     try {
       await this.stat(digest);
       const reader = await this.#blobs.open(digest);
@@ -82,11 +83,11 @@ export class LocalStore extends RememberedFacts implements Store {
         read: (offset, length, into) => reader.read(offset, length, into),
         close: async () => {
           await reader.close();
-          await lease.close();
+          await lease?.close();
         },
       };
     } catch (error) {
-      await lease.close();
+      await lease?.close();
       throw error;
     }
   }
@@ -158,11 +159,16 @@ export class LocalStore extends RememberedFacts implements Store {
     return withReserve(this.#paths, () => this.#underIndexLock(() => this.#remove(reference)));
   }
 
-  gc(limit?: number): Promise<GcResult> {
+  async gc(limit?: number, dryRun = false): Promise<GcResult> {
+    if (dryRun) return this.#collector.collect(limit ?? (await this.#collector.limit()), dryRun);
     return withReserve(this.#paths, async () => {
       if (limit !== undefined) await this.#collector.remember(limit);
       return this.#collector.collect(limit ?? (await this.#collector.limit()));
     });
+  }
+
+  assertRoom(blobs: readonly Descriptor[]): Promise<void> {
+    return assertRoom(this.#paths, blobs);
   }
 
   usage(): Promise<Usage> {

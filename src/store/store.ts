@@ -41,9 +41,14 @@ export interface Store extends BlobStore, Pick<RememberedFacts, RecordMethods>, 
   /** Every platform of it, and the blobs that nothing else needs. @returns false where there is no such image */
   removeImage(reference: ImageReference): Promise<boolean>;
 
-  /** @param limit bytes, remembered for the next ones; absent: what was remembered, else 20 % of the file system */
-  gc(limit?: number): Promise<GcResult>;
+  /**
+   * @param limit bytes, remembered for the next ones; absent: what was remembered, else 20 % of the file system
+   * @param dryRun removes and remembers nothing
+   */
+  gc(limit?: number, dryRun?: boolean): Promise<GcResult>;
   usage(): Promise<Usage>;
+  /** That the disk has room for what is missing of these. @throws QuayctlError `disk-full` */
+  assertRoom(blobs: readonly Descriptor[]): Promise<void>;
   /** Yields after any process added or removed blobs or images since the last `listImages`. Ends with the signal. */
   changes(signal: AbortSignal): AsyncIterable<void>;
   /** Lets go of leases and locks. Idempotent. */
