@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { startHttpFaultProxy, type HttpFaultProxy } from '../helpers/fault-proxy.ts';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
 import type { RunningProcess, Scope } from '../helpers/processes.ts';
@@ -75,7 +76,11 @@ export async function openPageStage(
       const process = node.start(['torrent', 'pull', `${host}/${image}`, ...flags]);
       return {
         process,
-        receipt: async () => parseReceipt((await process.waitFor(/^\{.*\}$/m, 120_000))[0]),
+        receipt: async () => {
+          const [text] = await process.waitFor(/^\{.*\}$/m, 120_000);
+          assert.doesNotMatch(text, /^\{"error"/, process.stderr());
+          return parseReceipt(text);
+        },
       };
     },
   };
