@@ -46,6 +46,8 @@ export type TorrentPlan =
       readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined>;
       /** The service gives the blob from the reading that makes the hashes: who follows it costs the registry nothing. */
       readonly isFollowed?: true | undefined;
+      /** How far the service had read when it was asked, bytes; undefined: it will need a while yet. */
+      readonly nearlyHashed?: number | undefined;
       /** The service, where it is that and is not the registry. */
       readonly atService?: BlobSource | undefined;
     }
@@ -143,6 +145,7 @@ export class TorrentFinder {
       kind: 'later',
       metainfo: (later) => this.#waitForHashes(descriptor, later),
       isFollowed,
+      nearlyHashed: answer.etaSeconds <= MAX_HASH_WAIT_SECONDS ? answer.hashed : undefined,
       atService: isFollowed === undefined ? undefined : this.#service(),
     };
   }

@@ -146,7 +146,11 @@ export function declareSwarmFlags(command: Command): Command {
     .option('--upload-rate <rate>', 'over all torrents, in the same forms; 0: unlimited', '0')
     .option('--connections-per-second <n>', 'connection attempts per second', '200')
     .option('--no-report', 'do not tell the torrent service where the bytes of each layer came from')
-    .option('--encryption-mode <mode>', 'BitTorrent encryption: 0 forced, 1 preferred, 2 off', '1')
+    .option(
+      '--encryption-mode <mode>',
+      'other clients: 0 encrypted only, 1 plaintext if they come so, 2 dialled in it',
+      '1',
+    )
     .addOption(
       new Option('--store <dir>', 'the local store (default: $XDG_CACHE_HOME/quayctl)').env('QUAYCTL_STORE'),
     );
@@ -265,7 +269,7 @@ function encryptionMode(value: string): 0 | 1 | 2 {
   if (value === '2') return 2;
   throw new QuayctlError(
     'usage',
-    `--encryption-mode: expected 0 (forced), 1 (preferred) or 2 (off), got ${value}`,
+    `--encryption-mode: expected 0 (encrypted only), 1 (plaintext for those who come so) or 2 (plaintext), got ${value}`,
   );
 }
 

@@ -8,7 +8,7 @@ import type { ServeEvent } from '../serve/torrent-service.ts';
  */
 export function serveLine(event: ServeEvent, debug: boolean): string | undefined {
   // Each is a request, too.
-  if (event.kind === 'announced') return undefined;
+  if (event.kind === 'announced' || event.kind === 'blob-given') return undefined;
   if (event.kind === 'request' && !debug && event.status < 400) return undefined;
   const { kind, ...fields } = event;
   const pairs = Object.entries({ time: new Date().toISOString(), event: kind, ...fields });

@@ -10,7 +10,13 @@ import type { AnnounceToken } from '../metainfo/tracker-address.ts';
 import { readConnectBack } from './connect-back.ts';
 import type { ConnectBack, TorrentAnswer, TorrentService } from './repository.ts';
 import { sendReport, type LayerReport, type ReportAnswer } from './service-reports.ts';
-import { nodeKeyHeader, pathOf, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
+import {
+  assertNotInTheClear,
+  nodeKeyHeader,
+  pathOf,
+  ServiceAsker,
+  type ServiceAskerOptions,
+} from './service-asker.ts';
 import { serviceBlobs } from './service-blobs.ts';
 import { KEY_SET_PATH, ServiceKeySet } from './service-keys.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
@@ -75,7 +81,7 @@ class HttpTorrentService implements TorrentService {
     const { name, insecure } = this.#options;
     const base = await this.#asker.base(signal);
     // Its digest comes from the service alone, so no host on the way may be able to answer in its place.
-    if (base.protocol === 'http:' && !isLoopback(base.hostname) && !insecure) throw plainService(base);
+    assertNotInTheClear(base, 'squashed images', insecure);
     const what = `the squashed image of ${shortDigest(manifest)}`;
     return this.#torrent({ path: `squash/${name}/${manifest}`, what }, waitSeconds, signal);
   }
@@ -151,14 +157,4 @@ class HttpTorrentService implements TorrentService {
     if (waitSeconds > 0) url.searchParams.set('wait', String(waitSeconds));
     return url;
   }
-}
-
-function plainService({ origin }: URL): QuayctlError {
-  return new QuayctlError(
-    'unsupported',
-    `squashed images are taken from a torrent service over HTTPS only, and ${origin} is plain HTTP`,
-    {
-      hint: 'only the service says what a squashed image must be: use https://, or allow it with --insecure',
-    },
-  );
 }

@@ -162,3 +162,21 @@ export class ServiceAsker {
 export function pathOf(base: URL): string {
   return base.pathname.replace(/\/+$/, '');
 }
+
+/**
+ * For what the service alone says what it must be: no host on the way may be able to answer in its place.
+ * @param what is wanted of it: `squashed images`
+ * @throws QuayctlError `unsupported`
+ */
+export function assertNotInTheClear(
+  { protocol, hostname, origin }: URL,
+  what: string,
+  insecure: boolean,
+): void {
+  if (protocol !== 'http:' || isLoopback(hostname) || insecure) return;
+  throw new QuayctlError(
+    'unsupported',
+    `${what} are taken from a torrent service over HTTPS only, and ${origin} is plain HTTP`,
+    { hint: `only the service says what they must be: use https://, or allow it with --insecure` },
+  );
+}

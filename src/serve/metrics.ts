@@ -20,6 +20,8 @@ export interface MetricSources {
   readonly tracker: () => { readonly swarms: number; readonly peers: number } | undefined;
   /** Passes that run or wait. */
   readonly hashing: () => number;
+  /** Of the cache of blobs, bytes. */
+  readonly cache: () => { readonly bytes: number; readonly limit: number; readonly blobs: number };
 }
 
 /** Counts events for Prometheus. No label holds a name, an address or a path: their number is bounded. */
@@ -61,10 +63,19 @@ export class Metrics {
   );
   readonly #announces = this.#counter('announces_total', 'Announces to the embedded tracker', 'outcome');
 
-  constructor({ tracker, hashing }: MetricSources) {
+  readonly #given = this.#counter(
+    'given_blobs_total',
+    'Blobs, or ranges of them, for whose bytes the upstream was not asked: from the cache, or from a reading under way',
+    'from',
+  );
+
+  constructor({ tracker, hashing, cache }: MetricSources) {
     collectDefaultMetrics({ register: this.#registry });
     this.#gauge('hashing_passes', 'Blobs that are hashed now, or wait for it', hashing);
     this.#gauge('swarms', 'Swarms with at least one peer', () => tracker()?.swarms ?? 0);
+    this.#gauge('cache_bytes', 'Bytes of the cache, with what is being read into it', () => cache().bytes);
+    this.#gauge('cache_limit_bytes', 'The bound of the cache; 0: there is none', () => cache().limit);
+    this.#gauge('cache_blobs', 'Whole blobs in the cache', () => cache().blobs);
     this.#gauge('peers', 'Peers over all swarms', () => tracker()?.peers ?? 0);
   }
 
@@ -116,6 +127,9 @@ export class Metrics {
       case 'notified':
       case 'notify-failed':
         this.#notifications.inc({ outcome: event.kind === 'notified' ? 'taken' : 'failed' });
+        break;
+      case 'blob-given':
+        this.#given.inc({ from: event.from });
         break;
       case 'announced':
         this.#announces.inc({ outcome: event.outcome });

@@ -108,7 +108,11 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const isBelieved = (source: string): boolean => isLoopbackAddress(source) || isAnnounceFrom(source);
   let tracker: Tracker | undefined;
   let security: SecurityService | undefined;
-  const sources = { tracker: () => tracker?.counts, hashing: () => hashing.running };
+  const sources = {
+    tracker: () => tracker?.counts,
+    hashing: () => hashing.running,
+    cache: () => cache.counts,
+  };
   const metrics = new Metrics(sources);
   const troubles = new Troubles();
   const observer = new Observer();
@@ -180,7 +184,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
       security: securityRoute({ ...security, resolver, names, secret }),
     });
-    const ownLocal = { cache, hashing, permission: ownPermission };
+    const ownLocal = { cache, hashing, permission: ownPermission, listener };
     const manifests = {
       kept: observed(upstream instanceof LayoutUpstream ? NOT_KEPT : kept, observer),
       ...{ permission, manifestBytes },
@@ -191,7 +195,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
         'v2',
         limitGuesses(
           localBlobRoute(
-            { cache, hashing, permission },
+            { cache, hashing, permission, listener },
             names,
             inTurns(registryRoute({ upstream, names, manifests })),
           ),

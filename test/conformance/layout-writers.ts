@@ -23,6 +23,16 @@ export const LAYOUT_WRITERS: Readonly<Record<string, Write>> = {
 export const BUILT_LAYOUT_WRITERS: Readonly<Record<string, Write>> = {
   'go:crane': (reference, layout) =>
     mustRun(engineProgram('crane'), ['pull', '--insecure', '--format=oci', reference, layout]),
+  'go:oras': (reference, layout) =>
+    mustRun(engineProgram('oras'), [
+      ...['copy', '--from-plain-http', '--to-oci-layout'],
+      ...[reference, `${layout}:theirs`],
+    ]),
+  'go:regctl': (reference, layout) =>
+    mustRun(engineProgram('regctl'), [
+      ...['--host', `reg=${reference.split('/')[0]},tls=disabled`],
+      ...['image', 'copy', reference, `ocidir://${layout}:theirs`],
+    ]),
 };
 
 /** `--output` into a layout that somebody else has begun. @throws AssertionError */

@@ -33,6 +33,7 @@ test('Prometheus reads requests, hashing, swarms and bytes by source, and no nam
     'quayctl_announces_total{outcome="accepted"} 1',
     'quayctl_announces_total{outcome="refused"} 1',
     'quayctl_swarms 1',
+    'quayctl_cache_blobs 0',
     'quayctl_peers 1',
   ]) {
     assert.ok(text.split('\n').includes(line), `${line}\n${text.slice(0, 3000)}`);

@@ -43,8 +43,9 @@ export class SimTracker<Node extends { readonly complete: boolean }> {
 
   leave(node: Node): void {
     const at = this.#places.get(node);
-    const last = this.#nodes.pop();
+    const last = this.#nodes.at(-1);
     if (at === undefined || last === undefined) return;
+    this.#nodes.pop();
     this.#places.delete(node);
     if (last === node) return;
     this.#nodes[at] = last;

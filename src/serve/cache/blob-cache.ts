@@ -61,9 +61,14 @@ export class BlobCache {
     return size <= this.#limit;
   }
 
-  /** Bytes: what it holds, and may hold; `free` on its disk. */
-  async usage(): Promise<{ readonly used: number; readonly limit: number; readonly free: number }> {
-    return { used: this.#used, limit: this.#limit, free: await this.#freeBytes().catch(() => 0) };
+  /** Bytes that are free on its disk; 0 where that cannot be told. */
+  freeBytes(): Promise<number> {
+    return this.#freeBytes().catch(() => 0);
+  }
+
+  /** Bytes with what is being read, and their bound; whole blobs. */
+  get counts(): { readonly bytes: number; readonly limit: number; readonly blobs: number } {
+    return { bytes: this.#used, limit: this.#limit, blobs: this.#entries.size };
   }
 
   has(digest: Digest): boolean {

@@ -27,7 +27,7 @@ export interface ServiceStatusOptions {
   readonly troubles: Troubles;
   readonly hashing: Pick<Hashing, 'jobs'>;
   readonly derived: Pick<DerivedImages, 'jobs'>;
-  readonly cache: Pick<BlobCache, 'usage'>;
+  readonly cache: Pick<BlobCache, 'counts' | 'freeBytes'>;
   readonly keys: Pick<KeyRing, 'list'>;
   readonly version: string;
   readonly upstreams: readonly string[];
@@ -58,7 +58,7 @@ export class ServiceStatus implements StatusSource {
         ...hashing.jobs().map(([key, job]) => workOf('hashing', key, job)),
         ...derived.jobs().map(([key, job]) => workOf('squashed or ACI', key, job)),
       ].slice(0, MAX_WORK),
-      disk: await cache.usage(),
+      disk: { used: cache.counts.bytes, limit: cache.counts.limit, free: await cache.freeBytes() },
       keys: await keys.list(),
       troubles: troubles.list,
     };
