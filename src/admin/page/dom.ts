@@ -30,15 +30,23 @@ export function byId(id: string): HTMLElement {
 
 /**
  * Makes `old` like `fresh` and keeps what is the same, so that focus, scrolling and selection stay where they are.
- * Children with `data-key` are known by it. A child of `old` with `data-kept` is left as it is.
+ * Children with `data-key` are known by it.
  */
 export function update(old: Element, fresh: Element): void {
+  const focused = document.activeElement;
+  makeLike(old, fresh);
+  // An element that moves to another place loses it.
+  if (focused instanceof HTMLElement && focused !== document.activeElement && old.contains(focused))
+    focused.focus({ preventScroll: true });
+}
+
+function makeLike(old: Element, fresh: Element): void {
   for (const { name } of [...old.attributes])
     if (!fresh.hasAttribute(name) && name !== 'style') old.removeAttribute(name);
   for (const { name, value } of fresh.attributes)
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   if (old instanceof HTMLElement && fresh instanceof HTMLElement) copyWidth(old, fresh);
-  if (!(old instanceof HTMLElement && old.dataset['kept'] !== undefined)) updateChildren(old, fresh);
+  updateChildren(old, fresh);
 }
 
 /** A bar's width is a style, and the policy of this page has no styles in attributes. */
@@ -63,7 +71,7 @@ function updateChildren(old: Element, fresh: Element): void {
     }
     if (same !== at) old.insertBefore(same, at);
     else at = at.nextSibling;
-    if (same instanceof Element && next instanceof Element) update(same, next);
+    if (same instanceof Element && next instanceof Element) makeLike(same, next);
     else if (same.nodeValue !== next.nodeValue) same.nodeValue = next.nodeValue;
   }
   while (at !== null) {
