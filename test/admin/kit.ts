@@ -46,18 +46,18 @@ export async function openPageStage(
       dataDirectory,
       listen: { host: '127.0.0.1', port: ports.listen },
       admin: { place: { host: '127.0.0.1', port: ports.admin } },
-      aliases: [pipeHost()],
+      aliases,
       version: '0.1.0',
     });
-  let pipe: HttpFaultProxy | undefined;
-  const pipeHost = (): string => pipe?.host ?? 'registry.example';
+  const aliases: string[] = [];
   // The alias of the service is the pipe's address, which is known once both have their ports.
   const first = await start();
   ports.listen = Number(new URL(first.url).port);
   ports.admin = Number(new URL(first.adminUrl ?? '').port);
   target = first.url;
   await first.close();
-  pipe = await startHttpFaultProxy(scope, target);
+  const pipe = await startHttpFaultProxy(scope, target);
+  aliases.push(pipe.host);
   pipe.link.bytesPerSecond = bytesPerSecond;
   let service = await start();
   const { host } = pipe;

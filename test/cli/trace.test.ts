@@ -70,7 +70,7 @@ test('a pull is a trace: a span for each step and each blob, below TRACEPARENT; 
     assert.equal(parentSpanId, fetch?.spanId);
     return attributes.find(({ key }) => key === 'oci.digest')?.value.stringValue;
   });
-  assert.deepEqual(digests.toSorted(), [image.config.digest, image.layers[0]?.digest].toSorted());
+  assert.deepEqual(new Set(digests), new Set([image.config.digest, image.layers[0]?.digest]));
 
   spans.length = 0;
   const failed = await node.run(['torrent', 'pull', `${service.host}/team/none:1.0`], { env });

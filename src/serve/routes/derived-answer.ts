@@ -21,7 +21,7 @@ export interface DerivedAnswerOptions {
   readonly derived: DerivedImages;
   readonly secret: Secret;
   readonly tokens: AnnounceTokens;
-  /** Who may be in a swarm; undefined: anybody with a token. */
+  /** The rule for peers of a swarm; undefined: every peer with a token. */
   readonly peers: PeerRule | undefined;
   /** Told of each torrent that is given out. */
   readonly onTorrent: OnTorrent;
