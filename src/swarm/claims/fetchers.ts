@@ -39,10 +39,7 @@ const TAGS = 2 ** 32;
  * Whether this node is one of the few that fetch. Decides without communication: a node that is connected to most of the
  * swarm ranks itself among its peers; in a larger swarm it is chosen with a probability, its tag being the random number.
  */
-export function isFetcher(
-  standing: Standing,
-  fetchers: number = fetchersFor(standing.pieceCount),
-): boolean {
+export function isFetcher(standing: Standing, fetchers: number = fetchersFor(standing.pieceCount)): boolean {
   const { self, others, swarmSize = 0, stalls } = standing;
   const places = fetchers * 2 ** stalls;
   const least = leastCount(standing);
