@@ -23,6 +23,7 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'blobs/transfer.ts': 'SMALL_BLOB_BYTES SMALL_BLOB_MS',
     'blobs/torrent-finder.ts': 'MAX_HASH_WAIT_SECONDS MAX_HASH_WAIT_SHARE',
     'blobs/download-queue.ts': 'MAX_RUNNING',
+    'cli/hook.ts': 'HOOK_MS',
     'pull/seed-store.ts': 'RETRY_MS',
     'pull/squashed-source.ts': 'MAX_SILENCE_MS',
     'engines/docker-api/daemon-facts.ts': 'CONTACT_MS',

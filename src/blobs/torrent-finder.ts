@@ -54,7 +54,7 @@ export type TorrentPlan =
   | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
 export interface TorrentFinderOptions {
-  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven' | 'blob'> &
+  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven' | 'host' | 'blob'> &
     Partial<Pick<TorrentService, 'serviceKeys'>>;
   readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
   readonly listener: BlobListener;
@@ -91,7 +91,14 @@ export class TorrentFinder {
   tellObstacle(): void {
     if (this.#obstacle === undefined || this.#isTold) return;
     this.#isTold = true;
-    this.#options.listener({ kind: 'warning', message: obstacleText(this.#obstacle) });
+    this.warn(this.#obstacle);
+  }
+
+  /** Tells why no bytes come from peers. Of one host that is told once in a run. */
+  warn(obstacle: Obstacle): void {
+    const { torrents, listener } = this.#options;
+    const about = `peers by ${torrents.host ?? 'the torrent service'}`;
+    listener({ kind: 'warning', message: obstacleText(obstacle), about });
   }
 
   /**

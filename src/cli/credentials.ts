@@ -3,9 +3,11 @@ import type { Credential } from '../credentials/credential.ts';
 import {
   credentialStores,
   findCredential,
+  openDockerLogin,
   openKeychain,
   type CredentialPlaces,
 } from '../credentials/sources.ts';
+import type { DockerLogin } from '../credentials/docker-login.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import type { ImageReference } from '../image/reference.ts';
 import { RKT_DIRECTORIES, RktAuth } from '../credentials/rkt-auth.ts';
@@ -37,6 +39,11 @@ export async function credentialForAci(
     (await rkt.findForAci(host, session.signal)) ??
     findCredential(host, undefined, credentialStores(places(session)), onWarning, session.signal)
   );
+}
+
+/** Where `login` keeps and `logout` removes where there is no keychain. */
+export function sessionDockerLogin(session: Session): DockerLogin {
+  return openDockerLogin(places(session));
 }
 
 /** Where `login` keeps and `logout` removes. */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { Finding, Report, Status } from '../doctor/finding.ts';
 import { examineImage, examineMachine } from '../doctor/doctor.ts';
-import type { ImageWorld, MachineWorld } from '../doctor/world.ts';
+import type { ExaminedImage, ExaminedMachine } from '../doctor/examined.ts';
 import { ENGINES } from '../engines/engines.ts';
 import { Http } from '../http/http.ts';
 import { parseImageReference } from '../image/reference.ts';
@@ -21,7 +21,7 @@ import type { Session } from './session.ts';
 import { ownStoreDirectory, storeDirectory } from './store-directory.ts';
 
 /** Where engines are told which mirror to ask: those of the system alone. */
-const ENGINE_FILES: MachineWorld['engineFiles'] = {
+const ENGINE_FILES: ExaminedMachine['engineFiles'] = {
   certsDirectories: ['/etc/containerd/certs.d', CERTS_DIRECTORY],
   registriesDirectories: ['/etc/containers/registries.conf.d'],
 };
@@ -58,12 +58,12 @@ export async function runDoctor(
   let key: Promise<NodeKey> | undefined;
   // One for all: announce tokens are bound to it.
   const nodeKey = (): Promise<NodeKey> => (key ??= openNodeKey(session, debug));
-  const machine = machineWorld(flags, http, session);
+  const machine = examinedMachine(flags, http, session);
   try {
     if (reference === undefined) await examineMachine(machine, report, signal);
     else {
       const open = (): Promise<SwarmClient> => (swarm ??= openDoctorSwarm(flags, http, nodeKey, debug));
-      const world = await imageWorld(
+      const examined = await examinedImage(
         reference,
         flags,
         machine,
@@ -71,7 +71,7 @@ export async function runDoctor(
         { open, nodeKey },
         session,
       );
-      await examineImage(world, report, signal);
+      await examineImage(examined, report, signal);
     }
   } finally {
     await (await swarm?.catch(() => undefined))?.close();
@@ -94,7 +94,7 @@ function lineOf({ status, check, message, hint }: Finding): string {
   return hint === undefined ? shown : `${shown}${indent}hint: ${hint}\n`;
 }
 
-function machineWorld(flags: TorrentFlags, http: Http, session: Session): MachineWorld {
+function examinedMachine(flags: TorrentFlags, http: Http, session: Session): ExaminedMachine {
   const storePath = storeDirectory(flags.store, session);
   return {
     http,
@@ -108,14 +108,14 @@ function machineWorld(flags: TorrentFlags, http: Http, session: Session): Machin
   };
 }
 
-async function imageWorld(
-  reference: ImageWorld['reference'],
+async function examinedImage(
+  reference: ExaminedImage['reference'],
   flags: TorrentFlags,
-  machine: MachineWorld,
+  machine: ExaminedMachine,
   measures: boolean,
-  { open: swarm, nodeKey }: { open: ImageWorld['swarm']; nodeKey: () => Promise<NodeKey> },
+  { open: swarm, nodeKey }: { open: ExaminedImage['swarm']; nodeKey: () => Promise<NodeKey> },
   session: Session,
-): Promise<ImageWorld> {
+): Promise<ExaminedImage> {
   const credentialWarnings: string[] = [];
   const warn = (message: string): void => void credentialWarnings.push(message);
   const credential = await credentialFor(reference, session, warn);

@@ -5,6 +5,7 @@ import { parseRateTimetable, type RateTimetable } from '../base/rate-timetable.t
 import { parseDuration } from '../base/units.ts';
 import type { EngineEntry } from '../engines/engine-entry.ts';
 import { parsePlatform, type Platform } from '../image/platform.ts';
+import { LOG_FORMAT_HELP } from './log-format.ts';
 import { declareGateFlags, type RawGateFlags } from './report-flags.ts';
 
 /** A torrent command's flags as commander hands them over: strings, unread, and the options of the engine's own. */
@@ -37,12 +38,22 @@ export interface RawTorrentFlags extends Readonly<Record<string, unknown>>, RawG
   readonly quiet?: boolean;
   readonly progress?: boolean;
   readonly debug?: boolean;
+  /** Of `pull`, as the three that follow. */
+  readonly timeout?: string;
+  readonly retries?: string;
+  readonly hook?: string;
+  /** Of `seed`. */
+  readonly logFormat?: string;
 }
 
 /** The same, read and checked: milliseconds, bytes, numbers. */
 export interface TorrentFlags {
   readonly durationMs: number | undefined;
   readonly seedAfterMs: number;
+  /** Undefined: no limit. */
+  readonly timeoutMs: number | undefined;
+  /** Undefined: as many as each kind of question has by default. */
+  readonly retries: number | undefined;
   readonly output: string | undefined;
   readonly torrentService: URL | undefined;
   readonly trackers: readonly string[];
@@ -64,6 +75,9 @@ export interface TorrentFlags {
 
 const DEFAULT_LOWER_PORT = '6881';
 const DEFAULT_UPPER_PORT = '6889';
+const MOST_RETRIES = 100;
+/** The longest delay of a timer is a little more. */
+const LONGEST_TIMEOUT_MS = 24 * 86_400_000;
 
 /**
  * Declares the flags of `torrent pull` and `torrent seed`, with the help that `--help` prints.
@@ -75,10 +89,22 @@ export function declareTorrentFlags(
   engine: EngineEntry | undefined,
 ): Command {
   if (verb === 'seed')
-    command.option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)');
+    command
+      .option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)')
+      .option('--log-format <format>', LOG_FORMAT_HELP, 'text');
   else command.option('--seed-after <duration>', 'keep seeding so long after the image is there', '0');
   if (verb === 'pull') {
-    command.option('--from <file>', 'pull the images that this file names, one a line; - for stdin');
+    command
+      .option('--from <file>', 'pull the images that this file names, one a line; - for stdin')
+      .option('--timeout <duration>', 'give up an image that is not there by then (default: never)')
+      .option(
+        '--retries <n>',
+        'how often what fails for a moment is asked again, of registry and service (default: 3; broken transfers: 4)',
+      )
+      .option(
+        '--hook <program>',
+        'run it for each image that is there; QUAYCTL_HOOK_IMAGE and others in its environment tell which',
+      );
     declareGateFlags(command);
   }
   if (verb === 'pull' && engine === undefined) {
@@ -158,6 +184,8 @@ export function readTorrentFlags(raw: RawTorrentFlags): TorrentFlags {
   return {
     durationMs: raw.duration === undefined ? undefined : named('--duration', raw.duration, parseDuration),
     seedAfterMs: named('--seed-after', raw.seedAfter ?? '0', parseDuration),
+    timeoutMs: raw.timeout === undefined ? undefined : timeout(raw.timeout),
+    retries: raw.retries === undefined ? undefined : integer('--retries', raw.retries, 0, MOST_RETRIES),
     output: raw.output,
     torrentService:
       raw.torrentService === undefined ? undefined : httpUrl('--torrent-service', raw.torrentService),
@@ -181,6 +209,13 @@ export function readTorrentFlags(raw: RawTorrentFlags): TorrentFlags {
     encryptionMode: encryptionMode(raw.encryptionMode),
     store: raw.store,
   };
+}
+
+/** @throws QuayctlError `usage` for no time at all: that would end every pull */
+function timeout(text: string): number {
+  const ms = named('--timeout', text, parseDuration);
+  if (ms > 0 && ms <= LONGEST_TIMEOUT_MS) return ms;
+  throw new QuayctlError('usage', '--timeout: expected 1ms to 24d');
 }
 
 /** Parses with the flag's name in front of whatever is wrong. @throws QuayctlError `usage` */

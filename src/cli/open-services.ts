@@ -36,6 +36,7 @@ export async function openServices(
   const http = new Http({
     env: session.env,
     certsDirectory: CERTS_DIRECTORY,
+    ...(flags.retries === undefined ? {} : { retries: flags.retries }),
     onExchange: (message) => listener({ kind: 'debug', message }),
   });
   const store = await openStore(await ownStoreDirectory(flags.store, session));

@@ -5,14 +5,14 @@ import { redact } from '../base/redact.ts';
 import { formatBytes } from '../base/units.ts';
 import type { ResolvedImage } from '../image/manifest.ts';
 import { reportFailure, type Report } from './finding.ts';
-import type { MachineWorld } from './world.ts';
+import type { ExaminedMachine } from './examined.ts';
 
 /** An engine on this machine answers within milliseconds. */
 const ENGINE_MS = 3_000;
 
 /** The disk under the store, and its limit. @param image that is to fit */
 export async function examineStore(
-  { storePath, openStore }: MachineWorld,
+  { storePath, openStore }: ExaminedMachine,
   image: ResolvedImage | undefined,
   report: Report,
 ): Promise<void> {
@@ -37,7 +37,7 @@ export async function examineStore(
   }
 }
 
-type OpenStore = NonNullable<Awaited<ReturnType<MachineWorld['openStore']>>>;
+type OpenStore = NonNullable<Awaited<ReturnType<ExaminedMachine['openStore']>>>;
 
 async function reportRoom(
   path: string,
@@ -78,7 +78,7 @@ async function freeBytes(path: string): Promise<number> {
 
 /** Which engines answer on this machine, and how they keep images. */
 export async function examineEngines(
-  { engines, engineSettings }: MachineWorld,
+  { engines, engineSettings }: ExaminedMachine,
   report: Report,
   signal: AbortSignal,
 ): Promise<void> {

@@ -10,7 +10,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import type { Metainfo } from '../metainfo/metainfo.ts';
 import type { Contact, PieceStorage, Swarm } from '../swarm/swarm-client.ts';
 import { reportFailure, type Report } from './finding.ts';
-import type { ImageWorld } from './world.ts';
+import type { ExaminedImage } from './examined.ts';
 
 /** A speed is measured for so long, ... */
 const MEASURE_MS = 3_000;
@@ -26,7 +26,7 @@ const MOST_LINES = 20;
 
 /** How fast the registry gives the blob: some seconds of it. */
 export async function measureRegistry(
-  { repository }: ImageWorld,
+  { repository }: ExaminedImage,
   blob: Descriptor,
   report: Report,
   signal: AbortSignal,
@@ -50,7 +50,7 @@ export async function measureRegistry(
  * that is gone afterwards. The registry is not asked.
  */
 export async function examinePeers(
-  world: ImageWorld,
+  examined: ExaminedImage,
   blob: Descriptor,
   metainfo: Metainfo,
   report: Report,
@@ -59,19 +59,19 @@ export async function examinePeers(
   const stop = new AbortController();
   const storage = await openScratch(blob.size);
   try {
-    const client = await world.swarm();
+    const client = await examined.swarm();
     const swarm = await client.join({
       metainfo,
       storage,
-      serviceKeys: (kid) => world.torrents.serviceKeys(kid, signal),
+      serviceKeys: (kid) => examined.torrents.serviceKeys(kid, signal),
       signal: AbortSignal.any([signal, stop.signal]),
     });
     swarm.done.catch(() => undefined);
-    const { contacts, ms } = await meet(swarm, world.measures, signal);
+    const { contacts, ms } = await meet(swarm, examined.measures, signal);
     const { fromPeers } = swarm.stats();
     await swarm.leave();
-    reportContacts(contacts, blob, world.ports, report);
-    if (world.measures && fromPeers > 0) report('speed', 'ok', `peers give ${rate(fromPeers, ms)}`);
+    reportContacts(contacts, blob, examined.ports, report);
+    if (examined.measures && fromPeers > 0) report('speed', 'ok', `peers give ${rate(fromPeers, ms)}`);
   } catch (error) {
     if (isQuayctlError(error)) reportFailure(report, 'peers', error);
     else throw error;
@@ -126,7 +126,7 @@ function isDone({ done }: Swarm): Promise<boolean> {
 function reportContacts(
   contacts: readonly Contact[],
   { digest }: Descriptor,
-  { lower, upper }: ImageWorld['ports'],
+  { lower, upper }: ExaminedImage['ports'],
   report: Report,
 ): void {
   if (contacts.length === 0)

@@ -2,7 +2,7 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { isQuayctlError } from '../base/errors.ts';
 import type { Metainfo } from '../metainfo/metainfo.ts';
 import { reportFailure, type Report } from './finding.ts';
-import type { ImageWorld } from './world.ts';
+import type { ExaminedImage } from './examined.ts';
 
 /** Until the service's connection has come through this machine's own queues. Milliseconds. */
 const ARRIVAL_MS = 500;
@@ -12,7 +12,7 @@ const ARRIVAL_MS = 500;
  * since behind a NAT the port may be another machine's.
  */
 export async function examinePort(
-  { torrents, ports }: ImageWorld,
+  { torrents, ports }: ExaminedImage,
   { trackers }: Metainfo,
   report: Report,
   signal: AbortSignal,
@@ -58,7 +58,7 @@ interface OpenPort {
   readonly hasArrived: () => Promise<boolean>;
 }
 
-async function openFirst({ lower, upper }: ImageWorld['ports']): Promise<OpenPort | undefined> {
+async function openFirst({ lower, upper }: ExaminedImage['ports']): Promise<OpenPort | undefined> {
   for (let port = lower; port <= upper; port++) {
     const server = createServer();
     const isOpen = await new Promise<boolean>((resolve) => {

@@ -9,21 +9,21 @@ import type { ResolvedImage } from '../image/manifest.ts';
 import { askFor } from '../pull/resolve.ts';
 import { reportFailure, reportSilence, type Report } from './finding.ts';
 import { reportCertificate, reportClock } from './host.ts';
-import type { ImageWorld } from './world.ts';
+import type { ExaminedImage } from './examined.ts';
 
 /** The registry, as a pull meets it. @returns the image, where this user may have it */
 export async function examineRegistry(
-  world: ImageWorld,
+  examined: ExaminedImage,
   report: Report,
   signal: AbortSignal,
 ): Promise<ResolvedImage | undefined> {
-  reportCredential(world, report);
-  if (!(await examineAnswer(world, report, signal))) {
+  reportCredential(examined, report);
+  if (!(await examineAnswer(examined, report, signal))) {
     report('permission', 'skipped', 'the registry could not be asked');
     return undefined;
   }
   try {
-    const image = await askFor(world.reference, world.platform, world.repository, signal);
+    const image = await askFor(examined.reference, examined.platform, examined.repository, signal);
     const { config, layers } = image.manifest;
     const bytes = layers.reduce((sum, { size }) => sum + size, config.size);
     const count = layers.length === 1 ? '1 layer' : `${layers.length} layers`;
@@ -36,7 +36,10 @@ export async function examineRegistry(
   }
 }
 
-function reportCredential({ reference, credential, credentialWarnings }: ImageWorld, report: Report): void {
+function reportCredential(
+  { reference, credential, credentialWarnings }: ExaminedImage,
+  report: Report,
+): void {
   for (const warning of credentialWarnings) report('credential', 'warning', warning);
   report(
     'credential',
@@ -59,8 +62,8 @@ function kindOf(credential: Credential): string {
 }
 
 /** @returns whether it answers as a registry */
-async function examineAnswer(world: ImageWorld, report: Report, signal: AbortSignal): Promise<boolean> {
-  const { http, repository, reference } = world;
+async function examineAnswer(examined: ExaminedImage, report: Report, signal: AbortSignal): Promise<boolean> {
+  const { http, repository, reference } = examined;
   let base = new URL(`https://${reference.registry}`);
   try {
     base = await repository.requester.base(signal);

@@ -10,7 +10,7 @@ import type { TrackerAnswer } from '../swarm/tracker/announce.ts';
 import { announceTo, isSupportedTracker } from '../swarm/tracker/tracker.ts';
 import { reportFailure, reportSilence, type Report } from './finding.ts';
 import { reportCertificate, reportClock } from './host.ts';
-import type { ImageWorld, MachineWorld } from './world.ts';
+import type { ExaminedImage, ExaminedMachine } from './examined.ts';
 
 /** Hashing that takes longer than this is told, and not waited for. */
 const MOST_HASHING_MS = 10_000;
@@ -26,7 +26,7 @@ const SERVICE_HEADER = 'quay-torrent';
  * @param base the named one, else the registry itself
  */
 export async function examineService(
-  { http, service }: Pick<MachineWorld, 'http' | 'service'>,
+  { http, service }: Pick<ExaminedMachine, 'http' | 'service'>,
   base: URL,
   report: Report,
   signal: AbortSignal,
@@ -70,7 +70,7 @@ export async function examineService(
 
 /** Whether there is a torrent of the blob, waiting for one that is being made. */
 export async function examineTorrent(
-  { torrents }: ImageWorld,
+  { torrents }: ExaminedImage,
   blob: Descriptor,
   report: Report,
   signal: AbortSignal,
@@ -113,7 +113,7 @@ export async function examineTorrent(
 
 /** Whether the torrent's trackers take an announce of this node. */
 export async function examineTrackers(
-  { http }: ImageWorld,
+  { http }: ExaminedImage,
   { trackers, infoHash, geometry }: Metainfo,
   port: number,
   report: Report,

@@ -34,6 +34,8 @@ export interface HttpOptions {
   readonly certsDirectory: string;
   /** Milliseconds without a byte after which a body is given up; 10 s where nothing is said. */
   readonly stallTimeoutMs?: number;
+  /** How often a question is asked again that fails for a moment; where nothing is said, as each kind of it has it. */
+  readonly retries?: number;
   /** How names become addresses; the system's way by default. */
   readonly lookup?: Lookup;
   /** The protocol log: one line for each answer or failure, without secrets. */
@@ -85,6 +87,12 @@ export class Http {
 
   constructor(options: HttpOptions) {
     this.#options = options;
+  }
+
+  /** `--retries`, the first attempt included. */
+  get attempts(): number | undefined {
+    const { retries } = this.#options;
+    return retries === undefined ? undefined : retries + 1;
   }
 
   /**

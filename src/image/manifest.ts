@@ -47,6 +47,8 @@ export interface ManifestDocument {
 export interface ResolvedImage {
   readonly reference: ImageReference;
   readonly index?: ManifestDocument;
+  /** The index in which the manifest stands, where that is in turn an entry of `index`. */
+  readonly innerIndex?: ManifestDocument;
   readonly document: ManifestDocument;
   readonly manifest: ImageManifest;
 }

@@ -62,7 +62,7 @@ export async function askFor(
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
   const selector = reference.digest ?? reference.tag ?? 'latest';
-  const { index, document, manifest } = await chooseManifest(
+  const { index, innerIndex, document, manifest } = await chooseManifest(
     selector,
     () => platform,
     async (each) => {
@@ -75,6 +75,7 @@ export async function askFor(
     document: documentOf(document),
     manifest,
     ...(index === undefined ? {} : { index: documentOf(index) }),
+    ...(innerIndex === undefined ? {} : { innerIndex: documentOf(innerIndex) }),
   };
 }
 

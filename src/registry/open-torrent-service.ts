@@ -65,6 +65,10 @@ class HttpTorrentService implements TorrentService {
     this.blob = options.service === undefined ? undefined : serviceBlobs(this.#asker, options);
   }
 
+  get host(): string {
+    return this.#options.service?.host ?? this.#options.registry;
+  }
+
   get isGiven(): boolean {
     return this.#options.service !== undefined;
   }

@@ -74,6 +74,8 @@ export interface ConnectBack {
 export interface TorrentService {
   /** The user named it; absent or false: the registry itself is asked on the off-chance. */
   readonly isGiven?: boolean;
+  /** Of the one that is asked. */
+  readonly host?: string;
   /**
    * @param waitSeconds sent as `?wait=`, at most 60
    * @throws QuayctlError `unauthorized` (401, 403), `unreachable`, `protocol`

@@ -51,6 +51,11 @@ export class Requester {
     this.#options = options;
   }
 
+  /** How often a question is sent, `--retries`; undefined: as each kind of question has it. */
+  get attempts(): number | undefined {
+    return this.#options.http.attempts;
+  }
+
   /**
    * @param path from the root: `/v2/...`
    * @throws QuayctlError `unauthorized`, `unreachable`, `rate-limited`, `protocol`
@@ -193,9 +198,9 @@ export class Requester {
   ): Promise<HttpAnswer> {
     const { http, registry } = this.#options;
     const headers = { ...request.headers, ...more };
-    return withPatience(url, request.signal, () =>
-      this.#toldOfSilence(url, http.request(url, { ...request, registry, headers })),
-    );
+    const send = (): Promise<HttpAnswer> =>
+      this.#toldOfSilence(url, http.request(url, { ...request, registry, headers }));
+    return withPatience(url, request.signal, send, this.attempts);
   }
 
   /** A cache that first has to fetch the image itself says nothing for minutes. */

@@ -81,7 +81,7 @@ export class ServiceAsker {
           signal,
         });
       // A registry that is asked on the off-chance is not insisted upon.
-      const answer = await (service === undefined ? send() : withPatience(url, signal, send));
+      const answer = await (service === undefined ? send() : withPatience(url, signal, send, http.attempts));
       if (answer.statusCode !== 401 || attempt === 2) return { answer, authorization };
       if (!(await this.#handleChallenge(answer, base, authorization, signal)))
         return { answer, authorization };

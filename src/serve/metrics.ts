@@ -15,6 +15,8 @@ const SOURCES: Readonly<Record<string, string>> = {
 
 /** What is looked up when Prometheus asks. */
 export interface MetricSources {
+  /** Labels of `quayctl_build_info`. */
+  readonly build: Readonly<Record<string, string>>;
   /** Undefined with an external tracker. */
   readonly tracker: () => { readonly swarms: number; readonly peers: number } | undefined;
   /** Passes that run or wait. */
@@ -62,8 +64,10 @@ export class Metrics {
     'from',
   );
 
-  constructor({ tracker, hashing, cache }: MetricSources) {
+  constructor({ build, tracker, hashing, cache }: MetricSources) {
     collectDefaultMetrics({ register: this.#registry });
+    const info = { name: `${PREFIX}build_info`, help: 'Which build this is; always 1' };
+    new Gauge({ ...info, labelNames: Object.keys(build), registers: [this.#registry] }).set(build, 1);
     this.#gauge('hashing_passes', 'Blobs that are hashed now, or wait for it', hashing);
     this.#gauge('swarms', 'Swarms with at least one peer', () => tracker()?.swarms ?? 0);
     this.#gauge('cache_bytes', 'Bytes of the cache, with what is being read into it', () => cache().bytes);

@@ -103,6 +103,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   let tracker: Tracker | undefined;
   let security: SecurityService | undefined;
   const sources = {
+    build: options.build ?? {},
     tracker: () => tracker?.counts,
     hashing: () => hashing.running,
     cache: () => cache.counts,
@@ -135,7 +136,9 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const derivedStore = new DerivedStore(options.dataDirectory);
   const derived = new DerivedImages({ upstream: basic, own, store: derivedStore, hashes: store, listener });
   const keptImages = await openKeptImages(options);
-  const ready = readyRoute(upstream);
+  // Nodes of a swarm find each other, and who was let in lately gets manifests and torrents.
+  const canServeAlone = (): boolean => permission.hasStanding || (tracker?.counts.peers ?? 0) > 0;
+  const ready = readyRoute({ upstream, canServeAlone });
   const adminRoutes = new Map<string, Route>([
     ['metrics', metrics.route],
     ['healthz', healthRoute],

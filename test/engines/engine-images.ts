@@ -24,6 +24,7 @@ export async function runnable(
   built: Pick<BuiltImage, 'manifest'>,
   name: string,
   index?: BuiltDescriptor,
+  innerIndex?: BuiltDescriptor,
 ): Promise<RunnableImage> {
   const document = await documentOf(layout, built.manifest);
   const manifest = parseManifest(document.bytes, document.descriptor.mediaType);
@@ -34,6 +35,7 @@ export async function runnable(
     manifest,
     config: parseImageConfig(await layout.blob(manifest.config.digest), manifest),
     ...(index === undefined ? {} : { index: await documentOf(layout, index) }),
+    ...(innerIndex === undefined ? {} : { innerIndex: await documentOf(layout, innerIndex) }),
   };
 }
 

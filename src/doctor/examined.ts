@@ -10,7 +10,7 @@ import type { SwarmClient } from '../swarm/swarm-client.ts';
 import type { EngineFiles } from './mirror-settings.ts';
 
 /** What is examined of this machine, whatever image it is about. */
-export interface MachineWorld {
+export interface ExaminedMachine {
   readonly http: Http;
   /** `--torrent-service` */
   readonly service: URL | undefined;
@@ -23,7 +23,7 @@ export interface MachineWorld {
 }
 
 /** What is examined of one image: as its pull would have it. */
-export interface ImageWorld extends MachineWorld {
+export interface ExaminedImage extends ExaminedMachine {
   readonly reference: ImageReference;
   readonly credential: Credential | undefined;
   /** Of credential stores that failed. */
