@@ -23,9 +23,9 @@ interface Service {
 function filledIn(text: string, values: Readonly<Record<string, string>>): string {
   return text.replaceAll(
     /\$\{([A-Z_]+)(?::([-?])([^}]*))?\}/g,
-    (_, name: string, kind: string | undefined, word: string | undefined) => {
+    (_: string, name: string, kind: string | undefined, word: string | undefined = ''): string => {
       const value: string | undefined = values[name] ?? (kind === '-' ? word : undefined);
-      if (value === undefined) throw new Error(`${name}: ${word ?? 'is not given'}`);
+      if (value === undefined) throw new Error(`${name}: ${word}`);
       return value;
     },
   );
