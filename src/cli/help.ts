@@ -31,7 +31,7 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
     '--install',
     '--root',
   ],
-  'What it prints:': ['--json', '--quiet', '--no-progress', '--log-format', '--debug'],
+  'What it prints:': ['--json', '--quiet', '--no-progress', '--no-speed', '--log-format', '--debug'],
 };
 
 /** What somebody types who has the command before him for the first time; by the command's path. */
@@ -45,6 +45,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   seed: ['quayctl seed --duration 1h registry.example.com/team/app:1.0'],
   'torrent pull': ['quayctl torrent pull registry.example.com/team/app:1.0 --output app.tar'],
   'torrent seed': ['quayctl torrent seed --upload-rate 20000'],
+  doctor: ['quayctl doctor registry.example.com/team/app:1.0 --torrent-service https://torrents.example.com'],
   security: ['quayctl security registry.example.com/team/app:1.0 --clair https://clair.example.com'],
   serve: [
     'quayctl serve --upstream https://registry.example.com --listen 0.0.0.0:7070 \\',
