@@ -13,8 +13,8 @@ import { arrangeHelp, HELP } from './help.ts';
 import { LOG_FORMAT_HELP } from './log-format.ts';
 import { declareNotifyFlags } from './report-flags.ts';
 import { addSecurity } from './security-command.ts';
+import { addMirror } from './mirror-command.ts';
 import type { RawDoctorFlags } from './doctor.ts';
-import type { RawMirrorFlags } from './mirror.ts';
 import type { RawServeFlags } from './serve.ts';
 import type { Session } from './session.ts';
 import { nameVariables } from './variables.ts';
@@ -284,34 +284,6 @@ function addServe(program: Command, session: Session): void {
       const { runRotateKey } = await import('./serve.ts');
       await runRotateKey(command.optsWithGlobals<RawServeFlags>(), session);
     });
-}
-
-function addMirror(program: Command, session: Session): void {
-  const mirror = program
-    .command('mirror')
-    .description("a registry on loopback for this machine's engines, whose bytes come through the swarm")
-    .option(
-      '--registry <host[=url]>',
-      'a registry to be mirrored, and its torrent service; repeatable and comma-separated (required)',
-      collect,
-    )
-    .addOption(
-      new Option('--torrent-service <url>', 'where torrents are asked for').env('QUAYCTL_TORRENT_SERVICE'),
-    )
-    .option('--listen <host:port>', 'where it listens, on loopback', '127.0.0.1:7071')
-    .option('--stall <duration>', 'longest silence towards an engine while any source has a byte', '10s')
-    .option(
-      '--permission-grace <duration>',
-      'how long a granted permission serves while the registry does not answer',
-      '10m',
-    )
-    .option('--insecure', 'plain HTTP to the registries and the service (loopback may be HTTP without it)')
-    .option('--log-format <format>', LOG_FORMAT_HELP, 'text')
-    .option('--debug', 'every request and the protocol log on stderr');
-  declareSwarmFlags(mirror).action(async (flags: RawMirrorFlags) => {
-    const { runMirror } = await import('./mirror.ts');
-    await runMirror(flags, session);
-  });
 }
 
 function addLogin(program: Command, session: Session): void {

@@ -1,7 +1,7 @@
 import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { digestFromHex, digestHex, type Digest } from '../image/digest.ts';
 import { formatReference } from '../image/reference.ts';
-import type { BlobFiles } from './blob-files.ts';
+import type { BlobFiles, StoredBlob } from './blob-files.ts';
 import type { StoreIndex, StoredImage } from './store-index.ts';
 import { onDisk, readBounded, replacePrivateFile } from './disk.ts';
 import type { Leases } from './leases.ts';
@@ -41,11 +41,13 @@ export interface GcResult {
 }
 
 export interface Usage {
-  /** Bytes of whole blobs. */
+  /** Bytes of whole blobs, but for those that have another name elsewhere. */
   readonly blobs: number;
   /** Bytes that partial blobs take on the disk. */
   readonly partials: number;
   readonly limit: number;
+  /** Somebody has set it; else it is a part of the disk. */
+  readonly isLimitSet: boolean;
 }
 
 interface Parts {
@@ -74,13 +76,17 @@ export class Collector {
 
   /** Bytes: what was remembered, else a fifth of the file system. */
   async limit(): Promise<number> {
+    return (await this.#limit()).limit;
+  }
+
+  async #limit(): Promise<Pick<Usage, 'limit' | 'isLimitSet'>> {
     const text =
       (await readBounded(this.#parts.paths.limit, MAX_LIMIT_BYTES))?.toString('latin1').trim() ?? '';
-    if (/^\d{1,15}$/.test(text)) return Number(text);
+    if (/^\d{1,15}$/.test(text)) return { limit: Number(text), isLimitSet: true };
     const { blocks, bsize } = await onDisk('cannot measure the file system', () =>
       statfs(this.#parts.paths.root),
     );
-    return Math.floor(blocks * bsize * DEFAULT_SHARE);
+    return { limit: Math.floor(blocks * bsize * DEFAULT_SHARE), isLimitSet: false };
   }
 
   async remember(limit: number): Promise<void> {
@@ -91,9 +97,9 @@ export class Collector {
   }
 
   async usage(): Promise<Usage> {
-    const blobs = (await this.#parts.blobs.list()).reduce((sum, { size }) => sum + size, 0);
+    const blobs = (await this.#parts.blobs.list()).reduce((sum, blob) => sum + placeOf(blob), 0);
     const partials = (await this.#partials()).reduce((sum, { bytes }) => sum + bytes, 0);
-    return { blobs, partials, limit: await this.limit() };
+    return { blobs, partials, ...(await this.#limit()) };
   }
 
   /**
@@ -151,7 +157,7 @@ export class Collector {
       users.set(digest, (users.get(digest) ?? 0) + 1);
     }
     const shared = new Set([...users].flatMap(([digest, count]) => (count > 1 ? [digest] : [])));
-    const sizes = new Map((await this.#parts.blobs.list()).map(({ digest, size }) => [digest, size]));
+    const sizes = new Map((await this.#parts.blobs.list()).map((blob) => [blob.digest, placeOf(blob)]));
     const removals: Removal[] = [];
     const names = new Set<string>();
     const victims = new Set<Digest>();
@@ -195,10 +201,10 @@ export class Collector {
         !locked.has(digestHex(digest)) &&
         isOlder(lastUsed, age),
     );
-    const victims = oldestFirst(orphans, ({ size }) => size, bytes);
+    const victims = oldestFirst(orphans, placeOf, bytes);
     if (victims.length > 0 && !dryRun)
       await underIndexLock(() => this.dropUnused(victims.map(({ digest }) => digest)));
-    return victims.map(({ digest, size }) => ({ kind: 'blob', digest, bytes: size }));
+    return victims.map((blob) => ({ kind: 'blob', digest: blob.digest, bytes: placeOf(blob) }));
   }
 
   async #dropPartials(bytes: number, age: number, dryRun: boolean): Promise<Removal[]> {
@@ -254,6 +260,11 @@ export class Collector {
     const { blobs, partials } = await this.usage();
     return blobs + partials;
   }
+}
+
+/** What its removal would free, bytes. */
+function placeOf({ size, isLinked }: StoredBlob): number {
+  return isLinked ? 0 : size;
 }
 
 /** The least recently used ones that together have `bytes`. */

@@ -1,3 +1,6 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { link, rename, rm, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
@@ -42,6 +45,8 @@ export class LocalStore extends RememberedFacts implements Store {
   readonly #storeIndex: StoreIndex;
   readonly #collector: Collector;
   #listed: string | undefined;
+  /** Leases of what was committed and recorded here. */
+  #kept: Digest[] = [];
 
   constructor(paths: StorePaths, leases: Leases) {
     super(paths);
@@ -107,7 +112,7 @@ export class LocalStore extends RememberedFacts implements Store {
     const lock = await this.#locks.acquire(digestHex(digest), signal);
     try {
       if (!(await this.#isPresent(descriptor))) {
-        const onCommit = (): Promise<void> => this.#leases.hold([digest]);
+        const onCommit = (): Promise<void> => this.#keep(digest);
         return await openPartialFile({ descriptor, paths: this.#paths, lock, onCommit });
       }
     } catch (error) {
@@ -135,7 +140,7 @@ export class LocalStore extends RememberedFacts implements Store {
   recordImage(image: ResolvedImage): Promise<void> {
     return this.#underIndexLock(async () => {
       // As what this run commits: kept until this opened store is closed.
-      await this.#leases.hold([image.document.descriptor.digest]);
+      await this.#keep(image.document.descriptor.digest);
       await this.#storeIndex.record(image);
     });
   }
@@ -165,6 +170,30 @@ export class LocalStore extends RememberedFacts implements Store {
       if (limit !== undefined) await this.#collector.remember(limit);
       return this.#collector.collect(limit ?? (await this.#collector.limit()));
     });
+  }
+
+  async settle(): Promise<void> {
+    const kept = this.#kept;
+    this.#kept = [];
+    await this.#leases.letGo(kept);
+  }
+
+  async linkTo(digest: Digest, path: string, signal: AbortSignal): Promise<boolean> {
+    const found = await this.#blobs.find(digest);
+    if (found === undefined || found.isLinked || (await stat(path)).size !== found.size) return false;
+    const hash = createHash('sha256');
+    // Read as long as the blob is: what is linked is this very file, whatever gets its name meanwhile.
+    const draft = this.#paths.own('tmp', randomUUID());
+    await link(path, draft);
+    try {
+      for await (const chunk of createReadStream(draft, { signal })) hash.update(chunk as Buffer);
+      if (hash.digest('hex') !== digestHex(digest)) return false;
+      if ((await this.#blobs.find(digest)) === undefined) return false;
+      await rename(draft, this.#paths.blob(digest));
+      return true;
+    } finally {
+      await rm(draft, { force: true });
+    }
   }
 
   assertRoom(blobs: readonly Descriptor[]): Promise<void> {
@@ -215,6 +244,12 @@ export class LocalStore extends RememberedFacts implements Store {
     }
     await this.#collector.dropUnused(reached);
     return removed;
+  }
+
+  /** Until this opened store is closed, or `settle` is called. */
+  async #keep(digest: Digest): Promise<void> {
+    await this.#leases.hold([digest]);
+    this.#kept.push(digest);
   }
 
   /** For readers: a store on a read-only file system can be read, and no gc runs there. */

@@ -46,7 +46,18 @@ export interface Store extends BlobStore, Pick<RememberedFacts, RecordMethods>, 
    * @param dryRun removes and remembers nothing
    */
   gc(limit?: number, dryRun?: boolean): Promise<GcResult>;
+  /**
+   * For a process that goes on after its pulls: what it has committed and recorded so far is no longer its own, and may be
+   * collected once nobody uses it.
+   */
+  settle(): Promise<void>;
   usage(): Promise<Usage>;
+  /**
+   * Makes a file of the same content, an engine's, one with a blob, which then takes no place of its own.
+   * @returns false where there is no such blob, or the file has another size or content; all of it is read
+   * @throws the error of the system call, `EXDEV` where it lies on another mount
+   */
+  linkTo(digest: Digest, path: string, signal: AbortSignal): Promise<boolean>;
   /** That the disk has room for what is missing of these. @throws QuayctlError `disk-full` */
   assertRoom(blobs: readonly Descriptor[]): Promise<void>;
   /** Yields after any process added or removed blobs or images since the last `listImages`. Ends with the signal. */

@@ -29,6 +29,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'transmission-daemon': 'transmission-daemon',
   'transmission-show': 'transmission-cli',
   umoci: 'umoci',
+  nsenter: 'util-linux',
   'qemu-aarch64-static': 'qemu-user-static',
   unshare: 'util-linux',
   xz: 'xz-utils',
