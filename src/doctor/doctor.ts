@@ -19,7 +19,7 @@ export async function examineImage(
   await examineSwarm(examined, image, report, signal);
   await examineStore(examined, image, report);
   await examineEngines(examined, report, signal);
-  await examineMirror(examined.engineFiles, examined.reference.registry, examined.http, report, signal);
+  await examineMirror(examined.engineFiles, examined.reference.registry, report, signal);
 }
 
 /** The same without an image: this machine, and the torrent service where one is named. */
@@ -31,7 +31,7 @@ export async function examineMachine(
   if (examined.service !== undefined) await examineService(examined, examined.service, report, signal);
   await examineStore(examined, undefined, report);
   await examineEngines(examined, report, signal);
-  await examineMirror(examined.engineFiles, undefined, examined.http, report, signal);
+  await examineMirror(examined.engineFiles, undefined, report, signal);
 }
 
 async function examineSwarm(

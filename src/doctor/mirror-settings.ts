@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
+import { request as plainRequest, type ClientRequest } from 'node:http';
+import { request as tlsRequest } from 'node:https';
 import { join } from 'node:path';
-import { dumpBody, type Http } from '../http/http.ts';
-import { isQuayctlError } from '../base/errors.ts';
 import type { Report } from './finding.ts';
 
 /** Where engines read which mirror they ask (docs/mirror.md). */
@@ -31,7 +31,6 @@ interface MirrorSetting {
 export async function examineMirror(
   files: EngineFiles,
   registry: string | undefined,
-  http: Http,
   report: Report,
   signal: AbortSignal,
 ): Promise<void> {
@@ -40,7 +39,7 @@ export async function examineMirror(
     return report('mirror', 'ok', 'no engine is told to ask a mirror on this machine');
   const origins = new Map<string, boolean>();
   for (const { file, origin } of settings) {
-    const answers = origins.get(origin) ?? (await isMirror(origin, http, signal));
+    const answers = origins.get(origin) ?? (await isMirror(origin, signal));
     origins.set(origin, answers);
     if (answers) report('mirror', 'ok', `${file} sends its engine to ${origin}, which answers`);
     else {
@@ -83,17 +82,32 @@ function originsIn(text: string): Set<string> {
   return new Set([...named].map(([, scheme = 'http', host, port]) => `${scheme}://${host}:${port}`));
 }
 
-async function isMirror(origin: string, http: Http, signal: AbortSignal): Promise<boolean> {
-  const late = AbortSignal.any([signal, AbortSignal.timeout(MIRROR_MS)]);
-  try {
-    const answer = await http.request(new URL('/v2/', origin), { signal: late });
-    await dumpBody(answer);
-    return true;
-  } catch (error) {
+/**
+ * Whether anything answers HTTP there. A mirror's certificate is its own, named in the settings of engines and not known here;
+ * nothing is shown to it that would have to be kept from others. podman's settings name no scheme, so both are tried.
+ */
+async function isMirror(origin: string, signal: AbortSignal): Promise<boolean> {
+  const place = origin.replace(/^https?:/, '');
+  for (const ask of [
+    () => tlsRequest(`https:${place}/v2/`, { agent: false, timeout: MIRROR_MS, rejectUnauthorized: false }),
+    () => plainRequest(`http:${place}/v2/`, { agent: false, timeout: MIRROR_MS }),
+  ]) {
+    if (await isAnswered(ask())) return true;
     signal.throwIfAborted();
-    if (isQuayctlError(error) || late.aborted) return false;
-    throw error;
   }
+  return false;
+}
+
+async function isAnswered(asking: ClientRequest): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  asking.on('response', (answer) => {
+    answer.destroy();
+    resolve(true);
+  });
+  asking.on('timeout', () => asking.destroy(new Error('no answer')));
+  asking.on('error', () => resolve(false));
+  asking.end();
+  return promise;
 }
 
 async function namesIn(directory: string): Promise<readonly string[]> {

@@ -53,3 +53,8 @@ export function assertLayerType(mediaType: string): void {
     throw new QuayctlError('unsupported', `layer of type ${mediaType}: not a file system layer`);
   }
 }
+
+/** A layer that registries may refuse to hold; the descriptor's `urls` say where it is. */
+export function isForeignLayer(mediaType: string): boolean {
+  return /\.(?:foreign|nondistributable)\./i.test(mediaType);
+}

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { digestOf, OCI, oddImage, oddLayer } from '../helpers/odd-images.ts';
 import { OddReply, refusal, startOddRegistry, type OddRegistryOptions } from '../helpers/odd-registry.ts';
 import { file, oddTar } from '../helpers/odd-tar.ts';
@@ -113,6 +114,20 @@ describe('conformance: torrents in front of odd registries', { concurrency: 4 },
     const node = await quayctlNode(scope);
     const pulled = await node.run(['torrent', 'pull', reference, '--json', '--no-progress']);
     assert.equal(receiptOf(pulled).digest, image.digest);
+  });
+});
+
+describe('conformance: squashed images of odd registries', () => {
+  defineCheck('A15: manifest, config and layers in gzip though nobody asked', async (scope) => {
+    const zipped = (_: unknown, reply: OddReply): void => {
+      reply.body = gzipSync(reply.body);
+      reply.set('Content-Encoding', 'gzip');
+    };
+    const registry = await startOddRegistry(scope, { manifest: zipped, blob: zipped });
+    registry.put('team/app', '1', simple());
+    const service = await startService(scope, { upstream: registry.url });
+    const answer = await fetch(`${service.url}/c1/squash/team/app/1`);
+    assert.equal(answer.status, 200, await answer.text());
   });
 });
 

@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { Finding } from '../../src/doctor/finding.ts';
 import { examineMirror } from '../../src/doctor/mirror-settings.ts';
-import { Http } from '../../src/http/http.ts';
+import { makeCertificate } from '../helpers/certificate.ts';
 import { startServer } from '../helpers/http-server.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 
 test('engines that are told to ask a mirror here are named, and whether it answers', async (t) => {
-  const http = new Http({ env: {}, certsDirectory: '/nonexistent' });
-  t.after(() => http.close());
   const mirror = await startServer(t, (_, response) => response.end('{}'));
   const root = await tempDirectory(t, 'engines');
   const files = { certsDirectories: [join(root, 'certs.d')], registriesDirectories: [join(root, 'conf.d')] };
@@ -23,7 +24,6 @@ test('engines that are told to ask a mirror here are named, and whether it answe
     await examineMirror(
       files,
       registry,
-      http,
       (check, status, message) => found.push({ check, status, message }),
       t.signal,
     );
@@ -47,4 +47,16 @@ test('engines that are told to ask a mirror here are named, and whether it answe
   assert.deepEqual(await look(), [a, b]);
   assert.deepEqual(await look('a.example'), [a]);
   assert.deepEqual(await look('b.example'), [b]);
+
+  const { certificatePem: cert, keyPem: key } = await makeCertificate(t);
+  const tls = createServer({ cert, key }, (_, response) => response.end('{}'));
+  tls.listen(0, '127.0.0.1');
+  t.after(() => tls.close());
+  await once(tls, 'listening');
+  const { port } = tls.address() as AddressInfo;
+  await write('certs.d/d.example/hosts.toml', `[host."https://127.0.0.1:${port}"]\n`);
+  await write('conf.d/99.conf', `prefix = "d.example"\nlocation = "127.0.0.1:${port}/d.example"\n`);
+  const [hosts, conf] = await look('d.example');
+  assert.match(hosts ?? '', /^ok certs\.d\/d\.example.* which answers$/, 'a certificate of its own');
+  assert.match(conf ?? '', /^ok conf\.d\/99\.conf.* which answers$/, 'podman names no scheme');
 });

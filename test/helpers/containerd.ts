@@ -10,6 +10,8 @@ import { removeTree } from './temp.ts';
 export interface TestContainerd {
   /** Where hosts.toml files are looked for. */
   readonly certsDirectory: string;
+  /** Where it keeps each blob under its digest in hex. */
+  readonly contentStore: string;
   log(): string;
   /** Writes `certs.d/HOST/hosts.toml`. */
   useMirror(registry: string, text: string): Promise<void>;
@@ -58,6 +60,7 @@ export async function startContainerd(
   await daemon.waitFor(/containerd successfully booted/, START_MS);
   return {
     certsDirectory,
+    contentStore: join(directory, 'root/io.containerd.content.v1.content/blobs/sha256'),
     log: () => daemon.stderr(),
     useMirror: async (registry, text) => {
       await mkdir(join(certsDirectory, registry), { recursive: true });
