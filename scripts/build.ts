@@ -76,7 +76,11 @@ const lazyNode: Plugin = {
     context.onLoad({ filter: /^child_process$/, namespace: 'lazy' }, () => ({
       contents: `
         const names = ['spawn', 'execFile', 'fork', 'exec', 'spawnSync', 'execFileSync', 'execSync'];
-        for (const name of names) exports[name] = (...given) => require('node:child_process')[name](...given);`,
+        for (const name of names) exports[name] = (...given) => require('node:child_process')[name](...given);
+        // What util.promisify makes of these two gives { stdout, stderr }, which their callbacks do not tell it.
+        const { promisify } = require('node:util');
+        for (const name of ['execFile', 'exec'])
+          exports[name][promisify.custom] = (...given) => promisify(require('node:child_process')[name])(...given);`,
     }));
     context.onLoad({ filter: /^http2$/, namespace: 'lazy' }, () => ({ contents: 'exports.constants = {};' }));
   },

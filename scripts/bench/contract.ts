@@ -8,15 +8,15 @@ import { openScope } from './scope.ts';
 const HELP = `What quayctl promises about time and bytes: each row is measured, beside skopeo where it is about a direct
 pull, in turn, and the medians are held against what the row allows. Exit code 1 when a row exceeds its figure.
 
-  scripts/bench/contract [--rows NAME,...] [--runs 3] [--readme]
+  scripts/bench/contract [--rows NAME,...] [--runs 3] [--write]
 
 --rows    of ${Object.keys(ROWS).join(', ')};
           default: all but alone-60-long, which takes ten minutes a pair
---readme  put the rows into README.md, with the date; rows that were not run stay as they are
+--write  put the rows into docs/benchmarks.md, with the date; rows that were not run stay as they are
 Needs root, ip, tc, docker-registry and skopeo.
 `;
 
-const README = join(import.meta.dirname, '../../README.md');
+const DOCUMENT = join(import.meta.dirname, '../../docs/benchmarks.md');
 const [BEGIN, END] = ['<!-- contract: begin -->', '<!-- contract: end -->'];
 
 async function main(): Promise<void> {
@@ -29,7 +29,7 @@ async function main(): Promise<void> {
           .join(','),
       },
       runs: { type: 'string', default: '3' },
-      readme: { type: 'boolean', default: false },
+      write: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -50,7 +50,7 @@ async function main(): Promise<void> {
       await scope.end();
     }
   }
-  if (values.readme) await writeReadme(lines);
+  if (values.write) await writeReadme(lines);
 }
 
 function shown({ what, value, most, unit, from }: Figure): string {
@@ -67,10 +67,10 @@ function shown({ what, value, most, unit, from }: Figure): string {
 
 /** Rows of the same name are replaced, others added. */
 async function writeReadme(lines: readonly string[]): Promise<void> {
-  const readme = await readFile(README, 'utf8');
+  const readme = await readFile(DOCUMENT, 'utf8');
   const [before = '', rest] = readme.split(BEGIN);
   const [table = '', after] = (rest ?? '').split(END);
-  if (after === undefined) throw new Error(`README.md has no ${BEGIN} ... ${END}`);
+  if (after === undefined) throw new Error(`docs/benchmarks.md has no ${BEGIN} ... ${END}`);
   const nameOf = (line: string): string => line.split('|')[1]?.trim() ?? '';
   const rows = new Map(
     [...table.split('\n').filter((line) => /^\| .*\d{4}-\d\d-\d\d/.test(line)), ...lines].map((line) => [
@@ -79,7 +79,10 @@ async function writeReadme(lines: readonly string[]): Promise<void> {
     ]),
   );
   const head = `| row (${cpus().length} cores) | measured | at most | | medians | date | load |\n| --- | --- | --- | --- | --- | --- | --- |`;
-  await writeFile(README, `${before}${BEGIN}\n\n${head}\n${[...rows.values()].join('\n')}\n\n${END}${after}`);
+  await writeFile(
+    DOCUMENT,
+    `${before}${BEGIN}\n\n${head}\n${[...rows.values()].join('\n')}\n\n${END}${after}`,
+  );
 }
 
 await main();

@@ -1,6 +1,17 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { access, chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  access,
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -116,8 +127,10 @@ async function makeChart(): Promise<void> {
     () => false,
   );
   if (!isThere) return;
-  const args = ['package', chart, '--version', version, '--app-version', version, '--destination', RELEASE];
+  const args = ['package', chart, '--version', version, '--app-version', version, '--destination', work];
   await mustRun(engineProgram('helm'), args);
+  // Helm's own name for it is that of the npm package.
+  await copyFile(join(work, `quayctl-${version}.tgz`), join(RELEASE, `quayctl-chart-${version}.tgz`));
   say('Helm chart');
 }
 

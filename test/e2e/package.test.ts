@@ -6,12 +6,13 @@ import { makeNpmPackage } from '../../scripts/packaging/npm-package.ts';
 import { releaseVersion } from '../../scripts/packaging/release-version.ts';
 import { TestLayout, randomLayer } from '../helpers/images.ts';
 import { mustRun, run } from '../helpers/processes.ts';
+import { skipWithout } from '../helpers/programs.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
 import { suiteScope } from '../helpers/suite-scope.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../..');
-/** `--help` is to be instant; a heavy library alone would cost this much. */
+/** Of the processor: `--help` is to be instant; a heavy library alone would cost this much. */
 const HELP_MS = 400;
 
 describe('the published package', () => {
@@ -72,15 +73,25 @@ describe('the published package', () => {
     assert.deepEqual([told.code, told.stdout], [0, `quayctl ${version}\n`]);
     const times: number[] = [];
     for (let round = 0; round < 5; round += 1) {
-      const begun = performance.now();
-      const help = await node.run(['--help']);
-      times.push(performance.now() - begun);
-      assert.equal(help.code, 0);
-      assert.match(help.stdout, /torrent/);
+      const shell = ['-c', '"$@" --help; times', 'sh', process.execPath, program];
+      const help = await mustRun('sh', shell, { env: node.env });
+      assert.match(help, /torrent/);
+      times.push(childrenMs(help));
     }
     const best = Math.min(...times);
-    assert.ok(best < HELP_MS, `--help takes ${best} ms`);
+    assert.ok(best < HELP_MS, `--help takes ${best} ms of the processor`);
   });
+
+  test(
+    'shares a store with a group, whom another program finds',
+    { skip: skipWithout('root') },
+    async (t) => {
+      const node = await quayctlNode(t, { program });
+      const store = join(await tempDirectory(t), 'store');
+      const shared = await node.run(['store', 'share', '--group', 'root', '--store', store]);
+      assert.equal(shared.code, 0, shared.stderr);
+    },
+  );
 
   test('pulls an image from its own service, as layers and as an ACI', async (t) => {
     const layout = await TestLayout.create(await tempDirectory(t));
@@ -136,3 +147,13 @@ test('the first two files hold nothing that an old parser would refuse', async (
     );
   }
 });
+
+/** Processor time of a shell's children, in the last line of what its `times` prints: `0m0.10s 0m0.02s`. */
+function childrenMs(text: string): number {
+  const parts = [...(text.trim().split('\n').at(-1) ?? '').matchAll(/(\d+)m([\d.]+)s/g)];
+  assert.equal(parts.length, 2, text);
+  return parts.reduce(
+    (sum, [, minutes, seconds]) => sum + (Number(minutes) * 60 + Number(seconds)) * 1000,
+    0,
+  );
+}

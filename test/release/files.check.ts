@@ -10,8 +10,8 @@ import { artefact, names, releasedVersion } from './artefacts.ts';
 
 /** The first bytes that every loader looks at, and where they say for which processor the program is. */
 const FORMATS: Readonly<Record<string, RegExp>> = {
-  'linux-amd64': /^7f454c460201.{24}02003e00/,
-  'linux-arm64': /^7f454c460201.{24}0[23]00b700/,
+  'linux-amd64': /^7f454c460201.{20}02003e00/,
+  'linux-arm64': /^7f454c460201.{20}0[23]00b700/,
   'darwin-arm64': /^cffaedfe0c000001/,
   'win-x64': /^4d5a/,
 };

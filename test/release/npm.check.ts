@@ -18,13 +18,16 @@ test(
     const npm = dirname(
       await mustRun('sh', ['-c', 'dirname "$(readlink -f "$(command -v npm)")"']).then((path) => path.trim()),
     );
-    await mkdir(join(root, 'opt'));
+    await mkdir(join(root, 'opt'), { recursive: true });
     await cp(npm, join(root, 'opt/npm'), { recursive: true });
     await copyFile(artefact('quayctl-VERSION.tgz'), join(root, 'quayctl.tgz'));
 
     const env = { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/root' };
     const inside = (...command: string[]): ReturnType<typeof run> =>
-      run(programPath('unshare'), ['--net', '/usr/sbin/chroot', root, ...command], { env, input: '' });
+      run(programPath('unshare'), ['--net', '/usr/sbin/chroot', root, ...command], {
+        env,
+        input: 'secret\n',
+      });
     assert.notEqual((await inside('sh', '-c', 'command -v cc g++ make python3')).code, 0);
     const installed = await inside(
       'node',
@@ -39,7 +42,14 @@ test(
     assert.deepEqual(await readdir(join(root, 'usr/local/lib/node_modules')), ['quayctl']);
     const told = await inside('quayctl', 'version');
     assert.equal(told.stdout, `quayctl ${releasedVersion()}\n`);
-    const login = await inside('quayctl', 'login', 'registry.example.com', '--username', 'ada');
+    const login = await inside(
+      'quayctl',
+      'login',
+      'registry.example.com',
+      '--username',
+      'ada',
+      '--password-stdin',
+    );
     assert.match(login.stderr, /needs keytar[^]*hint: `npm install -g keytar`[^]*docker login/);
   },
 );
