@@ -33,7 +33,7 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
     '--install-root',
     '--root',
   ],
-  'What it prints:': ['--json', '--quiet', '--no-progress', '--log-format', '--debug'],
+  'What it prints:': ['--json', '--quiet', '--no-progress', '--no-speed', '--log-format', '--debug'],
 };
 
 /** What somebody types who has the command before him for the first time; by the command's path. */

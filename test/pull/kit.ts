@@ -57,6 +57,7 @@ export class PullStage extends BlobStage {
   readonly fullStore = Object.assign(this.store, {
     lease: async () => ({ close: async () => {} }),
     gc: async () => ({ freed: 0, left: 0 }),
+    assertRoom: async () => {},
     blobFile: (digest: Digest) => `/${digest}`,
     recordImage: async ({ reference }: ResolvedImage) => void this.recorded.push(reference),
     findImage: async () => undefined,
