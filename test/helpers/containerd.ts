@@ -29,8 +29,15 @@ export function skipWithoutContainerd(kind: ContainerdKind, ...needs: readonly s
 /** On a machine under load the first start takes several seconds. */
 const START_MS = 60_000;
 
+/** Puts a command into a network namespace; without one it is run as it is. */
+type Inside = (program: string, args: readonly string[]) => [string, string[]];
+
 /** Needs what `skipWithoutContainerd` says. */
-export async function startContainerd(scope: Scope, kind: ContainerdKind): Promise<TestContainerd> {
+export async function startContainerd(
+  scope: Scope,
+  kind: ContainerdKind,
+  inside: Inside = (program, args) => [program, [...args]],
+): Promise<TestContainerd> {
   const directory = await mkdtemp(join(tmpdir(), 'quayctl-containerd-'));
   const socket = join(directory, 'containerd.sock');
   const certsDirectory = join(directory, 'certs.d');
@@ -39,7 +46,7 @@ export async function startContainerd(scope: Scope, kind: ContainerdKind): Promi
   await writeFile(config, kind === 'debian' ? configuration16(directory) : configuration2(directory));
   const program = kind === 'debian' ? programPath('containerd') : engineProgram('containerd');
   const env = { ...process.env, PATH: kind === 'debian' ? (process.env['PATH'] ?? '') : goProgramsPath() };
-  const daemon = startProcess(program, ['--config', config], { env });
+  const daemon = startProcess(...inside(program, ['--config', config]), { env });
   scope.after(async () => {
     await daemon.kill('SIGTERM');
     await removeTree(directory);
