@@ -35,6 +35,7 @@ interface Node {
 interface Stage {
   readonly registry: string;
   readonly service: string;
+  readonly quayctl: string;
   readonly tags: readonly string[];
 }
 
@@ -133,7 +134,7 @@ async function openStage(scope: Scope, { gateway }: Lan, size: number, count: nu
   const service = startProcess(...gateway.inside(process.execPath, serve), { env });
   scope.after(async () => void (await service.kill()));
   await service.waitFor(/http:\/\//);
-  return { registry, service: `http://${listen}`, tags };
+  return { registry, service: `http://${listen}`, quayctl, tags };
 }
 
 async function openNode(scope: Scope, host: LanHost, stage: Stage, isMirrored: boolean): Promise<Node> {
@@ -144,10 +145,9 @@ async function openNode(scope: Scope, host: LanHost, stage: Stage, isMirrored: b
     await engine.useMirror(stage.registry, upstream);
     return { engine, mirror: undefined };
   }
-  const quayctl = await installBundle(scope);
   const { env } = await quayctlNode(scope);
   const args = ['mirror', '--registry', stage.registry, '--torrent-service', stage.service, '--insecure'];
-  const mirror = startProcess(...host.inside(process.execPath, [quayctl, ...args]), { env });
+  const mirror = startProcess(...host.inside(process.execPath, [stage.quayctl, ...args]), { env });
   scope.after(async () => void (await mirror.kill()));
   await mirror.waitFor(/127\.0\.0\.1:7071/);
   await engine.useMirror(
