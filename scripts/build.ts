@@ -1,6 +1,7 @@
 import { build, type Plugin } from 'esbuild';
 import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { releaseVersion } from './packaging/release-version.ts';
 import { bundledPackages, cycloneDx, licensesText, type BundledPackage } from './bundled-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -75,7 +76,11 @@ const lazyNode: Plugin = {
     context.onLoad({ filter: /^child_process$/, namespace: 'lazy' }, () => ({
       contents: `
         const names = ['spawn', 'execFile', 'fork', 'exec', 'spawnSync', 'execFileSync', 'execSync'];
-        for (const name of names) exports[name] = (...given) => require('node:child_process')[name](...given);`,
+        for (const name of names) exports[name] = (...given) => require('node:child_process')[name](...given);
+        // What util.promisify makes of these two gives { stdout, stderr }, which their callbacks do not tell it.
+        const { promisify } = require('node:util');
+        for (const name of ['execFile', 'exec'])
+          exports[name][promisify.custom] = (...given) => promisify(require('node:child_process')[name])(...given);`,
     }));
     context.onLoad({ filter: /^http2$/, namespace: 'lazy' }, () => ({ contents: 'exports.constants = {};' }));
   },
@@ -94,7 +99,10 @@ const apartOpenpgp: Plugin = {
   },
 };
 
-await rm(OUT, { recursive: true, force: true });
+const { version, commit } = await releaseVersion(ROOT);
+// Not what scripts/release has made of an earlier one.
+for (const name of ['cli', 'openpgp.cjs', 'LICENSES.txt', 'sbom.cdx.json'])
+  await rm(join(OUT, name), { recursive: true, force: true });
 const { metafile } = await build({
   absWorkingDir: ROOT,
   entryPoints: ['src/cli/main.ts'],
@@ -112,14 +120,14 @@ const { metafile } = await build({
   metafile: true,
   minifySyntax: true,
   minifyWhitespace: true,
-  define: { 'import.meta.url': 'quayctlUrl' },
+  define: { 'import.meta.url': 'quayctlUrl', QUAYCTL_BUILD: JSON.stringify({ version, commit }) },
   banner: { js: "const quayctlUrl = require('node:url').pathToFileURL(__filename).href;" },
 });
 await copyFile(join(ROOT, 'node_modules', OPENPGP), join(OUT, 'openpgp.cjs'));
 const packages = await bundledPackages(ROOT, metafile, [join('node_modules', OPENPGP)]);
 await writeFile(join(OUT, 'LICENSES.txt'), licensesText(packages));
 const self = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as BundledPackage;
-await writeFile(join(OUT, 'sbom.cdx.json'), cycloneDx(self, packages));
+await writeFile(join(OUT, 'sbom.cdx.json'), cycloneDx({ ...self, version }, packages));
 
 const outputs = Object.values(metafile.outputs);
 const megabytes = outputs.reduce((sum, { bytes }) => sum + bytes, 0) / 1e6;

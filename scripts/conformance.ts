@@ -3,6 +3,7 @@ import { CHALLENGES } from '../test/conformance/challenges.ts';
 import { CREDENTIALS } from '../test/conformance/credentials.ts';
 import { DOCUMENTS } from '../test/conformance/documents.ts';
 import { LAYERS } from '../test/conformance/layers.ts';
+import { BUILT_LAYOUT_WRITERS, checkLayout, LAYOUT_WRITERS } from '../test/conformance/layout-writers.ts';
 import { TRANSPORT } from '../test/conformance/transport.ts';
 import { checkCase, furnish } from '../test/conformance/pull-case.ts';
 import { STILL_WRONG } from '../test/conformance/still-wrong.ts';
@@ -50,21 +51,40 @@ await withScope(async (scope) => {
       outcome === undefined ? '' : STILL_WRONG.has(`${each.row}: ${each.name}`) ? 'known' : 'WRONG';
     const ours = (each.right === 'pulled') === (failure === undefined) ? '+' : '-';
     say(`${[each.row, ...marks, ours, verdict].map(cell).join('')}${each.name}`);
+    if (verdict === 'WRONG') process.exitCode = 1;
     if (verdict === 'WRONG') say(`    ${String(outcome).split('\n')[0]?.slice(0, 150)}`);
   }
-  say(`\n${cases.length - wrong} of ${cases.length} right`);
+  const layouts = isWanted('D17') ? Object.entries({ ...LAYOUT_WRITERS, ...BUILT_LAYOUT_WRITERS }) : [];
+  for (const layout of layouts) if (!(await isRightLayout(...layout))) wrong += 1;
+  const all = cases.length + layouts.length;
+  say(`\n${all - wrong} of ${all} right`);
 });
 
-async function tryOurs(each: Case, engine: TestDockerd | undefined): Promise<unknown> {
+/** `--output` into a layout that this writer has begun. */
+async function isRightLayout(writer: string, write: Parameters<typeof checkLayout>[1]): Promise<boolean> {
+  const missing = skipWithout(writer);
+  const failure =
+    missing === false ? await withScope((scope) => failureOf(checkLayout(scope, write))) : new Error(missing);
+  const isRight = failure === undefined;
+  const row = ['D17', ...TOOLS.map(() => ''), isRight ? '+' : '-', isRight ? '' : 'WRONG'];
+  say(`${row.map(cell).join('')}--output into a layout of ${writer}`);
+  if (isRight) return true;
+  say(`    ${String(failure).split('\n')[0]?.slice(0, 150)}`);
+  process.exitCode = 1;
+  return false;
+}
+
+function failureOf(work: Promise<void>): Promise<Error | undefined> {
+  return work.then(
+    () => undefined,
+    (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
+  );
+}
+
+async function tryOurs(each: Case, engine: TestDockerd | undefined): Promise<Error | undefined> {
   if (each.into === 'docker' && engine === undefined) return new Error('needs Docker');
-  return withScope(async (scope) => {
-    try {
-      await checkCase(scope, each, each.into === 'docker' ? engine?.dockerHost : undefined);
-      return undefined;
-    } catch (error) {
-      return error;
-    }
-  });
+  const host = each.into === 'docker' ? engine?.dockerHost : undefined;
+  return withScope((scope) => failureOf(checkCase(scope, each, host)));
 }
 
 /** Every tool gets a registry of its own: some oddities are for the first who asks. */

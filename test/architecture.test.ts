@@ -15,6 +15,7 @@ const FLOORS = [
   ['pull'],
   ['serve'],
   ['mirror'],
+  ['doctor'],
   ['cli'],
 ];
 

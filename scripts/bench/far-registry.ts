@@ -5,8 +5,12 @@ import { programPath } from '../../test/helpers/programs.ts';
 import { tempDirectory } from '../../test/helpers/temp.ts';
 import type { FarNetwork } from './far-network.ts';
 
-/** A real docker-registry in the far namespace. @returns its HOST:PORT as seen from here */
-export async function startFarRegistry(scope: Scope, network: FarNetwork): Promise<string> {
+/**
+ * A real docker-registry in the far namespace.
+ * @param storage where it keeps its content; by default in a directory that goes away with it
+ * @returns its HOST:PORT as seen from here
+ */
+export async function startFarRegistry(scope: Scope, network: FarNetwork, storage?: string): Promise<string> {
   const directory = await tempDirectory(scope, 'far-registry');
   const host = `${network.address}:5000`;
   const config = join(directory, 'config.yml');
@@ -14,7 +18,7 @@ export async function startFarRegistry(scope: Scope, network: FarNetwork): Promi
   const settings = {
     version: 0.1,
     log: { level: 'error', accesslog: { disabled: true } },
-    storage: { filesystem: { rootdirectory: join(directory, 'storage') } },
+    storage: { filesystem: { rootdirectory: storage ?? join(directory, 'storage') } },
     http: { addr: host },
   };
   await writeFile(config, JSON.stringify(settings));

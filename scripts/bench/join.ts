@@ -2,12 +2,11 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseSize } from '../../src/base/units.ts';
 import { mustRun, startProcess, type Scope } from '../../test/helpers/processes.ts';
-import { quayctlNode } from '../../test/helpers/quayctl.ts';
 import { tempDirectory } from '../../test/helpers/temp.ts';
 import { openLan, type LanHost } from './lan.ts';
 import { openScope } from './scope.ts';
 import { CLIENTS, type Task } from './swarm-clients.ts';
-import { openStage, runNode, type Stage } from './swarm-stage.ts';
+import { openStage, runNode, seedOn, type Stage } from './swarm-stage.ts';
 
 const HELP = `A node joins when others have finished and seed. Its link to the LAN is shaped; beside it one HTTP stream of the
 same bytes over the same link, from one of the seeding machines. Prints times, the ratio, and what came from the registry.
@@ -57,17 +56,6 @@ async function main(): Promise<void> {
   } finally {
     await scope.end();
   }
-}
-
-/** Resolves when it has everything and gives it. */
-async function seedOn(scope: Scope, host: LanHost, { quayctl, image, service }: Stage): Promise<void> {
-  const { env } = await quayctlNode(scope);
-  const [program, args] = host.inside(process.execPath, [
-    ...[quayctl, 'torrent', 'seed', image, '--insecure', '--torrent-service', service, '--no-progress'],
-  ]);
-  const child = startProcess(program, args, { env });
-  scope.after(() => host.silence());
-  await child.waitFor(/[Ss]eeding/);
 }
 
 /** The blob behind a web server on one of the LAN's machines. */

@@ -138,7 +138,7 @@ async function openStage(scope: Scope, { gateway }: Lan, size: number, count: nu
 }
 
 async function openNode(scope: Scope, host: LanHost, stage: Stage, isMirrored: boolean): Promise<Node> {
-  const engine = await startContainerd(scope, 'current', host.inside);
+  const engine = await startContainerd(scope, 'current', undefined, host.inside);
   // plain HTTP, as the registry of this stage speaks nothing else
   const upstream = `server = "http://${stage.registry}"\n`;
   if (!isMirrored) {
@@ -146,7 +146,7 @@ async function openNode(scope: Scope, host: LanHost, stage: Stage, isMirrored: b
     return { engine, mirror: undefined };
   }
   const { env } = await quayctlNode(scope);
-  const args = ['mirror', '--registry', stage.registry, '--torrent-service', stage.service, '--insecure'];
+  const args = ['mirror', '--registry', stage.registry, '--torrent-service', stage.service, '--insecure', '--plain'];
   const mirror = startProcess(...host.inside(process.execPath, [stage.quayctl, ...args]), { env });
   scope.after(async () => void (await mirror.kill()));
   await mirror.waitFor(/127\.0\.0\.1:7071/);

@@ -24,7 +24,10 @@ export interface NodeRun {
 }
 
 /** An image in front of which a service stands, on the gateway's side; what every node is told. */
-export type Stage = Omit<Task, 'directory' | 'address'>;
+export interface Stage extends Omit<Task, 'directory' | 'address'> {
+  /** The same image at the docker-registry behind the gateway; undefined where the service reads a layout. */
+  readonly registryImage: string | undefined;
+}
 
 /** Where the service stands, and what it knows. */
 export interface ServicePlace {
@@ -32,6 +35,8 @@ export interface ServicePlace {
   readonly side: 'registry' | 'site';
   /** It has not seen the layers (else their torrents are made beforehand). */
   readonly cold: boolean;
+  /** Its upstream is a docker-registry, too, where it is warm and on the registry's side. */
+  readonly hasRegistry?: boolean;
 }
 
 /**
@@ -44,7 +49,7 @@ export async function openStage(
   scope: Scope,
   { gateway }: Pick<Lan, 'gateway'>,
   layers: readonly number[],
-  { side, cold }: ServicePlace = { side: 'registry', cold: false },
+  { side, cold, hasRegistry = false }: ServicePlace = { side: 'registry', cold: false },
   site: LanHost = gateway,
 ): Promise<Stage> {
   const quayctl = await installBundle(scope);
@@ -53,11 +58,10 @@ export async function openStage(
   const small = await layout.addImage({ layers: [randomLayer(2 ** 21)] }, `${REPOSITORY}:small`);
   const host = side === 'site' ? site : gateway;
   const listen = `${host.address}:7070`;
-  const isFar = cold || side === 'site';
+  const isFar = cold || side === 'site' || hasRegistry;
   const images = { 1: image.manifest, small: small.manifest };
-  const upstream = isFar
-    ? `http://${await startRegistryAt(scope, gateway, layout, images)}`
-    : `oci:${layout.directory}`;
+  const registry = isFar ? await startRegistryAt(scope, gateway, layout, images) : undefined;
+  const upstream = registry === undefined ? `oci:${layout.directory}` : `http://${registry}`;
   const { env } = await quayctlNode(scope);
   const serve = [quayctl, 'serve', '--upstream', upstream, '--insecure', '--listen', listen];
   const service = startProcess(...host.inside(process.execPath, serve), { env });
@@ -75,6 +79,7 @@ export async function openStage(
   const [first] = image.layers;
   return {
     image: `${listen}/${REPOSITORY}:1`,
+    registryImage: registry === undefined ? undefined : `${registry}/${REPOSITORY}:1`,
     service: base,
     torrent: torrents[0] ?? '',
     blobUrl: `${base}/v2/${REPOSITORY}/blobs/${first?.digest}`,
@@ -111,6 +116,23 @@ export async function startRegistryAt(
   const ask = ['-sSf', '--retry', '100', '--retry-delay', '1', '--retry-connrefused', `http://${host}/v2/`];
   await mustRun(...gateway.inside('curl', ask));
   return host;
+}
+
+/** Resolves when it has everything and gives it. */
+export async function seedOn(
+  scope: Scope,
+  host: LanHost,
+  { quayctl, image, service }: Pick<Stage, 'quayctl' | 'image' | 'service'>,
+  options: readonly string[] = [],
+): Promise<void> {
+  const { env } = await quayctlNode(scope);
+  const [program, args] = host.inside(process.execPath, [
+    ...[quayctl, 'torrent', 'seed', image, '--insecure', '--torrent-service', service, '--no-progress'],
+    ...options,
+  ]);
+  const child = startProcess(program, args, { env });
+  scope.after(() => host.silence());
+  await child.waitFor(/[Ss]eeding/);
 }
 
 /** One client on one machine, from the start of its process to its end. */

@@ -17,6 +17,8 @@ export interface AtomicWriteOptions {
   readonly exclusive?: boolean;
   /** Owner and permissions of the draft, before it has any bytes. */
   readonly prepare?: (draft: FileHandle) => Promise<void>;
+  /** The time of its last change, as it shall seem: milliseconds since 1970. For content that is whole. */
+  readonly modifiedMs?: number | undefined;
   readonly signal?: AbortSignal;
 }
 
@@ -28,7 +30,15 @@ export interface AtomicWriteOptions {
 export async function writeAtomically(
   path: string,
   content: FileContent,
-  { draftDirectory, mode, durable = false, exclusive = false, prepare, signal }: AtomicWriteOptions = {},
+  {
+    draftDirectory,
+    mode,
+    durable = false,
+    exclusive = false,
+    prepare,
+    modifiedMs,
+    signal,
+  }: AtomicWriteOptions = {},
 ): Promise<void> {
   const draft =
     draftDirectory === undefined
@@ -41,6 +51,7 @@ export async function writeAtomically(
       await prepare?.(file);
       if (content instanceof Uint8Array) {
         await file.writeFile(content);
+        if (modifiedMs !== undefined) await file.utimes(modifiedMs / 1000, modifiedMs / 1000);
         if (durable) await file.datasync();
       } else {
         // The stream closes the file; a second close below does nothing.

@@ -21,6 +21,8 @@ export type ErrorCode =
   | 'credentials' // a keychain, a credential helper or a credential file failed
   | 'no-report' // no service that was asked has a security report of the image
   | 'refused' // --max-severity or --fail-on: the image has worse flaws than are allowed
+  | 'output' // stdout takes nothing more
+  | 'timeout' // --timeout: the pull was not over by then
   | 'interrupted' // a signal ended the run
   | 'internal'; // a bug of ours
 

@@ -54,4 +54,20 @@ export class TokenBucket {
       throw signal?.aborted === true ? signal.reason : error;
     }
   }
+
+  /**
+   * The same for those who let others go first: waits until nobody else does, for `politeMs` at most.
+   * @throws the signal's reason; then nothing is taken
+   */
+  async takeLast(tokens: number, politeMs: number, signal?: AbortSignal): Promise<void> {
+    const last = performance.now() + politeMs;
+    for (;;) {
+      const now = performance.now();
+      const queue = Math.min(this.#paidAt, last) - now;
+      if (queue <= 0) return this.take(tokens, signal);
+      await sleep(queue, undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
+        throw signal?.aborted === true ? signal.reason : error;
+      });
+    }
+  }
 }

@@ -12,6 +12,12 @@ export interface TurnLimits {
   readonly most: number;
   /** Of it for one claimant. */
   readonly mostEach: number;
+  /**
+   * Further places, for sites that have waited for `spareAfterMs` milliseconds while nothing was done for them: a few sites
+   * can hold all others for as long as their work takes, and it can be made to take long.
+   */
+  readonly spare?: number;
+  readonly spareAfterMs?: number;
 }
 
 /**
@@ -33,7 +39,7 @@ export class Turns {
   readonly #claims = new Map<string, number>();
   readonly #runningOf = new Map<string, number>();
   /** By site; the site that was served last stands last. */
-  readonly #waiting = new Map<string, (() => void)[]>();
+  readonly #waiting = new Map<string, Waiting[]>();
   #all = 0;
   #running = 0;
 
@@ -84,36 +90,42 @@ export class Turns {
       begin();
       turn.resolve();
     };
+    const { spareAfterMs = Infinity } = this.#limits;
+    const waiting = { start, lateAt: performance.now() + spareAfterMs };
     const queue = this.#waiting.get(site) ?? [];
     this.#waiting.set(site, queue);
-    queue.push(start);
+    queue.push(waiting);
     this.#next();
+    const timer = spareAfterMs === Infinity ? undefined : setTimeout(() => this.#next(), spareAfterMs);
     try {
       await orAborted(turn.promise, signal);
     } catch (error) {
       // A turn that came in the same moment is given back by `release`.
-      this.#leave(site, start);
+      this.#leave(site, waiting);
       throw error;
+    } finally {
+      clearTimeout(timer);
     }
   }
 
-  #leave(site: string, start: () => void): void {
+  #leave(site: string, waiting: Waiting): void {
     const queue = this.#waiting.get(site) ?? [];
-    const at = queue.indexOf(start);
+    const at = queue.indexOf(waiting);
     if (at >= 0) queue.splice(at, 1);
     if (queue.length === 0) this.#waiting.delete(site);
   }
 
   #next(): void {
-    while (this.#running < this.#limits.atOnce) {
-      const site = this.#nextSite();
+    const { atOnce, spare = 0 } = this.#limits;
+    while (this.#running < atOnce + spare) {
+      const site = this.#running < atOnce ? this.#nextSite() : this.#lateSite();
       if (site === undefined) return;
       const queue = this.#waiting.get(site) ?? [];
       const next = queue.shift();
       // Behind all others, if more of it waits.
       this.#waiting.delete(site);
       if (queue.length > 0) this.#waiting.set(site, queue);
-      next?.();
+      next?.start();
     }
   }
 
@@ -127,6 +139,21 @@ export class Turns {
     }
     return found;
   }
+
+  /** The first that nothing is done for, and that has waited for long. */
+  #lateSite(): string | undefined {
+    const now = performance.now();
+    for (const [site, [first]] of this.#waiting) {
+      if (first !== undefined && first.lateAt <= now && !this.#runningOf.has(site)) return site;
+    }
+    return undefined;
+  }
+}
+
+interface Waiting {
+  readonly start: () => void;
+  /** From when on a spare place will do; milliseconds of performance.now(). */
+  readonly lateAt: number;
 }
 
 function decrease(counts: Map<string, number>, key: string): void {

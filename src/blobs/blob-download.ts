@@ -12,6 +12,8 @@ import { Transfer, type TransferContext } from './transfer.ts';
 import { NOTHING, type BlobOutcome } from './transfer-ledger.ts';
 
 const PROGRESS_MS = 200;
+/** The queue must not notice the end of a blob later than the next one needs to begin. Milliseconds. */
+const QUEUE_MS = 50;
 /** What a reader is given at once. */
 const CHUNK_BYTES = 256 * 1024;
 
@@ -196,13 +198,10 @@ export class BlobDownload {
     // Not before the constructor has returned.
     await Promise.resolve();
     await queue.begin(this.digest, this.size, signal);
-    const report = (): void => {
-      const progress = this.progress();
-      queue.moved(this.digest, progress.received);
-      listener({ kind: 'progress', progress });
-    };
+    const move = (): void => queue.moved(this.digest, this.progress().received);
+    const report = (): void => listener({ kind: 'progress', progress: this.progress() });
     const onState = (state: DownloadState): void => void this.#states.push(state);
-    let ticker: NodeJS.Timeout | undefined;
+    let tickers: readonly NodeJS.Timeout[] = [];
     try {
       const partial = await store.begin(this.blob, signal);
       if (partial === 'present') {
@@ -212,14 +211,14 @@ export class BlobDownload {
       const transfer = new Transfer(partial, this.origin, this.#context, signal, onState);
       this.#transfer = transfer;
       this.#begun.resolve();
-      ticker = setInterval(report, PROGRESS_MS);
+      tickers = [setInterval(move, QUEUE_MS), setInterval(report, PROGRESS_MS)];
       await transfer.run();
       const outcome = transfer.ledger.outcome();
       estimate.observe(outcome);
       return outcome;
     } finally {
-      clearInterval(ticker);
-      if (ticker !== undefined) report();
+      for (const ticker of tickers) clearInterval(ticker);
+      if (tickers.length > 0) report();
       queue.ended(this.digest);
     }
   }
@@ -246,10 +245,14 @@ export class BlobDownload {
   ): Promise<number | 'all'> {
     await this.#begun.promise;
     const last = this.size - 1;
-    if (this.#transfer === undefined || this.#isSettled || at >= last) return this.#whole();
+    if (this.#transfer === undefined || this.#isSettled) return this.#whole();
     if (isUrgent) this.#transfer.want(at, this.size);
     try {
       const { partial } = this.#transfer;
+      if (at >= last) {
+        await partial.waitChecked(signal);
+        return this.size;
+      }
       const wait = isVerified ? partial.waitVerified(at, signal) : partial.waitWritten(at, signal);
       return Math.min(last, await wait);
     } catch {

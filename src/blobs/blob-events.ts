@@ -18,7 +18,12 @@ export interface BlobProgress {
 /** What downloads tell while they run. Messages are for people and hold no secret. */
 export type BlobEvent =
   | { readonly kind: 'progress'; readonly progress: BlobProgress }
-  | { readonly kind: 'warning'; readonly message: string }
+  | {
+      readonly kind: 'warning';
+      readonly message: string;
+      /** What it is about: further warnings about the same say nothing new, in whatever words. */
+      readonly about?: string;
+    }
   | { readonly kind: 'debug'; readonly message: string };
 
 export type BlobListener = (event: BlobEvent) => void;

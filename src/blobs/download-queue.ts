@@ -1,8 +1,18 @@
 import { orAborted } from '../base/abort.ts';
 import type { Digest } from '../image/digest.ts';
 
-/** The next download begins when this many bytes are left of those before it, so that the link never idles. */
-const OVERLAP_BYTES = 16 * 1024 * 1024;
+/**
+ * The next download begins when those before it will end in so short a time, which it needs itself until its first
+ * byte comes: the link never idles, and no more than necessary is taken from the layer that an engine waits for.
+ * Seconds.
+ */
+const OVERLAP_SECONDS = 0.15;
+/** Bounds of that in bytes, and what it is as long as nobody knows how fast bytes come. */
+const LEAST_OVERLAP_BYTES = 4 * 1024 * 1024;
+const FIRST_OVERLAP_BYTES = 8 * 1024 * 1024;
+const MOST_OVERLAP_BYTES = 16 * 1024 * 1024;
+/** The rate is that of about this time. Milliseconds. */
+const RATE_MS = 200;
 /** Blobs that are downloaded at once. With more, each would only get a smaller share of the link. */
 const MAX_RUNNING = 6;
 /** When no byte has arrived for this long (another process holds the lock, a service hashes), the next one may begin. */
@@ -28,6 +38,9 @@ export class DownloadQueue {
   readonly #running = new Map<Digest, Running>();
   #waiting: Waiting[] = [];
   #movedAt = performance.now();
+  /** Bytes a second, of all downloads together; undefined at first. */
+  #rate: number | undefined;
+  #sample = { at: performance.now(), bytes: 0 };
   #ticker: NodeJS.Timeout | undefined;
 
   /** When a byte came last, or a download began; milliseconds on the clock of performance.now. */
@@ -62,6 +75,7 @@ export class DownloadQueue {
   moved(digest: Digest, received: number): void {
     const running = this.#running.get(digest);
     if (running === undefined || running.received === received) return;
+    this.#measure(received - running.received);
     running.received = received;
     this.#movedAt = performance.now();
     this.#admit();
@@ -89,7 +103,21 @@ export class DownloadQueue {
   #hasRoom(): boolean {
     if (this.#running.size >= MAX_RUNNING) return false;
     const stalled = performance.now() - this.#movedAt > STALLED_MS;
-    return stalled || this.#left() < OVERLAP_BYTES;
+    return stalled || this.#left() < this.#overlap();
+  }
+
+  #overlap(): number {
+    if (this.#rate === undefined) return FIRST_OVERLAP_BYTES;
+    return Math.min(Math.max(this.#rate * OVERLAP_SECONDS, LEAST_OVERLAP_BYTES), MOST_OVERLAP_BYTES);
+  }
+
+  #measure(bytes: number): void {
+    const now = performance.now();
+    const ms = now - this.#sample.at;
+    this.#sample.bytes += Math.max(0, bytes);
+    if (ms < RATE_MS) return;
+    this.#rate = (this.#sample.bytes / ms) * 1000;
+    this.#sample = { at: now, bytes: 0 };
   }
 
   #left(): number {

@@ -17,9 +17,17 @@ export function gaps(size: number, written: readonly Span[]): Span[] {
   return missing;
 }
 
+/** The same spans, cut at `from`; what lies before it comes last. */
+export function beginningAt(from: number, spans: readonly Span[]): Span[] {
+  const after = spans.map(({ start, end }) => ({ start: Math.max(start, from), end }));
+  const before = spans.map(({ start, end }) => ({ start, end: Math.min(end, from) }));
+  return [...after, ...before].filter(({ start, end }) => start < end);
+}
+
 /**
  * Fills what is missing of a blob from one source, with one range for each gap. What has arrived stays when the signal
  * ends it: a swarm, or the next run, continues from there.
+ * @param from where to begin; what lies before it comes last
  * @param onBytes called with the length of every chunk written
  * @throws what the source and the store throw
  */
@@ -29,8 +37,9 @@ export async function fillGaps(
   limiter: RateLimiter,
   onBytes: (length: number) => void,
   signal: AbortSignal,
+  from = 0,
 ): Promise<void> {
-  for (const { start, end } of gaps(partial.size, partial.spans)) {
+  for (const { start, end } of beginningAt(from, gaps(partial.size, partial.spans))) {
     let offset = start;
     let chunks: Uint8Array[] = [];
     let length = 0;

@@ -1,7 +1,7 @@
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import { QuayctlError } from '../base/errors.ts';
-import type { BlobStore } from '../store/blob-store.ts';
+import type { BlobStore, OpenOptions } from '../store/blob-store.ts';
 import type { Swarm, SwarmClient } from '../swarm/swarm-client.ts';
 import type { BlobOrigin } from './blob-origin.ts';
 
@@ -72,11 +72,17 @@ export class Seeds {
 
   /**
    * Gives a committed blob of the store to others; once, however many ask for it at the same time.
+   * @param options with `yields`, a gc may choose the blob: whoever asks so drops the seed when the store has changed
    * @throws QuayctlError `no-torrent` with the reason; `not-found` where it is not in the store; `port`
    */
-  async seed(blob: Descriptor, origin: BlobOrigin, signal: AbortSignal): Promise<void> {
+  async seed(
+    blob: Descriptor,
+    origin: BlobOrigin,
+    signal: AbortSignal,
+    options: OpenOptions = {},
+  ): Promise<void> {
     if (this.has(blob.digest)) return;
-    const joining = this.#joining.get(blob.digest) ?? this.#join(blob, origin, signal);
+    const joining = this.#joining.get(blob.digest) ?? this.#join(blob, origin, signal, options);
     this.#joining.set(blob.digest, joining);
     await joining.finally(() => this.#joining.delete(blob.digest));
   }
@@ -102,11 +108,16 @@ export class Seeds {
     return new Set([...this.#seeds.keys(), ...this.#uploadedBefore.keys()]);
   }
 
-  async #join(blob: Descriptor, { torrents, rules }: BlobOrigin, signal: AbortSignal): Promise<void> {
+  async #join(
+    blob: Descriptor,
+    { torrents, rules }: BlobOrigin,
+    signal: AbortSignal,
+    options: OpenOptions,
+  ): Promise<void> {
     const plan = await torrents.findOrWait(blob, signal);
     if (plan.kind === 'none') throw new QuayctlError('no-torrent', plan.reason);
     const { metainfo } = plan;
-    const reader = await this.#options.store.open(blob.digest);
+    const reader = await this.#options.store.open(blob.digest, options);
     try {
       const client = await this.#options.swarm();
       const swarm = await client.join({

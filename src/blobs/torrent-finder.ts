@@ -45,6 +45,8 @@ export type TorrentPlan =
       readonly metainfo: (signal: AbortSignal) => Promise<Metainfo | undefined>;
       /** The service gives the blob from the reading that makes the hashes: who follows it costs the registry nothing. */
       readonly isFollowed?: true | undefined;
+      /** How far the service had read when it was asked, bytes; undefined: it will need a while yet. */
+      readonly nearlyHashed?: number | undefined;
       /** The service, where it is that and is not the registry. */
       readonly atService?: BlobSource | undefined;
     }
@@ -52,7 +54,7 @@ export type TorrentPlan =
   | { readonly kind: 'none'; readonly reason: string; readonly refused?: QuayctlError };
 
 export interface TorrentFinderOptions {
-  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven' | 'blob'> &
+  readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven' | 'host' | 'blob'> &
     Partial<Pick<TorrentService, 'serviceKeys'>>;
   readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
   readonly listener: BlobListener;
@@ -89,7 +91,14 @@ export class TorrentFinder {
   tellObstacle(): void {
     if (this.#obstacle === undefined || this.#isTold) return;
     this.#isTold = true;
-    this.#options.listener({ kind: 'warning', message: obstacleText(this.#obstacle) });
+    this.warn(this.#obstacle);
+  }
+
+  /** Tells why no bytes come from peers. Of one host that is told once in a run. */
+  warn(obstacle: Obstacle): void {
+    const { torrents, listener } = this.#options;
+    const about = `peers by ${torrents.host ?? 'the torrent service'}`;
+    listener({ kind: 'warning', message: obstacleText(obstacle), about });
   }
 
   /**
@@ -142,6 +151,7 @@ export class TorrentFinder {
       kind: 'later',
       metainfo: (later) => this.#waitForHashes(descriptor, later),
       isFollowed,
+      nearlyHashed: answer.etaSeconds <= MAX_HASH_WAIT_SECONDS ? answer.hashed : undefined,
       atService: isFollowed === undefined ? undefined : this.#service(),
     };
   }

@@ -24,6 +24,9 @@ const SMALL_BLOB_MS = 4_000;
 /** Pieces at a reader's position that come before all others. */
 const WANTED_PIECES = 2;
 
+/** Places within a blob at which pieces of any length up to it begin. Bytes. */
+const PLACE_BYTES = 1024 * 1024;
+
 /** A download that would end so soon goes on without a swarm. Milliseconds. */
 const ENDS_SOON_MS = 1_000;
 
@@ -51,6 +54,8 @@ export class Transfer {
   #metainfoLater: ((signal: AbortSignal) => Promise<Metainfo | undefined>) | undefined;
   /** The reading that makes the hashes is followed, so it ends together with them. */
   #isFollowing = false;
+  /** Where the blob is read first while there is no swarm yet, bytes. */
+  #begin = 0;
   /** In place of the swarm's peers: the registry, or the service where that is nearer. */
   #source: BlobSource;
   #wanted: Span | undefined;
@@ -163,6 +168,7 @@ export class Transfer {
     if (plan.kind === 'later') {
       this.#metainfoLater = plan.metainfo;
       this.#isFollowing = plan.isFollowed ?? false;
+      this.#begin = placeWithin(plan.nearlyHashed ?? 0);
     }
     if (plan.kind !== 'none' && plan.atService !== undefined) this.#readAtService(plan.atService);
     return plan.kind;
@@ -177,10 +183,10 @@ export class Transfer {
     });
   }
 
-  async #registry(signal = this.#signal): Promise<'whole'> {
+  async #registry(signal = this.#signal, from = 0): Promise<'whole'> {
     const { downloadLimiter } = this.#context;
     const count = (length: number): void => this.ledger.addDirect(length);
-    await fillGaps(this.partial, this.#source, downloadLimiter, count, signal);
+    await fillGaps(this.partial, this.#source, downloadLimiter, count, signal, from);
     return 'whole';
   }
 
@@ -224,7 +230,7 @@ export class Transfer {
     const stopRegistry = new AbortController();
     const ask = AbortSignal.any([this.#signal, stopAsking.signal]);
     const hashed = (this.#metainfoLater?.(ask) ?? Promise.resolve()).catch(() => undefined);
-    const registry = this.#registry(AbortSignal.any([this.#signal, stopRegistry.signal]));
+    const registry = this.#registry(AbortSignal.any([this.#signal, stopRegistry.signal]), this.#begin);
     registry.catch(() => undefined);
     try {
       const metainfo = await Promise.race([registry.then(() => undefined), hashed]);
@@ -340,4 +346,12 @@ export class Transfer {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * Where there will be a swarm in a moment, each node reads another part of what can be read at once, so that nodes have
+ * something to give each other. Of whole MiB, since pieces begin there.
+ */
+function placeWithin(bytes: number): number {
+  return Math.floor((Math.random() * bytes) / PLACE_BYTES) * PLACE_BYTES;
 }

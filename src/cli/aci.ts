@@ -8,9 +8,11 @@ import { pullAci, withVersion } from '../pull/pull-aci.ts';
 import type { Receipt } from '../pull/receipt.ts';
 import { locateAci } from './locate-aci.ts';
 import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
+import { startDeadline } from './deadline.ts';
+import { tellHook } from './hook.ts';
 import { openGate } from './open-gate.ts';
-import { openCommons } from './open-commons.ts';
-import { hostPlatform, rulesOf } from './open-world.ts';
+import { openServices } from './open-services.ts';
+import { hostPlatform, rulesOf } from './with-contexts.ts';
 import type { Session } from './session.ts';
 import { openTalk } from './reporter.ts';
 import { eachImage, namedImages } from './several.ts';
@@ -49,15 +51,19 @@ async function run(
   const name = parseAppcName(image);
   const shown = formatAppcName(withVersion(name));
   const talk = await openTalk(raw, entry.title, session.terminal);
-  const onReceipt = (receipt: Receipt): void => {
+  const deadline = startDeadline(flags.timeoutMs, shown);
+  const own: Session = { ...session, signal: AbortSignal.any([session.signal, deadline.signal]) };
+  const onReceipt = async (receipt: Receipt): Promise<void> => {
+    deadline.met();
     talk.end();
     if (destination === 'engine') talk.line(`Successfully pulled image ${shown}`);
     talk.receipt(receipt);
     session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : shown}\n`);
+    await tellHook(raw.hook, receipt, talk, session);
   };
   const reference = raw.maxSeverity === undefined ? undefined : reportedName(name);
   const { gate, close } =
-    reference === undefined ? NO_GATE : await openGate(reference, flags, raw, talk.listener, session);
+    reference === undefined ? NO_GATE : await openGate(reference, flags, raw, talk.listener, own);
   const engine = await entry.open({ env: session.env, options: raw });
   const request: AciRequest = {
     name,
@@ -70,18 +76,21 @@ async function run(
     onReceipt,
     seedMs: destination === 'engine' ? flags.seedAfterMs : flags.durationMs,
   };
-  const commons = await openCommons(flags, talk.listener, session);
+  const services = await openServices(flags, talk.listener, own);
   try {
-    const world: AciContext = {
-      ...commons,
+    const context: AciContext = {
+      ...services,
       engine,
-      locate: (wanted, signal) => locateAci(wanted, flags, commons, session, signal),
+      locate: (wanted, signal) => locateAci(wanted, flags, services, own, signal),
     };
-    await pullAci(request, world, session.signal);
+    await pullAci(request, context, own.signal);
+  } catch (error) {
+    deadline.explain(error);
   } finally {
+    deadline.met();
     talk.end();
     await close();
-    await commons.close();
+    await services.close();
   }
 }
 

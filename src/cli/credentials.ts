@@ -1,10 +1,13 @@
+import { isSea } from 'node:sea';
 import type { Credential } from '../credentials/credential.ts';
 import {
   credentialStores,
   findCredential,
+  openDockerLogin,
   openKeychain,
   type CredentialPlaces,
 } from '../credentials/sources.ts';
+import type { DockerLogin } from '../credentials/docker-login.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import type { ImageReference } from '../image/reference.ts';
 import { RKT_DIRECTORIES, RktAuth } from '../credentials/rkt-auth.ts';
@@ -38,6 +41,11 @@ export async function credentialForAci(
   );
 }
 
+/** Where `login` keeps and `logout` removes where there is no keychain. */
+export function sessionDockerLogin(session: Session): DockerLogin {
+  return openDockerLogin(places(session));
+}
+
 /** Where `login` keeps and `logout` removes. */
 export function sessionKeychain(session: Session): Keychain {
   return openKeychain(places(session));
@@ -59,5 +67,5 @@ export function serviceCredential(
 }
 
 function places({ env, home }: Session): CredentialPlaces {
-  return { env, home, uid: process.getuid?.() ?? 0, nodePath: process.execPath };
+  return { env, home, uid: process.getuid?.() ?? 0, nodePath: isSea() ? undefined : process.execPath };
 }

@@ -20,6 +20,8 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   'disk-full': 1,
   store: 1,
   credentials: 1,
+  output: 1,
+  timeout: 1,
   interrupted: 130,
   internal: 1,
 };

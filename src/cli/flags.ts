@@ -1,9 +1,11 @@
 import { isIP } from 'node:net';
 import { Option, type Command } from 'commander';
 import { QuayctlError } from '../base/errors.ts';
+import { parseRateTimetable, type RateTimetable } from '../base/rate-timetable.ts';
 import { parseDuration } from '../base/units.ts';
 import type { EngineEntry } from '../engines/engine-entry.ts';
 import { parsePlatform, type Platform } from '../image/platform.ts';
+import { LOG_FORMAT_HELP } from './log-format.ts';
 import { declareGateFlags, type RawGateFlags } from './report-flags.ts';
 
 /** A torrent command's flags as commander hands them over: strings, unread, and the options of the engine's own. */
@@ -36,12 +38,22 @@ export interface RawTorrentFlags extends Readonly<Record<string, unknown>>, RawG
   readonly quiet?: boolean;
   readonly progress?: boolean;
   readonly debug?: boolean;
+  /** Of `pull`, as the three that follow. */
+  readonly timeout?: string;
+  readonly retries?: string;
+  readonly hook?: string;
+  /** Of `seed`. */
+  readonly logFormat?: string;
 }
 
 /** The same, read and checked: milliseconds, bytes, numbers. */
 export interface TorrentFlags {
   readonly durationMs: number | undefined;
   readonly seedAfterMs: number;
+  /** Undefined: no limit. */
+  readonly timeoutMs: number | undefined;
+  /** Undefined: as many as each kind of question has by default. */
+  readonly retries: number | undefined;
   readonly output: string | undefined;
   readonly torrentService: URL | undefined;
   readonly trackers: readonly string[];
@@ -54,9 +66,8 @@ export interface TorrentFlags {
   readonly platform: Platform | undefined;
   readonly ports: { readonly lower: number; readonly upper: number; readonly given: boolean };
   readonly announceIp: string | undefined;
-  /** Bytes per second; 0 for unlimited. */
-  readonly downloadRate: number;
-  readonly uploadRate: number;
+  readonly downloadRate: RateTimetable;
+  readonly uploadRate: RateTimetable;
   readonly connectionsPerSecond: number;
   readonly encryptionMode: 0 | 1 | 2;
   readonly store: string | undefined;
@@ -64,6 +75,9 @@ export interface TorrentFlags {
 
 const DEFAULT_LOWER_PORT = '6881';
 const DEFAULT_UPPER_PORT = '6889';
+const MOST_RETRIES = 100;
+/** The longest delay of a timer is a little more. */
+const LONGEST_TIMEOUT_MS = 24 * 86_400_000;
 
 /**
  * Declares the flags of `torrent pull` and `torrent seed`, with the help that `--help` prints.
@@ -75,10 +89,22 @@ export function declareTorrentFlags(
   engine: EngineEntry | undefined,
 ): Command {
   if (verb === 'seed')
-    command.option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)');
+    command
+      .option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)')
+      .option('--log-format <format>', LOG_FORMAT_HELP, 'text');
   else command.option('--seed-after <duration>', 'keep seeding so long after the image is there', '0');
   if (verb === 'pull') {
-    command.option('--from <file>', 'pull the images that this file names, one a line; - for stdin');
+    command
+      .option('--from <file>', 'pull the images that this file names, one a line; - for stdin')
+      .option('--timeout <duration>', 'give up an image that is not there by then (default: never)')
+      .option(
+        '--retries <n>',
+        'how often what fails for a moment is asked again, of registry and service (default: 3; broken transfers: 4)',
+      )
+      .option(
+        '--hook <program>',
+        'run it for each image that is there; QUAYCTL_HOOK_IMAGE and others in its environment tell which',
+      );
     declareGateFlags(command);
   }
   if (verb === 'pull' && engine === undefined) {
@@ -122,10 +148,18 @@ export function declareSwarmFlags(command: Command): Command {
     .option('--lower-port <port>', 'lowest port on which peers are accepted', DEFAULT_LOWER_PORT)
     .option('--upper-port <port>', 'highest port on which peers are accepted', DEFAULT_UPPER_PORT)
     .option('--announce-ip <ip>', 'the address under which peers reach this node')
-    .option('--download-rate <kB/s>', 'over all torrents, the registry included; 0: unlimited', '0')
-    .option('--upload-rate <kB/s>', 'over all torrents; 0: unlimited', '0')
+    .option(
+      '--download-rate <rate>',
+      'over all torrents, the registry included: 500 (kB/s), 10M, off, or by the hour: "08:00,512k 19:00,off"',
+      '0',
+    )
+    .option('--upload-rate <rate>', 'over all torrents, in the same forms; 0: unlimited', '0')
     .option('--connections-per-second <n>', 'connection attempts per second', '200')
-    .option('--encryption-mode <mode>', 'BitTorrent encryption: 0 forced, 1 preferred, 2 off', '1')
+    .option(
+      '--encryption-mode <mode>',
+      'other clients: 0 encrypted only, 1 plaintext if they come so, 2 dialled in it',
+      '1',
+    )
     .addOption(
       new Option('--store <dir>', 'the local store (default: $XDG_CACHE_HOME/quayctl)').env('QUAYCTL_STORE'),
     );
@@ -150,6 +184,8 @@ export function readTorrentFlags(raw: RawTorrentFlags): TorrentFlags {
   return {
     durationMs: raw.duration === undefined ? undefined : named('--duration', raw.duration, parseDuration),
     seedAfterMs: named('--seed-after', raw.seedAfter ?? '0', parseDuration),
+    timeoutMs: raw.timeout === undefined ? undefined : timeout(raw.timeout),
+    retries: raw.retries === undefined ? undefined : integer('--retries', raw.retries, 0, MOST_RETRIES),
     output: raw.output,
     torrentService:
       raw.torrentService === undefined ? undefined : httpUrl('--torrent-service', raw.torrentService),
@@ -167,12 +203,19 @@ export function readTorrentFlags(raw: RawTorrentFlags): TorrentFlags {
       given: raw.lowerPort !== DEFAULT_LOWER_PORT || raw.upperPort !== DEFAULT_UPPER_PORT,
     },
     announceIp: raw.announceIp === undefined ? undefined : address('--announce-ip', raw.announceIp),
-    downloadRate: integer('--download-rate', raw.downloadRate, 0, 1e9) * 1000,
-    uploadRate: integer('--upload-rate', raw.uploadRate, 0, 1e9) * 1000,
+    downloadRate: named('--download-rate', raw.downloadRate, parseRateTimetable),
+    uploadRate: named('--upload-rate', raw.uploadRate, parseRateTimetable),
     connectionsPerSecond: integer('--connections-per-second', raw.connectionsPerSecond, 1, 100_000),
     encryptionMode: encryptionMode(raw.encryptionMode),
     store: raw.store,
   };
+}
+
+/** @throws QuayctlError `usage` for no time at all: that would end every pull */
+function timeout(text: string): number {
+  const ms = named('--timeout', text, parseDuration);
+  if (ms > 0 && ms <= LONGEST_TIMEOUT_MS) return ms;
+  throw new QuayctlError('usage', '--timeout: expected 1ms to 24d');
 }
 
 /** Parses with the flag's name in front of whatever is wrong. @throws QuayctlError `usage` */
@@ -243,7 +286,7 @@ function encryptionMode(value: string): 0 | 1 | 2 {
   if (value === '2') return 2;
   throw new QuayctlError(
     'usage',
-    `--encryption-mode: expected 0 (forced), 1 (preferred) or 2 (off), got ${value}`,
+    `--encryption-mode: expected 0 (encrypted only), 1 (plaintext for those who come so) or 2 (plaintext), got ${value}`,
   );
 }
 

@@ -5,7 +5,7 @@ import { aciAtService, discoverAci, type AciSource } from '../registry/aci-sourc
 import { openRepository } from '../registry/open-repository.ts';
 import { credentialForAci } from './credentials.ts';
 import type { TorrentFlags } from './flags.ts';
-import type { Commons } from './open-commons.ts';
+import type { ClientServices } from './open-services.ts';
 import type { Session } from './session.ts';
 
 /**
@@ -15,7 +15,7 @@ import type { Session } from './session.ts';
 export async function locateAci(
   name: AppcName,
   flags: Pick<TorrentFlags, 'insecure' | 'sendCredentials' | 'torrentService'>,
-  { http, warn, listener, store, nodeKey: key }: Commons,
+  { http, warn, listener, store, nodeKey: key }: ClientServices,
   session: Session,
   signal: AbortSignal,
 ): Promise<AciSource> {

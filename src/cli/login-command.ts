@@ -1,6 +1,6 @@
 import { Http } from '../http/http.ts';
 import { checkLogin } from '../registry/open-repository.ts';
-import { sessionKeychain } from './credentials.ts';
+import { sessionDockerLogin, sessionKeychain } from './credentials.ts';
 import { runLogin } from './login.ts';
 import { runLogout } from './logout.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
@@ -22,6 +22,7 @@ export async function login(registry: string, flags: LoginFlags, session: Sessio
       { registry, username: flags.username, passwordStdin: flags.passwordStdin ?? false },
       {
         keychain: sessionKeychain(session),
+        elsewhere: sessionDockerLogin(session),
         checkLogin: (host, credential, signal) =>
           checkLogin({ registry: host, credential, http, insecure, onWarning }, signal),
         keyboard: session.terminal.stdin,
@@ -38,6 +39,7 @@ export async function login(registry: string, flags: LoginFlags, session: Sessio
 export async function logout(registry: string, session: Session): Promise<void> {
   await runLogout(registry, {
     keychain: sessionKeychain(session),
+    elsewhere: sessionDockerLogin(session),
     write: session.terminal.err,
     signal: session.signal,
   });

@@ -1,4 +1,4 @@
-import { QuayctlError } from '../base/errors.ts';
+import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { guarded, type Credential } from '../credentials/credential.ts';
 import { canonicalRegistry } from '../credentials/registry-name.ts';
 import { ask, readSecret, type Keyboard } from './secret-prompt.ts';
@@ -16,6 +16,12 @@ export interface LoginDependencies {
     check(signal: AbortSignal): Promise<void>;
     keep(registry: string, username: string, password: string, signal: AbortSignal): Promise<void>;
   };
+  /** Where passwords go without a keychain. */
+  readonly elsewhere: {
+    /** For people. */
+    place(registry: string): Promise<string>;
+    keep(registry: string, username: string, password: string, signal: AbortSignal): Promise<void>;
+  };
   /** Asks the registry. @throws QuayctlError `unauthorized` and what a registry may else be to blame for */
   readonly checkLogin: (registry: string, credential: Credential, signal: AbortSignal) => Promise<void>;
   readonly keyboard: Keyboard;
@@ -25,19 +31,35 @@ export interface LoginDependencies {
 }
 
 /**
- * `quayctl login`: nothing is kept that the registry did not accept, and nobody types a password for a keychain that
- * is not there.
+ * `quayctl login`: nothing is kept that the registry did not accept. Without a keychain a password goes where `docker login`
+ * puts it; who types it is told so before.
  * @throws QuayctlError `usage`, `credentials`, `unauthorized`, `interrupted`, `unreachable`
  */
 export async function runLogin(request: LoginRequest, dependencies: LoginDependencies): Promise<void> {
-  const { keychain, checkLogin, write, signal } = dependencies;
+  const { checkLogin, write, signal } = dependencies;
   const registry = registryArgument(request.registry);
   refuseWhatCannotBeAsked(request, dependencies.keyboard);
-  await keychain.check(signal);
+  const keeper = await keeperOf(registry, dependencies);
   const { username, password } = await askUser(registry, request, dependencies);
   await checkLogin(registry, guarded({ kind: 'basic', username, password }), signal);
-  await keychain.keep(registry, username, password, signal);
+  await keeper.keep(registry, username, password, signal);
   write(`Logged in to ${registry} as ${username}\n`);
+}
+
+/** The keychain, else Docker's own place; says why, and which. @throws QuayctlError `credentials` */
+async function keeperOf(
+  registry: string,
+  { keychain, elsewhere, write, signal }: LoginDependencies,
+): Promise<Pick<LoginDependencies['elsewhere'], 'keep'>> {
+  try {
+    await keychain.check(signal);
+    return keychain;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isQuayctlError(error, 'credentials')) throw error;
+    write(`No keychain: ${error.message}\nThe password goes into ${await elsewhere.place(registry)}\n`);
+    return elsewhere;
+  }
 }
 
 /** @throws QuayctlError `usage`; what was typed is not repeated when it holds a password */

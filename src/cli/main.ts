@@ -1,12 +1,14 @@
-import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { CommanderError } from 'commander';
+import type { QuayctlError } from '../base/errors.ts';
+import { version } from './build-facts.ts';
 import { readSettings, variablesFor } from './config.ts';
 import { failureOf, printFailure, type Failure } from './failure.ts';
-import { printable } from './printable.ts';
+import { openOutput, type Output } from './output.ts';
+import { asPluginCall, PLUGIN_ENTRY, pluginMetadata } from './plugin-call.ts';
 import { makeProgram } from './program.ts';
 import type { Session } from './session.ts';
-import { listenForSignals } from './signals.ts';
+import { listenForSignals, type Interruption } from './signals.ts';
 import { withSuggestion } from './suggestions.ts';
 
 /**
@@ -16,14 +18,25 @@ import { withSuggestion } from './suggestions.ts';
  */
 export async function main(argv: readonly string[]): Promise<number> {
   const interruption = listenForSignals();
-  // A reader of ours that went away (`quayctl ... | head`) is no error.
-  process.stdout.on('error', ignoreBrokenPipe);
-  process.stderr.on('error', ignoreBrokenPipe);
-  let exitCode = 0;
-  const session = makeSession(interruption.signal, (code) => (exitCode = code));
+  const output = openOutput(interruption.end);
   try {
+    const exitCode = await run(argv, interruption, output);
+    const lost = await output.flushed();
+    return lost === undefined || exitCode !== 0 ? exitCode : tellLoss(lost, output);
+  } finally {
+    interruption.dispose();
+  }
+}
+
+async function run(argv: readonly string[], interruption: Interruption, output: Output): Promise<number> {
+  let exitCode = 0;
+  const session = makeSession(interruption.signal, output, (code) => (exitCode = code));
+  try {
+    const call = asPluginCall(argv);
+    if (call?.argv[0] === PLUGIN_ENTRY) return (session.terminal.out(pluginMetadata(session.version)), 0);
+    Object.assign(process.env, call?.env);
     const program = makeProgram(session);
-    const words = helpLast(argv);
+    const words = helpLast(call?.argv ?? argv);
     if (!words.includes('--help') && !words.includes('-h')) await configure(program, words[0], session);
     await program.parseAsync(words, { from: 'user' });
     return exitCode;
@@ -31,12 +44,19 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     // Help that was printed because no command was named has said everything.
     if (error instanceof CommanderError && error.code === 'commander.help') return 2;
+    const lost = await output.flushed();
+    if (lost !== undefined) return tellLoss(lost, output);
     const failure = withSuggestion(failureOf(error, interruption.exitCode()), error, argv);
     report(failure, argv, session);
     return failure.exitCode;
-  } finally {
-    interruption.dispose();
   }
+}
+
+/** What was printed did not arrive. @returns the exit code */
+function tellLoss(lost: QuayctlError, output: Output): number {
+  const failure = failureOf(lost, undefined);
+  printFailure(failure, output);
+  return failure.exitCode;
 }
 
 /** `help a b c` is `a b c --help`. */
@@ -60,14 +80,14 @@ async function configure(
 
 function makeSession(
   signal: AbortSignal,
+  { out, err }: Output,
   exitWith: (code: number) => void,
 ): Session & { settings: Session['settings'] } {
   return {
     version: version(),
     terminal: {
-      // The one place where text leaves the program, bars excepted, whose lines come from reporter.ts.
-      out: (text) => void process.stdout.write(printable(text)),
-      err: (text) => void process.stderr.write(printable(text)),
+      out,
+      err,
       interactive: process.stderr.isTTY && process.env['TERM'] !== 'dumb',
       stderr: process.stderr,
       // Opened when it is read: a pull never does.
@@ -91,12 +111,6 @@ function makeSession(
   };
 }
 
-/** From package.json, which lies at the same distance from src/cli and from the bundle's dist/cli. */
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}
-
 /** stderr: what failed, why, what to do. stdout, with --json: the same as an object. */
 function report(failure: Failure, argv: readonly string[], { terminal }: Session): void {
   const { code, message, hint, exitCode } = failure;
@@ -107,8 +121,4 @@ function report(failure: Failure, argv: readonly string[], { terminal }: Session
   printFailure(failure, terminal);
   if (code === 'usage') terminal.err('See `quayctl --help`, or --help after any command.\n');
   if (argv.includes('--debug') && failure.stack !== undefined) terminal.err(`${failure.stack}\n`);
-}
-
-function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
 }

@@ -1,17 +1,28 @@
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { redact } from '../base/redact.ts';
-import { formatBytes, parseDuration } from '../base/units.ts';
+import { parseDuration, parseSize } from '../base/units.ts';
 import { parseImageReference, type ImageReference } from '../image/reference.ts';
 import type { MirrorEvent } from '../mirror/mirror-context.ts';
+import { RecentBlobs, startControl, type ControlOptions } from '../mirror/control.ts';
+import { openIdentity } from '../mirror/identity.ts';
 import { startMirror } from '../mirror/mirror.ts';
 import { canonicalHost } from '../mirror/target.ts';
 import type { PullEvent } from '../pull/events.ts';
 import type { PullContext } from '../pull/pull-context.ts';
+import { pull } from '../pull/pull.ts';
 import { seedStore } from '../pull/seed-store.ts';
 import { shortDigest } from '../image/digest.ts';
-import { hostAndPort, httpUrl, named, readTorrentFlags } from './flags.ts';
-import { inWorlds, rulesOf } from './open-world.ts';
+import { serviceCredential } from './credentials.ts';
+import { hostAndPort, named, readTorrentFlags } from './flags.ts';
+import { jsonLine, parseLogFormat } from './log-format.ts';
+import { controlPath, identityPath } from './mirror-identity.ts';
+import { enginesOf, installFor } from './mirror-install.ts';
+import { registriesOf } from './mirror-registries.ts';
+import { hostPlatform, withContexts, rulesOf } from './with-contexts.ts';
+import { sources } from './mirror-status.ts';
 import { printableLine } from './printable.ts';
 import type { Session } from './session.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -25,10 +36,19 @@ export interface RawMirrorFlags {
   readonly registry?: readonly string[];
   readonly torrentService?: string;
   readonly listen: string;
+  readonly identity?: string;
+  readonly plain?: boolean;
+  readonly nodeAuth?: string;
+  readonly cacheSize?: string;
+  readonly contentStore?: readonly string[];
+  readonly install?: readonly string[];
+  readonly installRoot: string;
+  readonly control?: string;
   readonly stall: string;
   readonly permissionGrace: string;
   readonly insecure?: boolean;
   readonly debug?: boolean;
+  readonly logFormat: string;
   readonly lowerPort: string;
   readonly upperPort: string;
   readonly announceIp?: string;
@@ -53,38 +73,86 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
       },
     );
   }
+  if (raw.nodeAuth !== undefined && raw.plain === true) {
+    throw new QuayctlError('usage', '--node-auth does not go with --plain', {
+      hint: "the node's right is lent to those who show a secret, and that is shown over TLS alone",
+    });
+  }
   const stallMs = named('--stall', raw.stall, parseDuration);
   if (stallMs < SHORTEST_STALL_MS) throw new QuayctlError('usage', '--stall: at least 1s');
+  if (raw.install !== undefined) enginesOf(raw.install);
+  const cacheSize = raw.cacheSize === undefined ? undefined : named('--cache-size', raw.cacheSize, parseSize);
   const permissionGraceMs = named('--permission-grace', raw.permissionGrace, parseDuration);
-  const say = (line: string | undefined): void => {
-    if (line !== undefined) session.terminal.err(`${printableLine(redact(line))}\n`);
+  const format = parseLogFormat(raw.logFormat);
+  const say = (event: { readonly kind: string }, line: string): void => {
+    session.terminal.err(`${format === 'json' ? jsonLine(event, line) : printableLine(redact(line))}\n`);
   };
-  const listener = (event: PullEvent): void => say(eventLine(event, raw.debug ?? false));
+  const listener = (event: PullEvent | MirrorEvent): void => {
+    const line = eventLine(event, raw.debug ?? false);
+    if (line !== undefined) say(event, line);
+  };
+  const identity = raw.plain === true ? undefined : await openIdentity(identityPath(raw.identity, session));
   const stopWatching = startWatchdog();
   try {
-    await inWorlds(
+    await withContexts(
       flags,
       undefined,
       listener,
       session,
-      async (worlds) => {
-        const { http, store, downloads, nodeKey } = worlds;
+      async (contexts) => {
+        const { http, store, downloads, nodeKey } = contexts;
+        const recent = new RecentBlobs();
         const mirror = await startMirror({
           ...{ registries, http, store, downloads, stallMs, permissionGraceMs },
           listen: place,
+          identity,
+          nodeAuth:
+            raw.nodeAuth === undefined
+              ? undefined
+              : serviceCredential(raw.nodeAuth, session, (line) => say({ kind: 'warning' }, line)),
+          cacheSize,
+          contentStores: contentStoresOf(raw.contentStore, session),
           insecure: flags.insecure,
           nodeKey: async () => (await nodeKey()).thumbprint,
-          listener: (event) => say(eventLine(event, raw.debug ?? false)),
+          listener: (event) => {
+            recent.hear(event);
+            listener(event);
+          },
         });
         session.terminal.out(`${mirror.url}\n`);
+        if (raw.install !== undefined) {
+          const { host } = new URL(mirror.url);
+          const engines = enginesOf(raw.install);
+          const wanted = { registries: [...registries.keys()], host, identity, root: raw.installRoot };
+          await installFor({ ...wanted, engines }, session);
+        }
         const of = async (reference: ImageReference): Promise<PullContext> => {
           const service = registries.get(canonicalHost(reference.registry));
-          return worlds.of(reference, service ?? (await store.serviceOf(reference)));
+          return contexts.of(reference, service ?? (await store.serviceOf(reference)));
         };
+        const rules = rulesOf(flags);
+        const control = await openControl(raw, session, {
+          status: async () => {
+            const { blobs, partials, limit } = await store.usage();
+            const names = [...registries.keys()];
+            return {
+              url: mirror.url,
+              registries: names,
+              store: { blobs, partials, limit },
+              recent: recent.all,
+            };
+          },
+          preheat: async (image, signal) => {
+            const reference = parseImageReference(image);
+            const request = { ...PREHEAT, reference, rules, hostPlatform: hostPlatform() };
+            return pull({ ...request, onReceipt: () => undefined }, await of(reference), signal);
+          },
+          listener,
+        });
         try {
-          const contexts = { ...worlds, of };
-          await seedStore({ contexts, rules: rulesOf(flags), durationMs: undefined }, session.signal);
+          await seedStore({ contexts: { ...contexts, of }, rules, durationMs: undefined }, session.signal);
         } finally {
+          await control?.close();
           await mirror.close();
         }
       },
@@ -95,32 +163,42 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   }
 }
 
-/** `HOST` or `HOST=SERVICE-URL`, each. @throws QuayctlError `usage` */
-function registriesOf(given: readonly string[], service: URL | undefined): Map<string, URL> {
-  const registries = new Map<string, URL>();
-  for (const text of given) {
-    const [, name = '', url] = /^([^=]*)(?:=(.*))?$/s.exec(text) ?? [];
-    const host = registryHost(name);
-    const own = url === undefined ? service : httpUrl('--registry', url);
-    if (own === undefined) {
-      throw new QuayctlError('usage', `--registry ${host}: no torrent service is named`, {
-        hint: `--torrent-service URL, or --registry ${host}=URL`,
-      });
-    }
-    registries.set(host, own);
+/** An image for the store alone; it is seeded as all that the store holds. */
+const PREHEAT = {
+  destination: { kind: 'store' },
+  recordDigest: false,
+  seedMs: 0,
+} as const;
+
+/** A second mirror of this machine does without, unless it was given a place of its own. @throws QuayctlError `port` */
+async function openControl(
+  { control }: RawMirrorFlags,
+  session: Session,
+  options: Omit<ControlOptions, 'path'>,
+): Promise<Awaited<ReturnType<typeof startControl>> | undefined> {
+  const path = controlPath(control, session);
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    return await startControl({ ...options, path });
+  } catch (error) {
+    if (control !== undefined) throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    options.listener({ kind: 'warning', message: `status and preheat cannot be asked for: ${why}` });
+    return undefined;
   }
-  if (registries.size > 0) return registries;
-  throw new QuayctlError('usage', '--registry HOST is missing', {
-    hint: 'name every registry to be mirrored',
-  });
 }
 
-/** @throws QuayctlError `usage` */
-function registryHost(text: string): string {
-  const host = canonicalHost(text);
-  const parsed = named('--registry', `${host}/library/any`, parseImageReference);
-  if (parsed.registry === host && parsed.repository === 'library/any') return host;
-  throw new QuayctlError('usage', `--registry: not a host: ${JSON.stringify(text.slice(0, 100))}`);
+/** Where containerd, Docker with its image store, and k3s keep their blobs. */
+const CONTENT_STORES = [
+  '/var/lib/containerd',
+  '/var/lib/docker/containerd/daemon',
+  '/var/lib/rancher/k3s/agent/containerd',
+].map((root) => `${root}/io.containerd.content.v1.content/blobs/sha256`);
+
+/** Others than root may neither see nor link to what engines keep. */
+function contentStoresOf(given: readonly string[] | undefined, { uid }: Session): readonly string[] {
+  if (given === undefined) return uid === 0 ? CONTENT_STORES : [];
+  return given.length === 1 && given[0] === 'none' ? [] : given;
 }
 
 /** One line for each event; undefined for what only `--debug` tells. */
@@ -136,15 +214,7 @@ function eventLine(event: PullEvent | MirrorEvent, debug: boolean): string | und
         : undefined;
     case 'stored': {
       const { registry, repository, digest, outcome } = event;
-      const sources = [
-        [outcome.fromPeers, 'from peers'],
-        [outcome.fromRegistry, 'from the registry'],
-        [outcome.fromStore, 'from this disk'],
-      ] as const;
-      const shown = sources
-        .filter(([bytes]) => bytes > 0)
-        .map(([bytes, from]) => `${formatBytes(bytes)} ${from}`);
-      return `${registry}/${repository} ${shortDigest(digest)}: ${shown.join(', ')}`;
+      return `${registry}/${repository} ${shortDigest(digest)}: ${sources(outcome)}`;
     }
     case 'cut': {
       const { registry, repository, digest, reason } = event;

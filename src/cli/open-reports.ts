@@ -40,8 +40,8 @@ export async function openReports(
   const repository = openRepository(access, name);
   const asker = { http, repository, registry, service, insecure, sendCredentials };
   // Asked once: there is nothing to remember.
-  const silentHosts = { isSilent: () => Promise.resolve(false), remember: () => Promise.resolve() };
-  const torrents = openTorrentService({ ...asker, name, silentHosts });
+  const hostsWithoutTorrents = { isSilent: () => Promise.resolve(false), remember: () => Promise.resolve() };
+  const torrents = openTorrentService({ ...asker, name, hostsWithoutTorrents });
   let said = '';
   const onStep = (message: string): void => {
     if (message !== said) say(`Waiting for ${message}`);

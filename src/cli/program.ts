@@ -8,9 +8,13 @@ import {
   declareTorrentFlags,
   type RawTorrentFlags,
 } from './flags.ts';
+import { describeBuild } from './build-facts.ts';
+import { arrangeHelp, HELP } from './help.ts';
+import { LOG_FORMAT_HELP } from './log-format.ts';
 import { declareNotifyFlags } from './report-flags.ts';
 import { addSecurity } from './security-command.ts';
-import type { RawMirrorFlags } from './mirror.ts';
+import { addMirror } from './mirror-command.ts';
+import type { RawDoctorFlags } from './doctor.ts';
 import type { RawServeFlags } from './serve.ts';
 import type { Session } from './session.ts';
 import { nameVariables } from './variables.ts';
@@ -32,7 +36,7 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
       outputError: () => undefined,
     });
 
-  program.configureHelp({ showGlobalOptions: true });
+  program.configureHelp(HELP);
   addShortCommands(program, engines, session);
   for (const engine of engines) {
     const { name, title } = engine;
@@ -41,6 +45,7 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
   }
   const torrent = program.command('torrent').description('images for the local store, no engine needed');
   addTorrentCommands(torrent, undefined, session);
+  addDoctor(program, session);
   addSecurity(program, session);
   addServe(program, session);
   addMirror(program, session);
@@ -49,10 +54,16 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
   program
     .command('version')
     .description('print the version')
-    .action(() => session.terminal.out(`quayctl ${session.version}\n`));
+    .option('--json', 'as JSON, with commit, platform and the version of Node')
+    .action((flags: { json?: boolean }) => {
+      const text = flags.json === true ? JSON.stringify(describeBuild()) : `quayctl ${session.version}`;
+      session.terminal.out(`${text}\n`);
+    });
   addConfig(program, session);
   addCompletion(program, session);
+  addPlugin(program, session);
   nameVariables(program);
+  arrangeHelp(program);
   return program;
 }
 
@@ -75,6 +86,27 @@ function addCompletion(program: Command, session: Session): void {
     .action(async (shell: 'bash' | 'zsh' | 'fish') => {
       const { completionScript } = await import('./completion.ts');
       session.terminal.out(completionScript(shell, program));
+    });
+}
+
+function addPlugin(program: Command, session: Session): void {
+  const plugin = program.command('plugin').description('docker torrent pull: quayctl as a plug-in of Docker');
+  const system = ['--system', 'for all users: /usr/local/lib/docker/cli-plugins'] as const;
+  plugin
+    .command('install')
+    .description('make `docker torrent pull IMAGE` a command of Docker')
+    .option(...system)
+    .action(async (flags: { system?: boolean }) => {
+      const { installPlugin } = await import('./docker-plugin.ts');
+      await installPlugin(flags, session);
+    });
+  plugin
+    .command('uninstall')
+    .description('take it back')
+    .option(...system)
+    .action(async (flags: { system?: boolean }) => {
+      const { uninstallPlugin } = await import('./docker-plugin.ts');
+      await uninstallPlugin(flags, session);
     });
 }
 
@@ -158,6 +190,29 @@ function addShortCommands(program: Command, engines: readonly EngineEntry[], ses
   );
 }
 
+function addDoctor(program: Command, session: Session): void {
+  const doctor = program
+    .command('doctor')
+    .description('say why bytes do, or do not, come from peers: a line for each thing that a pull depends on')
+    .argument('[image]', `${IMAGE_NAMES.oci}; without one only this machine is looked at`)
+    .addOption(
+      new Option(
+        '--torrent-service <url>',
+        'where torrents are asked for (default: the registry itself)',
+      ).env('QUAYCTL_TORRENT_SERVICE'),
+    )
+    .option('--insecure', 'plain HTTP to the registry and the service (loopback may be HTTP without it)')
+    .option('--send-credentials', "give the registry's password to a torrent service on another host")
+    .option('--platform <os/arch>', "OS/ARCH[/VARIANT] (default: this machine's)")
+    .option('--no-speed', 'do not measure how fast the registry and peers are (3 s, at most 64 MiB each)')
+    .option('--json', 'one JSON object on stdout instead of lines')
+    .option('--debug', 'protocol log and stack traces on stderr');
+  declareSwarmFlags(doctor).action(async (image: string | undefined, flags: RawDoctorFlags) => {
+    const { runDoctor } = await import('./doctor.ts');
+    await runDoctor(image, flags, session);
+  });
+}
+
 function addServe(program: Command, session: Session): void {
   const serve = program
     .command('serve')
@@ -208,6 +263,7 @@ function addServe(program: Command, session: Session): void {
     .option('--insecure', 'plain HTTP towards the upstream')
     .option('--secret-file <file>', 'the secrets that replicas share (default: in --data)')
     .option('--alias <host>', 'a further name of the upstream; repeatable', collect)
+    .option('--log-format <format>', LOG_FORMAT_HELP, 'text')
     .option('--debug', 'stack traces and every request on stderr');
   declareNotifyFlags(serve).action(async (flags: RawServeFlags) => {
     const { runServe } = await import('./serve.ts');
@@ -230,37 +286,10 @@ function addServe(program: Command, session: Session): void {
     });
 }
 
-function addMirror(program: Command, session: Session): void {
-  const mirror = program
-    .command('mirror')
-    .description("a registry on loopback for this machine's engines, whose bytes come through the swarm")
-    .option(
-      '--registry <host[=url]>',
-      'a registry to be mirrored, and its torrent service; repeatable and comma-separated (required)',
-      collect,
-    )
-    .addOption(
-      new Option('--torrent-service <url>', 'where torrents are asked for').env('QUAYCTL_TORRENT_SERVICE'),
-    )
-    .option('--listen <host:port>', 'where it listens, on loopback', '127.0.0.1:7071')
-    .option('--stall <duration>', 'longest silence towards an engine while any source has a byte', '10s')
-    .option(
-      '--permission-grace <duration>',
-      'how long a granted permission serves while the registry does not answer',
-      '10m',
-    )
-    .option('--insecure', 'plain HTTP to the registries and the service (loopback may be HTTP without it)')
-    .option('--debug', 'every request and the protocol log on stderr');
-  declareSwarmFlags(mirror).action(async (flags: RawMirrorFlags) => {
-    const { runMirror } = await import('./mirror.ts');
-    await runMirror(flags, session);
-  });
-}
-
 function addLogin(program: Command, session: Session): void {
   program
     .command('login')
-    .description("keep a registry's credential in the operating system's keychain")
+    .description("keep a registry's credential in the keychain, else where docker login keeps it")
     .argument('<registry>')
     .option('-u, --username <name>')
     .option('--password-stdin', 'read the password from stdin')
@@ -317,7 +346,9 @@ function addStore(program: Command, session: Session): void {
     .description('shrink the store, least recently used first')
     .addOption(dir())
     .option('--max-size <size>', 'down to this, and remembered as the limit: 500M, 20G, 10Gi, 20%')
-    .action(async (flags: { store?: string; maxSize?: string }) => {
+    .option('--dry-run', 'only say what would be removed')
+    .option('--json', 'as JSON')
+    .action(async (flags: { store?: string; maxSize?: string; dryRun?: boolean; json?: boolean }) => {
       const { collectGarbage } = await import('./store.ts');
       await collectGarbage(flags, session);
     });

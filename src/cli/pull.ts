@@ -7,8 +7,10 @@ import type { Destination, PullRequest } from '../pull/request.ts';
 import { pullSquashed } from '../pull/squashed.ts';
 import { becomeOwnerOf } from './become-owner.ts';
 import { readTorrentFlags, type RawTorrentFlags, type TorrentFlags } from './flags.ts';
+import { startDeadline } from './deadline.ts';
+import { tellHook } from './hook.ts';
 import { openGate } from './open-gate.ts';
-import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
+import { hostPlatform, withContexts, openEngine, rulesOf } from './with-contexts.ts';
 import type { Session } from './session.ts';
 import { storeDirectory } from './store-directory.ts';
 import { openTalk } from './reporter.ts';
@@ -45,13 +47,17 @@ async function pullOne(
   const squashed = raw.squashed === true;
   const reference = parseImageReference(image);
   const talk = await openTalk(raw, engine?.title, session.terminal);
-  const onReceipt = (receipt: Receipt): void => {
+  const deadline = startDeadline(flags.timeoutMs, image);
+  const own: Session = { ...session, signal: AbortSignal.any([session.signal, deadline.signal]) };
+  const onReceipt = async (receipt: Receipt): Promise<void> => {
+    deadline.met();
     talk.end();
     talk.line(`Successfully pulled ${squashed ? 'squashed ' : ''}image ${receipt.image}`);
     talk.receipt(receipt);
     session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : receipt.image}\n`);
+    await tellHook(raw.hook, receipt, talk, session);
   };
-  const { gate, close } = await openGate(reference, flags, raw, talk.listener, session);
+  const { gate, close } = await openGate(reference, flags, raw, talk.listener, own);
   const request: PullRequest = {
     reference,
     gate,
@@ -64,10 +70,13 @@ async function pullOne(
     seedMs: flags.seedAfterMs,
   };
   try {
-    await inWorlds(flags, await openEngine(engine, raw, session), talk.listener, session, async (worlds) => {
-      await (squashed ? pullSquashed : pull)(request, await worlds.of(reference), session.signal);
+    await withContexts(flags, await openEngine(engine, raw, own), talk.listener, own, async (contexts) => {
+      await (squashed ? pullSquashed : pull)(request, await contexts.of(reference), own.signal);
     });
+  } catch (error) {
+    deadline.explain(error);
   } finally {
+    deadline.met();
     talk.end();
     await close();
   }

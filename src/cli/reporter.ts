@@ -5,6 +5,7 @@ import type { SeedTotals } from '../blobs/seeds.ts';
 import type { BlobProgress } from '../blobs/blob-events.ts';
 import type { Listener, PullEvent, PullProgress } from '../pull/events.ts';
 import type { Receipt } from '../pull/receipt.ts';
+import { jsonLine, parseLogFormat } from './log-format.ts';
 import { printableLine } from './printable.ts';
 import { openBars, sumLine } from './bars.ts';
 import type { Terminal } from './session.ts';
@@ -22,7 +23,12 @@ export interface TalkFlags {
   readonly progress?: boolean;
   readonly debug?: boolean;
   readonly json?: boolean;
+  /** `json`: lines are JSON objects. */
+  readonly logFormat?: string;
 }
+
+/** What was warned of on a terminal: several images of one run meet the same obstacle. */
+const WARNED = new WeakMap<Terminal['stderr'], Set<string>>();
 
 /** What a run says on stderr. */
 export interface Talk {
@@ -40,23 +46,26 @@ export async function openTalk(
   terminal: Terminal,
 ): Promise<Talk> {
   const quiet = flags.quiet ?? false;
-  const wanted = !quiet && flags.progress !== false && terminal.interactive;
+  const isJson = flags.logFormat !== undefined && parseLogFormat(flags.logFormat) === 'json';
+  const wanted = !quiet && !isJson && flags.progress !== false && terminal.interactive;
   const bars = wanted ? await openBars(terminal.stderr) : undefined;
-  const line = (text: string): void => {
+  const line = (text: string, event: { readonly kind: string } = { kind: 'said' }): void => {
     if (quiet) return;
+    if (isJson) return terminal.err(`${jsonLine(event, text)}\n`);
     // A warning that quotes somebody must not look like several.
     if (bars === undefined) terminal.err(`${printableLine(text)}\n`);
     else bars.log(printableLine(text));
   };
   const plain = new PlainProgress(line);
   const minutes = new Minutes();
-  const warned = new Set<string>();
+  const warned = WARNED.get(terminal.stderr) ?? new Set<string>();
+  WARNED.set(terminal.stderr, warned);
   let loaded = 0;
   const listener = (event: PullEvent): void => {
-    // Several images of one registry meet the same obstacle.
     if (event.kind === 'warning' && warned.size < MAX_WARNED) {
-      if (warned.has(event.message)) return;
-      warned.add(event.message);
+      const about = event.about ?? event.message;
+      if (warned.has(about)) return;
+      warned.add(about);
     }
     if (event.kind === 'layer-loaded') loaded++;
     if (event.kind === 'seed-progress' && !minutes.isOver()) return;
@@ -65,12 +74,12 @@ export async function openTalk(
     else if (event.kind === 'completed') bars?.complete(event.digest);
     if (event.kind === 'debug' && flags.debug !== true) return;
     const text = wording(event, engine ?? 'the engine');
-    if (text !== undefined) line(text);
+    if (text !== undefined) line(text, event);
   };
   return {
     listener,
     line,
-    receipt: (receipt) => line(receiptProse(receipt)),
+    receipt: (receipt) => line(receiptProse(receipt), { kind: 'receipt' }),
     end: () => bars?.end(),
   };
 }

@@ -13,7 +13,7 @@ import { layerCommands } from '../security/history.ts';
 import type { SecurityReport } from '../security/report.ts';
 import { parseSeverity, type Severity } from '../security/severity.ts';
 import { httpUrl, named } from './flags.ts';
-import { hostPlatform } from './open-world.ts';
+import { hostPlatform } from './with-contexts.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import { securityWait } from './open-clair.ts';
 import { openReports, type ReportPlaces } from './open-reports.ts';

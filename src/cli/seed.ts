@@ -8,7 +8,7 @@ import { seedStore } from '../pull/seed-store.ts';
 import type { PullContext } from '../pull/pull-context.ts';
 import { becomeOwnerOf } from './become-owner.ts';
 import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
-import { hostPlatform, inWorlds, openEngine, rulesOf } from './open-world.ts';
+import { hostPlatform, withContexts, openEngine, rulesOf } from './with-contexts.ts';
 import type { Session } from './session.ts';
 import { storeDirectory } from './store-directory.ts';
 import { openTalk } from './reporter.ts';
@@ -30,31 +30,37 @@ export async function runSeed(
   const talk = await openTalk(raw, engine?.title, session.terminal);
   const rules = rulesOf(flags);
   try {
-    await inWorlds(flags, await openEngine(engine, raw, session), talk.listener, session, async (worlds) => {
-      if (references.length === 0) {
-        const { durationMs, torrentService } = flags;
-        const { store } = worlds;
-        if ((await store.listImages()).length === 0)
-          talk.line(`The store ${store.path} holds no images yet; what is pulled into it is seeded`);
-        // Each image's torrents where they were found when it was pulled.
-        const of = async (reference: ImageReference): Promise<PullContext> =>
-          worlds.of(reference, torrentService ?? (await store.serviceOf(reference)));
-        await seedStore({ contexts: { ...worlds, of }, rules, durationMs }, session.signal);
-        const { torrents, uploaded, takers } = worlds.downloads.seeds.totals();
-        if (raw.json === true)
-          session.terminal.out(`${JSON.stringify({ seeded: { torrents, uploaded, takers } })}\n`);
-        return;
-      }
-      await Promise.all(
-        references.map(async (reference) => seedImage(reference, await worlds.of(reference))),
-      );
-    });
+    await withContexts(
+      flags,
+      await openEngine(engine, raw, session),
+      talk.listener,
+      session,
+      async (contexts) => {
+        if (references.length === 0) {
+          const { durationMs, torrentService } = flags;
+          const { store } = contexts;
+          if ((await store.listImages()).length === 0)
+            talk.line(`The store ${store.path} holds no images yet; what is pulled into it is seeded`);
+          // Each image's torrents where they were found when it was pulled.
+          const of = async (reference: ImageReference): Promise<PullContext> =>
+            contexts.of(reference, torrentService ?? (await store.serviceOf(reference)));
+          await seedStore({ contexts: { ...contexts, of }, rules, durationMs }, session.signal);
+          const { torrents, uploaded, takers } = contexts.downloads.seeds.totals();
+          if (raw.json === true)
+            session.terminal.out(`${JSON.stringify({ seeded: { torrents, uploaded, takers } })}\n`);
+          return;
+        }
+        await Promise.all(
+          references.map(async (reference) => seedImage(reference, await contexts.of(reference))),
+        );
+      },
+    );
   } finally {
     talk.end();
   }
 
   /** A seed is a pull into the store that goes on giving. */
-  async function seedImage(reference: ImageReference, world: PullContext): Promise<void> {
+  async function seedImage(reference: ImageReference, context: PullContext): Promise<void> {
     const onReceipt = (receipt: Receipt): void => {
       talk.receipt(receipt);
       session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : receipt.image}\n`);
@@ -69,6 +75,6 @@ export async function runSeed(
       onReceipt,
       seedMs: flags.durationMs,
     };
-    await (raw.squashed === true ? pullSquashed : pull)(request, world, session.signal);
+    await (raw.squashed === true ? pullSquashed : pull)(request, context, session.signal);
   }
 }

@@ -13,10 +13,12 @@ import { defaultSecretFile } from '../serve/options.ts';
 import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
 import { rotateKey } from '../serve/tokens/secret-file.ts';
 import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
+import { describeBuild } from './build-facts.ts';
 import { becomeOwnerOf } from './become-owner.ts';
 import { serviceCredential } from './credentials.ts';
 import { hostAndPort, named } from './flags.ts';
 import { notifyOptions, openClair } from './open-clair.ts';
+import { parseLogFormat } from './log-format.ts';
 import { CERTS_DIRECTORY } from './paths.ts';
 import type { RawNotifyFlags } from './report-flags.ts';
 import { serveLine } from './serve-log.ts';
@@ -48,6 +50,7 @@ export interface RawServeFlags extends RawNotifyFlags {
   readonly adminListen?: string;
   readonly adminTokenFile?: string;
   readonly debug?: boolean;
+  readonly logFormat: string;
 }
 
 /** Serves until a signal ends it; that is its good end. @throws QuayctlError `usage`, `port`, `store`, ... */
@@ -69,6 +72,7 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       announceFrom: flags.announceFrom,
       peers: peerRule(flags.peers),
       admin: await adminOptions(flags),
+      build: describeBuild(),
       clair: await openClair(flags, upstream.http),
       notify: await notifyOptions(flags),
     });
@@ -133,8 +137,9 @@ async function withUpstream(
     throw new QuayctlError('usage', '--upstream URL or --upstream oci:DIR is missing');
   }
   await assertOwnPlaces(flags, session);
+  const format = parseLogFormat(flags.logFormat);
   const listener = (event: ServeEvent): void => {
-    const line = serveLine(event, flags.debug ?? false);
+    const line = serveLine(event, flags.debug ?? false, format);
     if (line !== undefined) session.terminal.err(`${line}\n`);
   };
   const http = new Http({ env: session.env, certsDirectory: CERTS_DIRECTORY });

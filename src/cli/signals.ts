@@ -6,6 +6,8 @@ export interface Interruption {
   readonly signal: AbortSignal;
   /** 130 or 143 once SIGINT or SIGTERM has come. */
   readonly exitCode: () => number | undefined;
+  /** Ends the run as a signal does, for another reason. */
+  readonly end: (reason: QuayctlError) => void;
   readonly dispose: () => void;
 }
 
@@ -24,6 +26,7 @@ export function listenForSignals(): Interruption {
   return {
     signal: controller.signal,
     exitCode: () => exitCode,
+    end: (reason) => controller.abort(reason),
     dispose: () => {
       process.off('SIGINT', onSignal);
       process.off('SIGTERM', onSignal);

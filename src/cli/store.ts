@@ -72,15 +72,25 @@ export async function removeFromStore(image: string, flags: StoreFlags, session:
   session.terminal.out(`${formatReference(reference)}\n`);
 }
 
-/** `quayctl store gc` */
+/** `quayctl store gc`: what goes is named first, on stdout. */
 export async function collectGarbage(
-  flags: StoreFlags & { readonly maxSize?: string },
+  flags: StoreFlags & { readonly maxSize?: string; readonly dryRun?: boolean; readonly json?: boolean },
   session: Session,
 ): Promise<void> {
+  const { dryRun = false } = flags;
+  const { terminal } = session;
   const limit = flags.maxSize === undefined ? undefined : await limitOf(flags.maxSize, flags, session);
-  const { freed, left } = await inStore(flags, session, (store) => store.gc(limit));
-  session.terminal.err(`freed ${formatBytes(freed)}, ${formatBytes(left)} left\n`);
+  const result = await inStore(flags, session, (store) => store.gc(limit, dryRun));
+  const { freed, left, removed } = result;
+  if (flags.json === true) return terminal.out(`${JSON.stringify({ ...result, dryRun })}\n`);
+  for (const { kind, name, digest, bytes } of removed)
+    terminal.out(`${KINDS[kind]} ${name ?? digest} (${formatBytes(bytes)})\n`);
+  terminal.err(
+    `${dryRun ? 'would free' : 'freed'} ${formatBytes(freed)}, ${formatBytes(left)} ${dryRun ? 'would be ' : ''}left\n`,
+  );
 }
+
+const KINDS = { image: 'image', blob: 'blob', partial: 'unfinished download' } as const;
 
 /** Bytes of `500M`, or of `20%` of the store's file system. @throws QuayctlError `usage` */
 async function limitOf(text: string, flags: StoreFlags, session: Session): Promise<number> {

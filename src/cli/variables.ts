@@ -2,7 +2,7 @@ import type { Command, Option } from 'commander';
 
 const PREFIX = 'QUAYCTL_';
 /** Of these there is nothing to set beforehand. */
-const WITHOUT = new Set(['--help', '--version', '--password-stdin', '--local-ip']);
+const WITHOUT = new Set(['--help', '--version', '--password-stdin', '--local-ip', '--system']);
 
 /** `--torrent-service` is QUAYCTL_TORRENT_SERVICE. */
 export function variableOf(option: Pick<Option, 'long'>): string | undefined {

@@ -3,7 +3,7 @@ import { isRecord, parseCredentialFile, readCredentialFile } from './bounded-fil
 import { askHelper } from './credential-helper.ts';
 import { guarded, type Credential } from './credential.ts';
 import type { Environment } from './program.ts';
-import { canonicalRegistry, parseRegistryKey } from './registry-name.ts';
+import { parseRegistryKey, type RegistryKey } from './registry-name.ts';
 
 /** What docker's config.json and podman's auth.json have in common. */
 export interface AuthFile {
@@ -44,16 +44,19 @@ export function parseAuthFile(path: string, text: string): AuthFile {
 
 /**
  * As docker/cli `getConfiguredCredentialStore`: the registry's own helper, else the store for all; after that `auths`,
- * which Docker leaves empty for registries that a helper keeps.
+ * which Docker leaves empty for registries that a helper keeps. A key with a path below the host, which docker and
+ * podman do not know here, chooses the helper for that namespace; helpers keep hosts, so it is asked for the host.
  */
 export async function findInHelpers(
   file: AuthFile,
-  registry: string,
+  { registry, repository }: { readonly registry: string; readonly repository: string | undefined },
   env: Environment,
   signal: AbortSignal,
 ): Promise<Credential | undefined> {
-  const own = [...file.helpers].find(([key]) => canonicalRegistry(key) === registry)?.[1];
-  const helper = own ?? file.store ?? '';
+  const keys = keysFor(file.helpers.keys(), registry);
+  const own =
+    within(keys, repository)[0] ?? keys.find(({ namespace, hasScheme }) => namespace === '' || hasScheme);
+  const helper = (own === undefined ? undefined : file.helpers.get(own.key)) ?? file.store ?? '';
   return helper === '' ? undefined : askHelper(helper, registry, env, signal);
 }
 
@@ -70,13 +73,8 @@ export function findInAuths(
   repository: string | undefined,
   { anyNamespace }: { readonly anyNamespace: boolean },
 ): Credential | undefined {
-  const keys = [...file.auths.keys()].flatMap((key) => {
-    const parsed = parseRegistryKey(key);
-    return parsed?.registry === registry ? [{ key, ...parsed }] : [];
-  });
-  const inNamespace = keys
-    .filter(({ namespace }) => namespace !== '' && `${repository ?? ''}/`.startsWith(`${namespace}/`))
-    .sort((a, b) => b.namespace.length - a.namespace.length);
+  const keys = keysFor(file.auths.keys(), registry);
+  const inNamespace = within(keys, repository);
   const ofHost = keys.filter(({ namespace }) => namespace === '');
   const others = keys.filter(({ namespace, hasScheme }) => namespace !== '' && (hasScheme || anyNamespace));
   const ordered = [
@@ -85,6 +83,22 @@ export function findInAuths(
     ...[...ofHost, ...others].map(({ key }) => key),
   ];
   return firstOf(file, ordered);
+}
+
+type Key = RegistryKey & { readonly key: string };
+
+function keysFor(keys: Iterable<string>, registry: string): Key[] {
+  return [...keys].flatMap((key) => {
+    const parsed = parseRegistryKey(key);
+    return parsed?.registry === registry ? [{ key, ...parsed }] : [];
+  });
+}
+
+/** Those of the repository's namespaces, the longest first. */
+function within(keys: readonly Key[], repository = ''): Key[] {
+  return keys
+    .filter(({ namespace }) => namespace !== '' && `${repository}/`.startsWith(`${namespace}/`))
+    .sort((a, b) => b.namespace.length - a.namespace.length);
 }
 
 /**

@@ -30,17 +30,47 @@ export async function askHelper(
   signal: AbortSignal,
   timeLimitMs = TIME_LIMIT_MS,
 ): Promise<Credential | undefined> {
+  const { name, path } = await programOf(helper, env);
+  const input = helperServer(registry);
+  const answer = await askProgram({ name, path, args: ['get'], input, env, timeLimitMs }, signal);
+  if (answer.exitCode === 0) return parseHelperAnswer(name, registry, answer.stdout);
+  if (answer.stdout.trim() === NOT_FOUND) return undefined;
+  throw new QuayctlError('credentials', `${name} fails for ${registry}${complaint(answer)}`);
+}
+
+/**
+ * `docker-credential-NAME store` and `erase`, of the same protocol.
+ * @param input for `store` JSON {ServerURL, Username, Secret}, which is secret; for `erase` the server
+ * @throws QuayctlError `credentials` naming the helper; the signal's reason
+ */
+export async function changeInHelper(
+  helper: string,
+  verb: 'store' | 'erase',
+  input: string,
+  env: Environment,
+  signal: AbortSignal,
+): Promise<void> {
+  const { name, path } = await programOf(helper, env);
+  const answer = await askProgram(
+    { name, path, args: [verb], input, env, timeLimitMs: TIME_LIMIT_MS },
+    signal,
+  );
+  if (answer.exitCode !== 0 && answer.stdout.trim() !== NOT_FOUND)
+    throw new QuayctlError('credentials', `${name} fails${complaint(answer)}`);
+}
+
+/** @throws QuayctlError `credentials` for what is no helper's name, or not there */
+async function programOf(
+  helper: string,
+  env: Environment,
+): Promise<{ readonly name: string; readonly path: string }> {
   if (!NAME.test(helper)) {
     throw new QuayctlError('credentials', `not the name of a credential helper: ${shown(helper)}`);
   }
   const name = `docker-credential-${helper}`;
   const path = await findProgram(name, env);
   if (path === undefined) throw new QuayctlError('credentials', `${name} is not in PATH`);
-  const input = helperServer(registry);
-  const answer = await askProgram({ name, path, args: ['get'], input, env, timeLimitMs }, signal);
-  if (answer.exitCode === 0) return parseHelperAnswer(name, registry, answer.stdout);
-  if (answer.stdout.trim() === NOT_FOUND) return undefined;
-  throw new QuayctlError('credentials', `${name} fails for ${registry}${complaint(answer)}`);
+  return { name, path };
 }
 
 /** @throws QuayctlError `credentials` that names the helper and never what it said */

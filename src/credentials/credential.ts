@@ -1,7 +1,17 @@
 import { inspect } from 'node:util';
 
 /** What a registry is shown. Never logged, never put into a URL. */
-export type Credential =
+export type Credential = Secret & { readonly source?: CredentialSource };
+
+/** Where a credential was found, for whoever has to replace it. */
+export interface CredentialSource {
+  /** As CredentialStore.name. */
+  readonly name: string;
+  /** It is asked before the keychain, so that a login does not replace what it has. */
+  readonly isFirst?: true;
+}
+
+type Secret =
   | { readonly kind: 'basic'; readonly username: string; readonly password: string }
   /** An OAuth2 refresh token (docker config's `identitytoken`). */
   | { readonly kind: 'identity-token'; readonly username?: string; readonly token: string }
@@ -35,4 +45,9 @@ export function guarded(credential: Credential): Credential {
     );
   const hidden = { enumerable: false, value: shown };
   return Object.defineProperties({ ...credential }, { toJSON: hidden, [inspect.custom]: hidden });
+}
+
+/** The same credential, which says where it was found. */
+export function foundIn(credential: Credential, source: CredentialSource): Credential {
+  return guarded({ ...credential, source });
 }

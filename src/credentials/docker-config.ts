@@ -32,7 +32,7 @@ export class DockerConfig implements CredentialStore {
     signal.throwIfAborted();
     if (file === undefined) return undefined;
     return findInHelpersOr(
-      () => findInHelpers(file, registry, this.#env, signal),
+      () => findInHelpers(file, { registry, repository }, this.#env, signal),
       () => findInAuths(file, registry, repository, { anyNamespace: true }),
     );
   }

@@ -34,11 +34,14 @@ if (keytar) keytar[verb](...values).then((value) => answer({ value: value ?? nul
 const ELSEWHERE =
   'without a keychain use `docker login`, or a credential helper (credHelpers in ~/.docker/config.json): quayctl reads both';
 
+/** keytar is no part of the package: it is compiled where there is no ready-made binary. */
+const INSTALL = '`npm install -g keytar` installs it beside quayctl; ';
+
 export interface KeychainOptions {
   /** The list of registries that `login` noted; made with mode 0600. */
   readonly listPath: string;
-  /** The program that runs keytar: the running Node. */
-  readonly nodePath: string;
+  /** The program that runs keytar: the running Node; undefined where quayctl is one file and no other program is here. */
+  readonly nodePath: string | undefined;
   /** DBUS_SESSION_BUS_ADDRESS and the like. */
   readonly env: Environment;
   /** Where keytar is looked for: the URL of a module beside whose packages it lies. */
@@ -95,6 +98,8 @@ export class Keychain implements CredentialStore {
     signal: AbortSignal,
   ): Promise<unknown> {
     const { nodePath, env, keytarBeside: module = import.meta.url } = this.#options;
+    if (nodePath === undefined)
+      throw unusable('this quayctl is one file, which cannot use the keychain; the npm package can');
     const call = {
       name: this.name,
       path: nodePath,
@@ -110,15 +115,15 @@ export class Keychain implements CredentialStore {
     const answer = parseAnswer(stdout);
     const { missing, refused } = answer;
     if (typeof missing === 'string')
-      throw unusable(`the keychain needs keytar, which does not load here: ${missing}`);
+      throw unusable(`the keychain needs keytar, which does not load here: ${missing}`, undefined, INSTALL);
     if (typeof refused === 'string') throw unusable(`the keychain refuses: ${redact(refused)}`);
     if (!('value' in answer)) throw unusable('the keychain gave no answer');
     return answer['value'];
   }
 }
 
-function unusable(message: string, cause?: unknown): QuayctlError {
-  return new QuayctlError('credentials', message, { hint: ELSEWHERE, cause });
+function unusable(message: string, cause?: unknown, first = ''): QuayctlError {
+  return new QuayctlError('credentials', message, { hint: first + ELSEWHERE, cause });
 }
 
 function parseAnswer(text: string): Readonly<Record<string, unknown>> {

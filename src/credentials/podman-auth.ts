@@ -42,7 +42,7 @@ export class PodmanAuth implements CredentialStore {
     signal.throwIfAborted();
     if (file === undefined) return undefined;
     return findInHelpersOr(
-      () => findInHelpers({ ...file, store: undefined }, registry, this.#env, signal),
+      () => findInHelpers({ ...file, store: undefined }, { registry, repository }, this.#env, signal),
       () => findInAuths(file, registry, repository, { anyNamespace: false }),
     );
   }

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 import { isRecord, parseCredentialFile, readCredentialFile } from './bounded-file.ts';
-import { guarded, type Credential, type CredentialStore } from './credential.ts';
+import { foundIn, guarded, type Credential, type CredentialStore } from './credential.ts';
 import { askProgram, findProgram, type Environment } from './program.ts';
 import { canonicalRegistry } from './registry-name.ts';
 
@@ -18,7 +18,7 @@ const MAX_FILES = 1000;
  * program read from `auth.d` in its directories. As with rkt, one bad file fails the whole store.
  */
 export class RktAuth implements CredentialStore {
-  readonly name = 'the rkt configuration';
+  readonly name = 'the rkt configuration (auth.d)';
   readonly #directories: readonly string[];
   readonly #env: Environment;
 
@@ -45,7 +45,8 @@ export class RktAuth implements CredentialStore {
         hint: 'quayctl takes basic and oauth; `rkt fetch` signs requests to S3 itself',
       });
     }
-    return entry === undefined ? undefined : credentialOf(entry);
+    const credential = entry === undefined ? undefined : credentialOf(entry);
+    return credential === undefined ? undefined : foundIn(credential, { name: this.name, isFirst: true });
   }
 
   async #entries(signal: AbortSignal): Promise<Entry[]> {

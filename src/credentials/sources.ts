@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { QuayctlError } from '../base/errors.ts';
 import { redact } from '../base/redact.ts';
-import type { Credential, CredentialStore } from './credential.ts';
+import { foundIn, type Credential, type CredentialStore } from './credential.ts';
 import { DockerConfig, dockerConfigPath } from './docker-config.ts';
+import { DockerLogin } from './docker-login.ts';
 import { Keychain } from './keychain.ts';
 import { PodmanAuth, podmanAuthPaths } from './podman-auth.ts';
 import type { Environment } from './program.ts';
@@ -14,8 +15,8 @@ export interface CredentialPlaces {
   readonly env: Environment;
   readonly home: string;
   readonly uid: number;
-  /** The running Node: keytar is asked in a process of its own. */
-  readonly nodePath: string;
+  /** The running Node: keytar is asked in a process of its own. undefined where quayctl is one file. */
+  readonly nodePath: string | undefined;
   readonly rktDirectories?: readonly string[];
 }
 
@@ -30,11 +31,25 @@ export function credentialStores(places: CredentialPlaces): CredentialStore[] {
   ];
 }
 
+/** Docker's own place, for `login` where there is no keychain. */
+export function openDockerLogin({
+  env,
+  home,
+  uid,
+}: Pick<CredentialPlaces, 'env' | 'home' | 'uid'>): DockerLogin {
+  const listPath = join(configDirectory(env, home), 'quayctl/docker-logins.json');
+  return new DockerLogin({ path: dockerConfigPath(env, home), listPath, env, uid });
+}
+
 /** The keychain and the list of registries that `login` noted. */
 export function openKeychain({ env, home, nodePath }: Omit<CredentialPlaces, 'uid'>): Keychain {
+  const listPath = join(configDirectory(env, home), 'quayctl/registries.json');
+  return new Keychain({ listPath, nodePath, env });
+}
+
+function configDirectory(env: Environment, home: string): string {
   const config = env['XDG_CONFIG_HOME'];
-  const folder = config?.startsWith('/') === true ? config : join(home, '.config');
-  return new Keychain({ listPath: join(folder, 'quayctl/registries.json'), nodePath, env });
+  return config?.startsWith('/') === true ? config : join(home, '.config');
 }
 
 /**
@@ -58,7 +73,7 @@ export async function findCredential(
     signal.throwIfAborted();
     try {
       const credential = await store.find(host, repository, signal);
-      if (credential !== undefined) return credential;
+      if (credential !== undefined) return foundIn(credential, { name: store.name });
     } catch (error) {
       signal.throwIfAborted();
       onWarning(`${told(error, store)}; looking for credentials for ${registry} elsewhere`);

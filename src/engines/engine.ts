@@ -79,6 +79,8 @@ export interface Engine<Image = RunnableImage, Feed extends BlobFeed = BlobFeed>
   readonly name: string;
   /** What it runs by default; also the first contact, so a missing engine is told before anything is downloaded. */
   platform(signal: AbortSignal): Promise<Platform>;
+  /** Which version it is, and how it keeps images, for people; absent where that is not asked for. */
+  describe?(signal: AbortSignal): Promise<string>;
   presence(image: Image, signal: AbortSignal): Promise<EnginePresence>;
   /** Loads while later blobs still arrive. Leaves no half image and no temporary name, also when it fails. */
   load(image: Image, feed: Feed, options: LoadOptions): Promise<LoadedImage>;

@@ -8,6 +8,8 @@ const REST_BYTES = 4 * 1024 * 1024;
 
 /** An archive of its own costs the engine a tenth of a second, so small layers wait for each other. Bytes. */
 const LEAST_BYTES = 8 * 1024 * 1024;
+/** But for the first ones, for which an engine waits that has nothing else to do. Bytes. */
+const FIRST_BYTES = 2 * 1024 * 1024;
 
 /** How one engine takes an image in growing pieces. */
 export interface GrowingForm {
@@ -15,8 +17,6 @@ export interface GrowingForm {
   layer(at: number, signal: AbortSignal): ArchivePart | undefined | Promise<ArchivePart | undefined>;
   /** The files that make the first `count` layers an image; all layers make the wanted image itself. */
   documents(count: number): Iterable<ArchivePart> | AsyncIterable<ArchivePart>;
-  /** Those of the wanted image that may come first, so that the engine has stored them when the layers arrive. */
-  ahead?(): Iterable<ArchivePart>;
   /** Sends one archive. Resolves once the engine has unpacked it. */
   send(parts: AsyncIterable<ArchivePart>, signal: AbortSignal): Promise<unknown>;
   /** The engine has the first `count` layers. */
@@ -82,14 +82,14 @@ export async function loadGrowing(
       const idle = engineIsIdle.then(() => void (engine.isIdle = true));
       // Told by the wait below, or by the failure of the archive before this one.
       idle.catch(() => undefined);
-      if (bytesFrom(at) <= REST_BYTES) yield* form.ahead?.() ?? [];
       while (end < layers.length) {
         const part = await form.layer(end, signal);
         report(end, end + 1, false);
         if (part !== undefined) yield part;
         end++;
         const size = bytesFrom(at) - bytesFrom(end);
-        if (engine.isIdle && size >= LEAST_BYTES && bytesFrom(end) > REST_BYTES) break;
+        const least = at === from ? FIRST_BYTES : LEAST_BYTES;
+        if (engine.isIdle && size >= least && bytesFrom(end) > REST_BYTES) break;
       }
       // The engine begins to unpack when the archive ends; by then the layers below must be there.
       await idle;

@@ -19,7 +19,7 @@ export interface OciImage {
   readonly name: string | undefined;
   /** Of the first of the documents, which is what the name points at. */
   readonly digest: Digest;
-  /** The image's index first, if it is to be recorded, then the manifest. */
+  /** The image's indexes first, outermost first, if they are to be recorded, then the manifest. */
   readonly documents: readonly ManifestDocument[];
   readonly config: { readonly digest: Digest; readonly bytes: Uint8Array };
   readonly layers: readonly Descriptor[];
@@ -27,8 +27,9 @@ export interface OciImage {
 
 /** @param nested whether the name shall point at the index through which the image was found, if there is one */
 export function ociImage(image: RunnableImage, name: string | undefined, nested: boolean): OciImage {
-  const { index, document, manifest, config } = image;
-  const documents = nested && index !== undefined ? [index, document] : [document];
+  const { index, innerIndex, document, manifest, config } = image;
+  const above = nested ? [index, innerIndex].filter((each) => each !== undefined) : [];
+  const documents = [...above, document];
   return {
     name,
     digest: (documents[0] ?? document).descriptor.digest,

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { whenOver } from './when-over.ts';
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -19,7 +20,7 @@ export function oneAtATime(handler: RequestHandler): RequestHandler {
   let waiting = 0;
 
   const begin = (socket: Socket, request: IncomingMessage, response: ServerResponse): void => {
-    response.once('close', () => next(socket));
+    whenOver(response, () => next(socket));
     handler(request, response);
   };
   const next = (socket: Socket): void => {

@@ -5,6 +5,7 @@ import type { Release } from '../base/turns.ts';
 import { Shares, type ShareLimits } from './shares.ts';
 import { refuse, type RequestContext, type Route } from './request-context.ts';
 import { pathComponents } from './path.ts';
+import { whenOver } from './when-over.ts';
 
 /** Longest path in a log line. */
 const MAX_LOGGED_PATH = 300;
@@ -34,6 +35,8 @@ export type RouterListener = (
 export interface RouterOptions {
   /** By the first component of the path: `v2`, `c1`, `announce`. */
   readonly routes: ReadonlyMap<string, Route>;
+  /** What takes POST and nothing else, by its whole path: `c1/reachable`. */
+  readonly posts?: ReadonlyMap<string, Route>;
   /** Looked at first: a route for what is asked by query, whatever the path. */
   readonly routeByQuery?: (exchange: RequestContext) => Route | undefined;
   readonly listener: RouterListener;
@@ -54,6 +57,7 @@ const HELD: ShareLimits = { most: 1024, mostEach: 512 };
 /** Gives every request to its route, and turns what the route throws into an answer. */
 export function router({
   routes,
+  posts = new Map(),
   routeByQuery,
   listener,
   clientOf,
@@ -70,7 +74,7 @@ export function router({
     const [rawPath = '', ...queries] = (request.url ?? '').split('?');
     const components = pathComponents(rawPath) ?? [];
     let place: Release | undefined;
-    response.on('close', () => {
+    whenOver(response, () => {
       left.abort();
       place?.();
       listener({
@@ -106,13 +110,19 @@ export function router({
       place = underWay.take(site);
       if (place === undefined) return refuseBusy(exchange);
     }
-    void answer(exchange, routeByQuery?.(exchange) ?? routes.get(word), listener);
+    const post = posts.get(components.join('/'));
+    const route = post ?? routeByQuery?.(exchange) ?? routes.get(word);
+    void answer(exchange, route, post === undefined ? READ_ONLY : POST_ONLY, listener);
   };
 }
+
+const READ_ONLY = ['GET', 'HEAD'];
+const POST_ONLY = ['POST'];
 
 async function answer(
   exchange: RequestContext,
   route: Route | undefined,
+  methods: readonly string[],
   listener: RouterListener,
 ): Promise<void> {
   const { request, response } = exchange;
@@ -120,7 +130,7 @@ async function answer(
     response.setHeader('x-content-type-options', 'nosniff');
     // Even where the rest of the path means nothing: this host serves torrents.
     if (/^\/c1(?:[/?]|$)/.test(request.url ?? '')) response.setHeader('quay-torrent', '1');
-    if (request.method !== 'GET' && request.method !== 'HEAD') return refuseMethod(exchange);
+    if (!methods.includes(request.method ?? '')) return refuseMethod(exchange, methods);
     if (route === undefined) return refuse(exchange, 404, 'UNSUPPORTED', 'no such path');
     await route(exchange);
   } catch (error) {
@@ -133,10 +143,11 @@ function refuseBusy(exchange: RequestContext): void {
   refuse(exchange, 503, 'TOOMANYREQUESTS', 'too many requests are under way for this site', headers);
 }
 
-function refuseMethod(exchange: RequestContext): void {
+function refuseMethod(exchange: RequestContext, methods: readonly string[]): void {
+  const message = methods === READ_ONLY ? 'this service is read-only' : 'this path takes POST only';
   // The body of what is refused is not read.
-  refuse(exchange, 405, 'UNSUPPORTED', 'this service is read-only', {
-    allow: 'GET, HEAD',
+  refuse(exchange, 405, 'UNSUPPORTED', message, {
+    allow: methods.join(', '),
     connection: 'close',
   });
 }

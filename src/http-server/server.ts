@@ -9,6 +9,7 @@ import { limitConnections } from './connection-limit.ts';
 import { oneAtATime, type RequestHandler } from './one-at-a-time.ts';
 import { ReaderRate } from './reader-rate.ts';
 import type { ShareLimits } from './shares.ts';
+import { whenOver } from './when-over.ts';
 
 /** The headers of a request. A token, an image name and a signed query fit four times over. */
 const MAX_HEADER_BYTES = 16 * 1024;
@@ -102,7 +103,7 @@ export async function listen(
     oneAtATime((request, response) => {
       answering.add(response);
       readers.watch(response);
-      response.once('close', () => {
+      whenOver(response, () => {
         answering.delete(response);
         readers.forget(response);
       });
@@ -144,7 +145,9 @@ function withPem<T>(work: () => T): T {
 /** Node would wait for connections that carry no request, too, until their time-outs. */
 async function closeGracefully(server: Server, answering: ReadonlySet<ServerResponse>): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  const done = Promise.all([...answering].map((response) => once(response, 'close')));
+  const done = Promise.all(
+    [...answering].map((response) => new Promise<void>((resolve) => whenOver(response, resolve))),
+  );
   await Promise.race([done, delay(GRACE_MS, undefined, { ref: false })]);
   server.closeAllConnections();
   await closed;

@@ -1,5 +1,6 @@
 import { isIP, Socket, type LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { Agent, buildConnector, ProxyAgent, type Dispatcher } from 'undici';
 import { hostCertificates } from './certificates.ts';
 import { QuayctlError } from '../base/errors.ts';
@@ -7,7 +8,7 @@ import { isLoopback } from '../base/ip-address.ts';
 import { codingOf, decodeBody } from './content-encoding.ts';
 import { denyLocal, isLocalAddress, lookupBySystem, refuseLocal, type Lookup } from './local-address.ts';
 import { orAborted } from '../base/abort.ts';
-import { networkError } from './network-error.ts';
+import { isUnknownAuthority, networkError } from './network-error.ts';
 import { proxyFor } from './proxy.ts';
 import { redact } from '../base/redact.ts';
 import { withMinimumRate } from './minimum-rate.ts';
@@ -33,6 +34,8 @@ export interface HttpOptions {
   readonly certsDirectory: string;
   /** Milliseconds without a byte after which a body is given up; 10 s where nothing is said. */
   readonly stallTimeoutMs?: number;
+  /** How often a question is asked again that fails for a moment; where nothing is said, as each kind of it has it. */
+  readonly retries?: number;
   /** How names become addresses; the system's way by default. */
   readonly lookup?: Lookup;
   /** The protocol log: one line for each answer or failure, without secrets. */
@@ -64,15 +67,32 @@ export interface HttpAnswer {
   readonly body: Readable & { dump?(options: { limit: number; signal: AbortSignal }): Promise<void> };
 }
 
+/** Of a host's certificate. */
+export interface HostCertificate {
+  /** As in the certificate, a name a line: `C=US`, `O=Example`, `CN=Example Root`. */
+  readonly issuer: string;
+  readonly validUntil: Date;
+}
+
 /** The door to the network: connections, TLS and proxies of this run. Certificate checks are never turned off. */
 export class Http {
   readonly #options: HttpOptions;
   readonly #dispatchers = new Map<string, Promise<Dispatcher>>();
   /** Origin -> whether every connection to it so far ended at this machine. */
   readonly #endsHere = new Map<string, boolean>();
+  /** The last connection to each origin. */
+  readonly #tlsSockets = new Map<string, TLSSocket>();
+  /** Origins with which the system's authorities count: Node's own were not enough. */
+  readonly #systemTrusted = new Set<string>();
 
   constructor(options: HttpOptions) {
     this.#options = options;
+  }
+
+  /** `--retries`, the first attempt included. */
+  get attempts(): number | undefined {
+    const { retries } = this.#options;
+    return retries === undefined ? undefined : retries + 1;
   }
 
   /**
@@ -81,6 +101,13 @@ export class Http {
    */
   isLocal(url: URL): boolean {
     return this.#endsHere.get(url.origin) ?? isLoopback(url.hostname);
+  }
+
+  /** What the host showed over TLS when it was connected to last; undefined for plain HTTP, and behind a proxy. */
+  certificateOf(url: URL): HostCertificate | undefined {
+    const certificate = this.#tlsSockets.get(url.origin)?.getPeerX509Certificate();
+    if (certificate === undefined) return undefined;
+    return { issuer: certificate.issuer, validUntil: new Date(certificate.validTo) };
   }
 
   /**
@@ -106,6 +133,17 @@ export class Http {
    *   this machine and must not be; the signal's reason
    */
   async request(url: URL, options: HttpRequest): Promise<HttpAnswer> {
+    try {
+      return await this.#request(url, options);
+    } catch (error) {
+      if (this.#systemTrusted.has(url.origin) || !isUnknownAuthority(error)) throw error;
+      this.#systemTrusted.add(url.origin);
+      // Nothing was sent: the handshake failed.
+      return this.#request(url, options);
+    }
+  }
+
+  async #request(url: URL, options: HttpRequest): Promise<HttpAnswer> {
     const dispatcher = await this.#dispatcher(url, options);
     const { method = 'GET' } = options;
     const startedAt = performance.now();
@@ -130,7 +168,7 @@ export class Http {
       return answer;
     } catch (error) {
       options.signal.throwIfAborted();
-      const failure = networkError(url, error, options.registry);
+      const failure = networkError(url, error, options.registry, proxyFor(url, this.#options.env));
       log(failure.message);
       throw failure;
     }
@@ -143,12 +181,17 @@ export class Http {
   async #dispatcher(url: URL, { denyLocal: isRemote = false, registry }: HttpRequest): Promise<Dispatcher> {
     if (isRemote) refuseLocal(url);
     const registryHost = registry ?? url.host;
-    const key = `${url.origin} ${isRemote} ${url.protocol === 'https:' ? registryHost : ''}`;
+    const isSystemTrusted = this.#systemTrusted.has(url.origin);
+    const key = `${url.origin} ${isRemote} ${isSystemTrusted} ${url.protocol === 'https:' ? registryHost : ''}`;
     let dispatcher = this.#dispatchers.get(key);
     if (dispatcher === undefined) {
-      const onConnection = (isHere: boolean): void =>
-        void this.#endsHere.set(url.origin, isHere && this.#endsHere.get(url.origin) !== false);
-      dispatcher = openDispatcher(url, this.#options, { isRemote, registry: registryHost, onConnection });
+      const onConnection = (socket: Socket): void => {
+        const isHere = isLocalAddress(socket.remoteAddress ?? '');
+        this.#endsHere.set(url.origin, isHere && this.#endsHere.get(url.origin) !== false);
+        if (socket instanceof TLSSocket) this.#tlsSockets.set(url.origin, socket);
+      };
+      const about = { isRemote, registry: registryHost, isSystemTrusted, onConnection };
+      dispatcher = openDispatcher(url, this.#options, about);
       this.#dispatchers.set(key, dispatcher);
     }
     return dispatcher;
@@ -169,16 +212,20 @@ interface DispatcherOptions {
   /** A host elsewhere has named this place. */
   readonly isRemote: boolean;
   readonly registry: string;
-  /** Told of every connection whether its other end is this machine. Not told of a proxy's. */
-  readonly onConnection: (isHere: boolean) => void;
+  readonly isSystemTrusted: boolean;
+  /** Told of every connection, but of a proxy's. */
+  readonly onConnection: (socket: Socket) => void;
 }
 
 async function openDispatcher(
   url: URL,
   { env, certsDirectory, lookup }: HttpOptions,
-  { isRemote, registry, onConnection }: DispatcherOptions,
+  { isRemote, registry, isSystemTrusted, onConnection }: DispatcherOptions,
 ): Promise<Dispatcher> {
-  const tls = url.protocol === 'https:' ? await hostCertificates(certsDirectory, [url.host, registry]) : {};
+  const places = { certsDirectory, env, isSystemTrusted };
+  const isTls = url.protocol === 'https:';
+  const secureContext = isTls ? await hostCertificates(places, [url.host, registry]) : undefined;
+  const tls = secureContext === undefined ? {} : { secureContext };
   const proxy = proxyFor(url, env);
   const connect = { timeout: CONNECT_TIMEOUT_MS, allowH2: false, ...tls, ...resolving(lookup, isRemote) };
   // Ranges in flight share one window and one parser in HTTP/2; several connections carry more at less work.
@@ -202,9 +249,7 @@ function watching(
     connect(place, (...result: buildConnector.CallbackArgs) => {
       const [, socket] = result;
       // undici leaves the socket out where there is an error, whatever its types say.
-      if (socket instanceof Socket) {
-        onConnection(isLocalAddress(socket.remoteAddress ?? ''));
-      }
+      if (socket instanceof Socket) onConnection(socket);
       done(...result);
     });
 }

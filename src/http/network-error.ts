@@ -24,11 +24,26 @@ const PASSING = new Set([
   'UND_ERR_SOCKET',
 ]);
 
+/** Of these a connection that was not made is told. Through a proxy it is the proxy that was not reached. */
+const NOT_CONNECTED = new Set([
+  'EAI_AGAIN',
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'ETIMEDOUT',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
 /** After one of these the caller has waited long enough already, so the request is not sent again. */
 const TIMEOUTS = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT']);
 
+const BROKEN = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
+
 /** A certificate that is dead, or not born yet, where the clock is right. */
 const CLOCK_CODES = new Set(['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID']);
+
+const CHECK_PROXY = 'check HTTPS_PROXY, HTTP_PROXY and NO_PROXY';
 
 /** Words for the system's codes. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -52,10 +67,18 @@ const REASONS: Readonly<Record<string, string>> = {
 /**
  * A network failure in words: which host, why, and what to do where that is known.
  * @param registry whose folder in `certs.d` counts for that host; the host's own where nothing is said
+ * @param proxy through which the host was asked
  */
-export function networkError(url: URL, error: unknown, registry = url.host): QuayctlError {
+export function networkError(url: URL, error: unknown, registry = url.host, proxy?: URL): QuayctlError {
   if (error instanceof QuayctlError) return error;
   const code = codeOf(error);
+  if (proxy !== undefined && NOT_CONNECTED.has(code)) {
+    const reason = `the proxy ${proxy.host} cannot be reached: ${REASONS[code] ?? code}`;
+    return new ProxyUnreachable('unreachable', `${url.host} cannot be reached: ${reason}`, {
+      cause: error,
+      hint: CHECK_PROXY,
+    });
+  }
   if (code === 'UND_ERR_HEADERS_OVERFLOW') {
     return new QuayctlError('limit', `${url.host}: its answer has too many headers`, { cause: error });
   }
@@ -72,6 +95,11 @@ export function isPassing(error: unknown): boolean {
   );
 }
 
+/** True for a host that accepts connections, and ends them in place of an answer. */
+export function isBroken(error: unknown): boolean {
+  return isQuayctlError(error, 'unreachable') && BROKEN.has(codeOf(error.cause));
+}
+
 /** True for a network failure that took its time. */
 export function isTimeout(error: unknown): boolean {
   return isQuayctlError(error, 'unreachable') && TIMEOUTS.has(codeOf(error.cause));
@@ -82,6 +110,19 @@ export function isTlsRefusal(error: unknown): boolean {
   if (!isQuayctlError(error, 'unreachable') || isPlainHttpAnswer(error)) return false;
   const code = codeOf(error.cause);
   return UNTRUSTED.has(code) || CLOCK_CODES.has(code) || /^ERR_(?:TLS|SSL)_/.test(code);
+}
+
+/** Nothing is known of the host itself. */
+class ProxyUnreachable extends QuayctlError {}
+
+/** True where the proxy could not be reached, which says nothing of what the host behind it speaks. */
+export function isProxyFailure(error: unknown): boolean {
+  return error instanceof ProxyUnreachable;
+}
+
+/** True for a host whose certificate is of an authority that is not known here. */
+export function isUnknownAuthority(error: unknown): boolean {
+  return isQuayctlError(error, 'unreachable') && UNTRUSTED.has(codeOf(error.cause));
 }
 
 /** True for a TLS handshake that met plain HTTP. */
@@ -104,7 +145,7 @@ function reasonFor(code: string, error: unknown): string {
 
 function hintFor(url: URL, code: string, error: unknown, registry: string): string | undefined {
   if (UNTRUSTED.has(code)) {
-    return `put the authority's certificate into /etc/docker/certs.d/${registry}/ca.crt, or name it in NODE_EXTRA_CA_CERTS`;
+    return `put the authority's certificate into /etc/docker/certs.d/${registry}/ca.crt, add it to the system's, or name it in SSL_CERT_FILE`;
   }
   if (isPlainHttpAnswer(error)) return '--insecure allows plain HTTP';
   if (isNoHttp(error) && url.protocol === 'http:') return 'it may speak HTTPS: try without --insecure';
@@ -113,7 +154,7 @@ function hintFor(url: URL, code: string, error: unknown, registry: string): stri
   }
   if (CLOCK_CODES.has(code)) return `this machine's clock says ${new Date().toISOString()}: is it right?`;
   if (code === 'ENOTFOUND') return 'check the name; behind a proxy, set HTTPS_PROXY';
-  if (proxyStatus(error) !== undefined) return 'check HTTPS_PROXY, HTTP_PROXY and NO_PROXY';
+  if (proxyStatus(error) !== undefined) return CHECK_PROXY;
   return undefined;
 }
 

@@ -3,12 +3,12 @@ import { parseAnnotations, parseDescriptor, type Descriptor } from './descriptor
 import type { Digest } from './digest.ts';
 import { list, optionalText, parseJsonObject, type JsonObject } from './json.ts';
 import {
+  assertLayerType,
   DOCKER_CONFIG,
   DOCKER_MANIFEST,
   isIndexType,
   isManifestType,
   isSchema1Type,
-  layerCompression,
   OCI_CONFIG,
   OCI_INDEX,
   OCI_LAYER,
@@ -47,6 +47,8 @@ export interface ManifestDocument {
 export interface ResolvedImage {
   readonly reference: ImageReference;
   readonly index?: ManifestDocument;
+  /** The index in which the manifest stands, where that is in turn an entry of `index`. */
+  readonly innerIndex?: ManifestDocument;
   readonly document: ManifestDocument;
   readonly manifest: ImageManifest;
 }
@@ -118,7 +120,7 @@ export function unrunnableReason(manifest: ImageManifest): string | undefined {
     return `its config has ${config.size} bytes, more than ${MAX_CONFIG_BYTES} are not read`;
   }
   try {
-    for (const layer of layers) layerCompression(layer.mediaType);
+    for (const layer of layers) assertLayerType(layer.mediaType);
     return undefined;
   } catch (error) {
     if (error instanceof QuayctlError) return error.message;

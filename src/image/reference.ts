@@ -67,7 +67,7 @@ export function parseImageReference(text: string): ImageReference {
   const repository = isOfficial(registry, path) ? OFFICIAL_NAMESPACE + path : path;
 
   checkRegistry(text, registry);
-  checkRepository(text, path, repository);
+  checkRepository(text, rest, path, repository);
   if (tag !== undefined && !TAG.test(tag)) {
     throw refuse(text, `tag ${show(tag)}: 1 to 128 of A-Z a-z 0-9 _ . -, not beginning with . or -`);
   }
@@ -135,15 +135,13 @@ function checkRegistry(text: string, registry: string): void {
   throw refuse(text, 'what stands before the first / is not a registry host');
 }
 
-function checkRepository(text: string, path: string, repository: string): void {
+function checkRepository(text: string, rest: string, path: string, repository: string): void {
   if (path === '') throw refuse(text, 'it has no repository name');
   if (repository.length > MAX_REPOSITORY_LENGTH) {
     throw refuse(text, `the repository name is longer than ${MAX_REPOSITORY_LENGTH} characters`);
   }
   if (path.toLowerCase() !== path) {
-    const lower = path.toLowerCase();
-    const hint = isRepository(lower) ? `did you mean ${lower}?` : undefined;
-    throw refuse(text, 'the repository name must be lower-case', hint);
+    throw refuse(text, 'the repository name must be lower-case', lowerCaseHint(text, rest, path));
   }
   const wrong = path.split('/').find((component) => !PATH_COMPONENT.test(component));
   if (wrong === undefined) return;
@@ -151,6 +149,15 @@ function checkRepository(text: string, path: string, repository: string): void {
     text,
     `repository name component ${show(wrong)}: a-z and 0-9, between them one . or _, two _, or any -`,
   );
+}
+
+/** The whole reference, so that it can be typed as it stands. `Foo/Bar` has Foo for a registry for its capital alone. */
+function lowerCaseHint(text: string, rest: string, path: string): string | undefined {
+  const lower = path.toLowerCase();
+  if (!isRepository(lower)) return undefined;
+  const registry = text.slice(0, text.length - rest.length);
+  const meant = /[.:]/.test(registry) ? registry : registry.toLowerCase();
+  return `did you mean ${meant}${lower}${rest.slice(path.length)}?`;
 }
 
 function isRepository(path: string): boolean {

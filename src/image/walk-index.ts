@@ -18,6 +18,8 @@ interface Parsed {
 export interface ChosenManifest<Document> {
   /** The outermost index; absent where the name leads to a manifest directly. */
   readonly index: Document | undefined;
+  /** The index in which the manifest itself stands, where that is another one. */
+  readonly innerIndex: Document | undefined;
   readonly document: Document;
   readonly manifest: ImageManifest;
 }
@@ -37,13 +39,15 @@ export async function chooseManifest<Document extends Parsed>(
 ): Promise<ChosenManifest<Document>> {
   let document = await read(selector);
   let index: Document | undefined;
+  let innerIndex: Document | undefined;
   for (let depth = 0; document.parsed.kind === 'index' && depth < MAX_NESTED_INDEXES; depth++) {
-    index ??= document;
+    if (index === undefined) index = document;
+    else innerIndex = document;
     const chosen = choosePlatform(document.parsed.manifests, await platform());
     document = await read(chosen.digest);
   }
   const { parsed } = document;
-  if (parsed.kind === 'manifest') return { index, document, manifest: parsed };
+  if (parsed.kind === 'manifest') return { index, innerIndex, document, manifest: parsed };
   throw new QuayctlError(
     'unsupported',
     `${selector}: indexes are nested more than ${MAX_NESTED_INDEXES} deep`,

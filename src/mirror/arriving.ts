@@ -35,11 +35,11 @@ export async function* arriving(
   start: number,
   end: number,
 ): AsyncGenerator<Uint8Array> {
-  const { registry, authorization } = request;
+  const { registry, form, authorization } = request;
   const { signal } = request.exchange;
   const { repository, blob, image } = wanted;
   const { downloads, stallMs } = context;
-  const origin = registry.origin(repository, authorization);
+  const origin = await registry.origin(repository, form, authorization, signal);
   if (image !== undefined) await record(context, request, image);
   const download = begin(context, request, repository, blob, origin);
   if (image !== undefined) await lookAhead(context, request, { repository, blob, image }, origin);
@@ -90,7 +90,7 @@ async function lookAhead(
 }
 
 function begin(
-  { downloads, listener, refusedUntil }: MirrorContext,
+  { downloads, listener, refusedUntil, keeper }: MirrorContext,
   { registry }: MirrorRequest,
   repository: string,
   blob: Descriptor,
@@ -103,6 +103,7 @@ function begin(
   download.done.then(
     (outcome) => {
       refusedUntil.delete(digest);
+      keeper.stored(blob, origin);
       listener({ kind: 'stored', registry: registry.name, repository, digest, outcome });
     },
     (error: unknown) => {

@@ -4,6 +4,7 @@ import { storeSource } from '../blobs/blob-source.ts';
 import type { BlobName } from '../http-server/path.ts';
 import { refuse } from '../http-server/request-context.ts';
 import { sendFile } from '../http-server/send-file.ts';
+import { whenOver } from '../http-server/when-over.ts';
 import { digestHex } from '../image/digest.ts';
 import type { Verdict } from '../upstream/permission.ts';
 import { arriving, blobsOf } from './arriving.ts';
@@ -32,7 +33,7 @@ export async function answerBlob(
     }
     const place = readers.take(exchange.site);
     if (place === undefined) return refuse(exchange, 503, 'UNAVAILABLE', 'too many blobs are being read');
-    exchange.response.once('close', place);
+    whenOver(exchange.response, place);
   }
   const bytes = (start: number, end: number): AsyncIterable<Uint8Array> =>
     isHere

@@ -1,13 +1,15 @@
+import type { BlobOrigin } from '../blobs/blob-origin.ts';
 import type { BlobEvent } from '../blobs/blob-events.ts';
 import type { BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { Downloads } from '../blobs/downloads.ts';
 import type { RequestContext } from '../http-server/request-context.ts';
 import type { RequestEvent } from '../http-server/router.ts';
 import type { Shares } from '../http-server/shares.ts';
+import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Store } from '../store/store.ts';
 import type { MirroredRegistry } from './mirrored-registry.ts';
-import type { Target } from './target.ts';
+import type { AccessForm } from './target.ts';
 
 /** For one-line logs; without secrets. */
 export type MirrorEvent =
@@ -37,6 +39,8 @@ export interface MirrorContext {
   readonly store: Store;
   readonly downloads: Downloads;
   readonly listener: MirrorListener;
+  /** Told of what has come into the store. */
+  readonly keeper: { stored(blob: Descriptor, origin: BlobOrigin): void };
   /** The longest silence towards an engine while any source has a byte, milliseconds. */
   readonly stallMs: number;
   /** Bodies of blobs that are under way. */
@@ -51,7 +55,7 @@ export interface MirrorContext {
 export interface MirrorRequest {
   readonly exchange: RequestContext;
   readonly registry: MirroredRegistry;
-  readonly form: Target['form'];
+  readonly form: AccessForm;
   /** Of the caller; secret. */
   readonly authorization: string | undefined;
 }

@@ -8,12 +8,13 @@ import type { Http } from '../http/http.ts';
 import { openRepository } from '../registry/open-repository.ts';
 import { openTorrentService } from '../registry/open-torrent-service.ts';
 import type { Store } from '../store/store.ts';
-import { BasicUpstream } from '../upstream/password-upstream.ts';
+import { ServiceCredentialUpstream, type OwnCredential } from '../upstream/service-credential-upstream.ts';
+import { PasswordUpstream } from '../upstream/password-upstream.ts';
 import { Permission } from '../upstream/permission.ts';
 import { RegistryUpstream } from '../upstream/registry-upstream.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { KnownManifests } from './known-manifests.ts';
-import type { Target } from './target.ts';
+import type { AccessForm } from './target.ts';
 
 /** A service that did not answer is asked again after so long, and a credential is forgotten. Milliseconds. */
 const ORIGIN_MS = 60_000;
@@ -25,10 +26,12 @@ export interface MirroredRegistryOptions {
   readonly service: URL;
   readonly insecure: boolean;
   readonly http: Http;
-  readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent' | 'silentHosts'>;
+  readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent' | 'hostsWithoutTorrents'>;
   readonly permissionGraceMs: number;
   /** Thumbprint of the key by which peers know this node. */
   readonly nodeKey: () => Promise<string>;
+  /** What this node itself may pull; undefined where it lends its right to nobody. */
+  readonly nodeAuth: OwnCredential | undefined;
   readonly listener: BlobListener;
 }
 
@@ -44,7 +47,7 @@ export class MirroredRegistry {
   readonly service: URL;
   readonly manifests: KnownManifests;
   readonly #options: MirroredRegistryOptions;
-  readonly #doors: { readonly [Form in Target['form']]: Door };
+  readonly #doors: { readonly [Form in AccessForm]: Door };
   readonly #origins = new Map<string, { readonly origin: BlobOrigin; readonly until: number }>();
   readonly #key = randomBytes(32);
 
@@ -64,30 +67,41 @@ export class MirroredRegistry {
       return { origin, upstream: new RegistryUpstream(origin, options.http) };
     });
     const basic = new LazyUpstream(options.name, async (signal) => {
-      const { origin, upstream } = await raw.open(signal);
-      const { registry, http, insecure, onWarning } = this.#access();
-      return {
-        origin,
-        upstream: new BasicUpstream({ upstream, registry, origin, http, insecure, onWarning }),
-      };
+      const opened = await raw.open(signal);
+      return { ...opened, upstream: new PasswordUpstream({ ...opened, ...this.#access() }) };
     });
-    this.#doors = { ns: door(raw), path: door(basic) };
+    const { nodeAuth = () => Promise.resolve(undefined) } = options;
+    const node = new LazyUpstream(options.name, async (signal) => {
+      const opened = await raw.open(signal);
+      const service = { ...opened, ...this.#access(), credential: nodeAuth };
+      return { ...opened, upstream: new ServiceCredentialUpstream(service) };
+    });
+    this.#doors = { ns: door(raw), path: door(basic), node: door(node) };
   }
 
-  door(form: Target['form']): Door {
+  door(form: AccessForm): Door {
     return this.#doors[form];
   }
 
   /** Where the blobs of a repository come from, for one caller. Remembered under a keyed hash, for a minute. */
-  origin(repository: string, authorization: string | undefined): BlobOrigin {
+  async origin(
+    repository: string,
+    form: AccessForm,
+    authorization: string | undefined,
+    signal: AbortSignal,
+  ): Promise<BlobOrigin> {
     const now = performance.now();
     for (const [key, { until }] of this.#origins) if (until < now) this.#origins.delete(key);
     const key = createHmac('sha256', this.#key)
-      .update(`${repository}\n${authorization ?? ''}`)
+      .update(`${repository}\n${form === 'node' ? form : ''}\n${authorization ?? ''}`)
       .digest('base64');
     const known = this.#origins.get(key);
     if (known !== undefined) return known.origin;
-    const origin = this.#openOrigin(repository, credentialOf(authorization));
+    const credential =
+      form === 'node'
+        ? await this.#options.nodeAuth?.(this.name, repository, signal)
+        : credentialOf(authorization);
+    const origin = this.#openOrigin(repository, credential);
     this.#origins.set(key, { origin, until: now + ORIGIN_MS });
     return origin;
   }
@@ -104,7 +118,7 @@ export class MirroredRegistry {
       insecure,
       // An engine's Bearer token was made for this one repository by the registry's token server. A password stays here.
       sendCredentials: credential?.kind === 'registry-token',
-      silentHosts: store.silentHosts,
+      hostsWithoutTorrents: store.hostsWithoutTorrents,
       nodeKey,
     });
     return {

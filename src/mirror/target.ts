@@ -44,3 +44,6 @@ export function canonicalHost(host: string): string {
   const lower = host.toLowerCase();
   return isDockerHub(lower) ? DOCKER_HUB : lower;
 }
+
+/** With whose right a registry is asked: that of who asks, in either form, or this node's own (`--node-auth`). */
+export type AccessForm = Target['form'] | 'node';

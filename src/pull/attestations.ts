@@ -1,7 +1,7 @@
+import { attestationsListed } from '../image/attestations.ts';
 import { digestOf } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { parseManifest, type ManifestDocument, type ResolvedImage } from '../image/manifest.ts';
-import { attestationsOf } from '../image/platform.ts';
 import type { Repository } from '../registry/repository.ts';
 
 /** buildkit writes one for each platform, with a statement of its origin and a list of its software in it. */
@@ -18,14 +18,11 @@ const MAX_BYTES = 8 * 1024 * 1024;
  * @throws the signal's reason
  */
 export async function fetchAttestations(
-  { index, document }: ResolvedImage,
+  image: ResolvedImage,
   repository: Pick<Repository, 'manifest' | 'blob'>,
   signal: AbortSignal,
 ): Promise<readonly ManifestDocument[]> {
-  if (index === undefined) return [];
-  const parsed = parseManifest(index.bytes, index.descriptor.mediaType);
-  if (parsed.kind !== 'index') return [];
-  const wanted = attestationsOf(parsed.manifests, document.descriptor.digest).slice(0, MAX_MANIFESTS);
+  const wanted = attestationsListed(image).slice(0, MAX_MANIFESTS);
   const fetched = await Promise.all(
     wanted.map(async ({ digest }) => {
       try {

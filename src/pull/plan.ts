@@ -41,6 +41,8 @@ export async function planImage(
   const missing = runnable === undefined ? layers : missingLayers(runnable);
   // A layer that stands twice may be present at one place of the chain and missing at the other: it is needed.
   const needed = new Set(missing.map(({ digest }) => digest));
+  let recorded: Promise<void> | undefined;
+  const record = (): Promise<void> => (recorded ??= context.store.recordImage(image));
   return {
     name: formatReference(image.reference),
     digest: image.document.descriptor.digest,
@@ -49,8 +51,18 @@ export async function planImage(
     origin,
     fetch: runnable === undefined ? blobsOf(image.manifest) : unique(missing),
     settled: inEngine(layers.filter(({ digest }) => !needed.has(digest))),
-    deliver: (fetching, both) => deliverImage({ image, runnable, fetching }, request, context, both),
-    record: () => context.store.recordImage(image),
+    deliver: async (fetching, both) => {
+      // Once all is in the store, while the engine still unpacks: it waits for the disk.
+      void fetching.done.then(record).catch(() => undefined);
+      try {
+        await deliverImage({ image, runnable, fetching }, request, context, both);
+      } catch (error) {
+        // A record that was begun is not left half written.
+        await recorded?.catch(() => undefined);
+        throw error;
+      }
+    },
+    record,
   };
 }
 

@@ -85,6 +85,8 @@ async function planAci(
     name: formatAppcName(withVersion(request.name)),
     digest: aci.digest,
     layers: [aci],
+    // rkt checks the signature of what goes into it, unless it was told not to.
+    ...(request.withSignature && request.destination === 'engine' ? {} : { vouchedBy: 'service' as const }),
     origin: aciOrigin(resolved.source, context, request.rules),
     fetch: presence.image ? [] : [aci],
     settled: inEngine(presence.image ? [aci] : []),

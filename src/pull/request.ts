@@ -25,7 +25,7 @@ export interface PullRequest {
   /** `--max-severity`: asked before anything is delivered. */
   readonly gate?: Gate | undefined;
   /** Called when the image is where it was to go, before any seeding. */
-  readonly onReceipt: (receipt: Receipt) => void;
+  readonly onReceipt: (receipt: Receipt) => void | Promise<void>;
   /** Milliseconds of seeding afterwards; undefined: until the signal; 0: none. */
   readonly seedMs: number | undefined;
 }

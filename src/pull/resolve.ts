@@ -54,14 +54,15 @@ async function askService(
   }
 }
 
-async function askFor(
+/** Without a word to anybody, and of this source alone. @throws QuayctlError as `resolveImage` */
+export async function askFor(
   reference: ImageReference,
   platform: Promise<Platform>,
   source: Pick<Repository, 'manifest'>,
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
   const selector = reference.digest ?? reference.tag ?? 'latest';
-  const { index, document, manifest } = await chooseManifest(
+  const { index, innerIndex, document, manifest } = await chooseManifest(
     selector,
     () => platform,
     async (each) => {
@@ -74,6 +75,7 @@ async function askFor(
     document: documentOf(document),
     manifest,
     ...(index === undefined ? {} : { index: documentOf(index) }),
+    ...(innerIndex === undefined ? {} : { innerIndex: documentOf(innerIndex) }),
   };
 }
 

@@ -5,7 +5,7 @@ import { passGate, type GatedPull } from './gate.ts';
 import type { ImageKind, PullPlan } from './image-kind.ts';
 import type { SharedServices } from './pull-context.ts';
 import { makeReceipt, type Receipt } from './receipt.ts';
-import { obstacleText, peerUseOf, type PeerUse } from '../blobs/peer-use.ts';
+import { peerUseOf, type PeerUse } from '../blobs/peer-use.ts';
 import type { BlobOutcome } from '../blobs/transfer-ledger.ts';
 import type { Digest } from '../image/digest.ts';
 import type { PullRequest } from './request.ts';
@@ -37,12 +37,13 @@ export async function runPull<Resolved>(
   const lease = await store.lease(digests);
   try {
     const plan = await kind.plan(resolved, signal);
+    await store.assertRoom(plan.fetch);
     listener({ kind: 'planned', blobs: plan.fetch, inEngine: plan.settled.size });
     const { gate } = request;
     const gated = gate === undefined ? undefined : { gate, image: kind.gated(resolved) };
     const outcomes = await fetchAndDeliver(plan, gated, services, signal);
     await plan.record(signal);
-    const p2p = await peerUse(plan, outcomes, services, signal);
+    const p2p = await peerUse(plan, outcomes, signal);
     const receipt = makeReceipt({
       ...plan,
       image: plan.name,
@@ -52,7 +53,7 @@ export async function runPull<Resolved>(
       uploaded: downloads.seeds.totals(digests).uploaded,
       seconds: (performance.now() - startedAt) / 1000,
     });
-    request.onReceipt(receipt);
+    await request.onReceipt(receipt);
     await shrinkStore(services);
     await seedAfterPull(await held(blobs, services), plan.origin, request.seedMs, services, signal);
     return receipt;
@@ -88,14 +89,13 @@ async function fetchAndDeliver(
 async function peerUse(
   { origin: { torrents } }: PullPlan,
   outcomes: ReadonlyMap<Digest, BlobOutcome>,
-  { listener }: SharedServices,
   signal: AbortSignal,
 ): Promise<PeerUse> {
   const wasFetched = [...outcomes.values()].some(({ fromRegistry }) => fromRegistry > 0);
   if (wasFetched && torrents.isGiven) await torrents.firstAnswer(LONGEST_ANSWER_MS, signal);
   const use = peerUseOf(outcomes.values(), torrents.obstacle);
   if (use === torrents.obstacle) torrents.tellObstacle();
-  else if (use.hint !== undefined) listener({ kind: 'warning', message: obstacleText(use) });
+  else if (use.hint !== undefined) torrents.warn(use);
   return { state: use.state, reason: use.reason };
 }
 

@@ -7,7 +7,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { formatReference, repositoryName, type ImageReference } from '../image/reference.ts';
 import { squashedOfArtifact } from '../image/squashed.ts';
 import type { AciSource } from '../registry/aci-source.ts';
-import type { StoredImage } from '../store/catalogue.ts';
+import type { StoredImage } from '../store/store-index.ts';
 import { aciOrigin } from './pull-aci.ts';
 import { repositoryOrigin, type PullContext, type PullRules, type SharedServices } from './pull-context.ts';
 import { keepSeeding, seedBlobs } from './seed.ts';
@@ -105,7 +105,10 @@ class StoreSeeder {
         const seedable = await this.#seedable(image, blobs, signal);
         const fresh = seedable.blobs.filter(({ digest }) => !this.#asked.has(`${seedable.key} ${digest}`));
         for (const { digest } of fresh) this.#asked.add(`${seedable.key} ${digest}`);
-        if (fresh.length > 0) await seedBlobs(fresh, await this.#origin(seedable), contexts, signal);
+        // One limit for one store: what its gc chooses, this seed gives up in the next round.
+        const yielding = { yields: true };
+        if (fresh.length > 0)
+          await seedBlobs(fresh, await this.#origin(seedable), contexts, signal, yielding);
       } catch (error) {
         signal.throwIfAborted();
         if (!isQuayctlError(error) || error.code === 'port') throw error;

@@ -4,6 +4,7 @@ import type { BlobOrigin } from '../blobs/blob-origin.ts';
 import type { Seeds } from '../blobs/seeds.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest } from '../image/digest.ts';
+import type { OpenOptions } from '../store/blob-store.ts';
 import type { SharedServices } from './pull-context.ts';
 
 const PROGRESS_MS = 2_000;
@@ -12,17 +13,22 @@ const MAX_JOINING = 4;
 /** setTimeout counts in 31 bits; a longer delay would end at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** Gives committed blobs to others. A blob that cannot be seeded is a warning with its reason. @throws QuayctlError `port` */
+/**
+ * Gives committed blobs to others. A blob that cannot be seeded is a warning with its reason.
+ * @param options with `yields`, a gc may choose them nevertheless
+ * @throws QuayctlError `port`
+ */
 export async function seedBlobs(
   blobs: readonly Descriptor[],
   origin: BlobOrigin,
   { downloads, listener }: SharedServices,
   signal: AbortSignal,
+  options: OpenOptions = {},
 ): Promise<void> {
   const joining = new Semaphore(MAX_JOINING);
   const seedOne = async (blob: Descriptor): Promise<void> => {
     try {
-      await joining.run(() => downloads.seeds.seed(blob, origin, signal), signal);
+      await joining.run(() => downloads.seeds.seed(blob, origin, signal, options), signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!isQuayctlError(error) || error.code === 'port') throw error;

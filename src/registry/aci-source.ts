@@ -13,7 +13,12 @@ import type { TorrentAnswer } from './repository.ts';
 import type { LocatedResponse } from '../http/redirect.ts';
 import { Requester, type RegistryRequest } from './requester.ts';
 import { readResuming } from './resuming.ts';
-import { nodeKeyHeader, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
+import {
+  assertNotInTheClear,
+  nodeKeyHeader,
+  ServiceAsker,
+  type ServiceAskerOptions,
+} from './service-asker.ts';
 import { KEY_SET_PATH, ServiceKeySet } from './service-keys.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
 
@@ -93,9 +98,11 @@ function authorizerFor(
   return new Authorizer({ registry: host, scope, credential, http, insecure, onWarning, unasked: true });
 }
 
-/** At `--torrent-service`: no discovery, and the authorisation rules of torrents. @param name with `os` and `arch` */
+/** At `--torrent-service`: no discovery, and the authorisation rules of torrents. @param name with `os` and `arch` @throws QuayctlError `unsupported` */
 export function aciAtService(name: AppcName, options: ServiceAskerOptions & { service: URL }): AciSource {
-  const { service, registry } = options;
+  const { service, registry, insecure } = options;
+  // As rkt and discovery have it; and where signatures are not looked at, nothing else tells what it must be.
+  assertNotInTheClear(service, 'ACIs', insecure);
   const { path } = splitAppcName(name);
   const { version = 'latest', os = '', arch = '' } = name.labels;
   const urlOf = (kind: string): URL => {

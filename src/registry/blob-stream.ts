@@ -43,6 +43,7 @@ export class BlobStream {
         open: (request) => (from === 'urls' ? this.#openForeign(blob, request) : this.#open(blob, request)),
         // Another storage node may do better: the registry is asked again.
         onBroken: () => void this.#storage.delete(blob.digest),
+        attempts: this.#requester.attempts,
         patience,
         signal,
       },

@@ -1,6 +1,7 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { dropBody, readBody, type HttpAnswer } from '../http/http.ts';
 import { redact } from '../base/redact.ts';
+import type { Credential } from '../credentials/credential.ts';
 
 /** What a registry says of its own failure; a proxy's error page may be longer than any of them. */
 const MAX_ERROR_BYTES = 64 * 1024;
@@ -52,13 +53,13 @@ export function parseRefusal(bytes: Buffer): Refusal {
 
 /**
  * What a 401 or 403 means to the user, and what can be done.
- * @param hasCredential whether one was shown
+ * @param credential that was shown, if any
  * @param advice a better hint, where more is known
  */
 export function unauthorized(
   registry: string,
   what: string,
-  hasCredential: boolean,
+  credential: Credential | undefined,
   { message }: Refusal = NO_REASON,
   advice?: string,
 ): QuayctlError {
@@ -69,11 +70,19 @@ export function unauthorized(
     {
       hint:
         advice ??
-        (hasCredential
-          ? `the credential for ${registry} is wrong, expired, or has no right to it; \`quayctl login ${registry}\` replaces it`
+        (credential !== undefined
+          ? wrongCredential(registry, credential)
           : `log in with \`quayctl login ${registry}\`; the registry may also answer this way when the repository does not exist`),
     },
   );
+}
+
+/** Several places may have one, and the first is shown: the user has to know which. */
+function wrongCredential(registry: string, { source }: Credential): string {
+  const from = source === undefined ? '' : ` from ${source.name}`;
+  const what = `the credential for ${registry}${from} is wrong, expired, or has no right to it`;
+  if (source?.isFirst === true) return `${what}; change it there, which comes before \`quayctl login\``;
+  return `${what}; \`quayctl login ${registry}\` replaces it`;
 }
 
 function presentable(message: string): string {

@@ -61,7 +61,7 @@ async function manifest(
   signal: AbortSignal,
 ): Promise<ManifestDocument> {
   return retry(() => readManifest(requester, wanted, path, signal), {
-    attempts: MANIFEST_ATTEMPTS,
+    attempts: requester.attempts ?? MANIFEST_ATTEMPTS,
     firstDelayMs: MANIFEST_DELAY_MS,
     maxDelayMs: MANIFEST_DELAY_MS,
     verdict: (error) => (error instanceof BrokenOff ? undefined : 'stop'),

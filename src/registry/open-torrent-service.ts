@@ -6,8 +6,15 @@ import { isLoopback } from '../base/ip-address.ts';
 import { dumpBody } from '../http/http.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { manifestName, readManifestDocument } from './manifest-document.ts';
-import type { TorrentAnswer, TorrentService } from './repository.ts';
-import { nodeKeyHeader, pathOf, ServiceAsker, type ServiceAskerOptions } from './service-asker.ts';
+import { readConnectBack } from './connect-back.ts';
+import type { ConnectBack, TorrentAnswer, TorrentService } from './repository.ts';
+import {
+  assertNotInTheClear,
+  nodeKeyHeader,
+  pathOf,
+  ServiceAsker,
+  type ServiceAskerOptions,
+} from './service-asker.ts';
 import { serviceBlobs } from './service-blobs.ts';
 import { KEY_SET_PATH, ServiceKeySet } from './service-keys.ts';
 import { readTorrentAnswer } from './torrent-answer.ts';
@@ -16,7 +23,7 @@ const TORRENT_TYPE = 'application/x-bittorrent';
 const LONGEST_WAIT_SECONDS = 60;
 
 /** Hosts that serve no torrents: host and time only, for an hour. The caller keeps it in the store. */
-export interface SilentHosts {
+export interface HostsWithoutTorrents {
   isSilent(host: string): Promise<boolean>;
   remember(host: string): Promise<void>;
 }
@@ -24,7 +31,7 @@ export interface SilentHosts {
 export interface TorrentServiceOptions extends ServiceAskerOptions {
   /** Of the repository. */
   readonly name: string;
-  readonly silentHosts: SilentHosts;
+  readonly hostsWithoutTorrents: HostsWithoutTorrents;
 }
 
 /** Asks for torrents at the registry itself, or at `--torrent-service`. */
@@ -58,6 +65,10 @@ class HttpTorrentService implements TorrentService {
     this.blob = options.service === undefined ? undefined : serviceBlobs(this.#asker, options);
   }
 
+  get host(): string {
+    return this.#options.service?.host ?? this.#options.registry;
+  }
+
   get isGiven(): boolean {
     return this.#options.service !== undefined;
   }
@@ -72,7 +83,7 @@ class HttpTorrentService implements TorrentService {
     const { name, insecure } = this.#options;
     const base = await this.#asker.base(signal);
     // Its digest comes from the service alone, so no host on the way may be able to answer in its place.
-    if (base.protocol === 'http:' && !isLoopback(base.hostname) && !insecure) throw plainService(base);
+    assertNotInTheClear(base, 'squashed images', insecure);
     const what = `the squashed image of ${shortDigest(manifest)}`;
     return this.#torrent({ path: `squash/${name}/${manifest}`, what }, waitSeconds, signal);
   }
@@ -82,11 +93,11 @@ class HttpTorrentService implements TorrentService {
   }
 
   async #torrent(wanted: Wanted, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {
-    const { service, silentHosts } = this.#options;
+    const { service, hostsWithoutTorrents } = this.#options;
     const base = await this.#asker.base(signal);
     const none: TorrentAnswer = { kind: 'none', reason: `${base.host} serves no torrents` };
     // Named by the user it is asked again, whatever was remembered.
-    this.#silent ||= service === undefined && (await silentHosts.isSilent(base.host));
+    this.#silent ||= service === undefined && (await hostsWithoutTorrents.isSilent(base.host));
     if (this.#silent) return none;
     const wait = Math.max(0, Math.min(LONGEST_WAIT_SECONDS, Math.ceil(waitSeconds)));
     const url = this.#torrentUrl(base, wanted, wait);
@@ -100,12 +111,25 @@ class HttpTorrentService implements TorrentService {
       case 'no-service':
         if (!read.isPassing) {
           this.#silent = true;
-          if (service === undefined) await silentHosts.remember(base.host);
+          if (service === undefined) await hostsWithoutTorrents.remember(base.host);
         }
         return none;
       default:
         return read;
     }
+  }
+
+  async connectBack(port: number, token: string, signal: AbortSignal): Promise<ConnectBack | undefined> {
+    const { http, service, registry } = this.#options;
+    const base = await this.#asker.base(signal);
+    const answer = await http.request(new URL(`${pathOf(base)}/c1/reachable`, base), {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ port }),
+      registry: service === undefined ? registry : undefined,
+      signal,
+    });
+    return readConnectBack(answer, base, signal);
   }
 
   async manifest(selector: string | Digest, signal: AbortSignal): Promise<ManifestDocument> {
@@ -130,14 +154,4 @@ class HttpTorrentService implements TorrentService {
     if (waitSeconds > 0) url.searchParams.set('wait', String(waitSeconds));
     return url;
   }
-}
-
-function plainService({ origin }: URL): QuayctlError {
-  return new QuayctlError(
-    'unsupported',
-    `squashed images are taken from a torrent service over HTTPS only, and ${origin} is plain HTTP`,
-    {
-      hint: 'only the service says what a squashed image must be: use https://, or allow it with --insecure',
-    },
-  );
 }

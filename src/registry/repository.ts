@@ -61,10 +61,21 @@ export type TorrentAnswer =
       readonly isService?: true;
     };
 
+/** What the service says of the attempt to connect back (docs/protocol.md, "Connecting back"). */
+export interface ConnectBack {
+  /** Of this node, as the service sees it. */
+  readonly address: string;
+  readonly isReachable: boolean;
+  /** `refused`, `no answer`, `no route`; absent where it was reached. */
+  readonly reason?: string;
+}
+
 /** Where torrents are asked for: the registry itself, or `--torrent-service`. */
 export interface TorrentService {
   /** The user named it; absent or false: the registry itself is asked on the off-chance. */
   readonly isGiven?: boolean;
+  /** Of the one that is asked. */
+  readonly host?: string;
   /**
    * @param waitSeconds sent as `?wait=`, at most 60
    * @throws QuayctlError `unauthorized` (401, 403), `unreachable`, `protocol`
@@ -94,6 +105,13 @@ export interface TorrentService {
    * @throws QuayctlError `unreachable`, `protocol`, `limit`
    */
   serviceKeys(kid: string, signal: AbortSignal): Promise<unknown>;
+  /**
+   * Has the service connect back to a port of this node.
+   * @param token an announce token of the service: secret
+   * @returns undefined where it does not do that: it is of another kind, or sees no other machine in this one
+   * @throws QuayctlError `unreachable`, `protocol`; `rate-limited` where it has done so within the last minute
+   */
+  connectBack(port: number, token: string, signal: AbortSignal): Promise<ConnectBack | undefined>;
   /**
    * A manifest or index that the service has kept, for `--offline-ok`; by digest it is checked, for what a tag means
    * the service is believed.

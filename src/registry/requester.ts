@@ -1,7 +1,7 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { dumpBody, type Http, type HttpAnswer, type HttpRequest } from '../http/http.ts';
-import { isTlsRefusal } from '../http/network-error.ts';
+import { isProxyFailure, isTlsRefusal } from '../http/network-error.ts';
 import { DOCKER_HUB_REGISTRY, isDockerHub } from '../image/docker-hub.ts';
 import { sendAuthorized, type AuthorizedAnswer } from './authorized.ts';
 import type { Authorizer } from './authorizer.ts';
@@ -13,6 +13,8 @@ import { SingleFlight } from '../base/single-flight.ts';
 
 /** Redirects of one request. Registries redirect to storage, and storage at most to another region. */
 const MAX_REDIRECTS = 5;
+/** Whoever waits for longer than this is told what for. Beside peers no request takes so long. */
+const SILENCE_MS = 20_000;
 
 export interface RequesterOptions {
   readonly registry: string;
@@ -21,6 +23,8 @@ export interface RequesterOptions {
   readonly insecure: boolean;
   /** Where the scheme is known, it is not found out. */
   readonly base?: URL;
+  /** Told, without secrets, when a host lets us wait. */
+  readonly onWarning?: (message: string) => void;
 }
 
 export interface RegistryRequest {
@@ -45,6 +49,11 @@ export class Requester {
 
   constructor(options: RequesterOptions) {
     this.#options = options;
+  }
+
+  /** How often a question is sent, `--retries`; undefined: as each kind of question has it. */
+  get attempts(): number | undefined {
+    return this.#options.http.attempts;
   }
 
   /**
@@ -117,7 +126,8 @@ export class Requester {
       await this.#ping(new URL('/v2/', secure), { signal });
       return true;
     } catch (error) {
-      if (isQuayctlError(error, 'unreachable') && !isTlsRefusal(error)) return false;
+      const isSilent = isQuayctlError(error, 'unreachable') && !isTlsRefusal(error);
+      if (isSilent && !isProxyFailure(error)) return false;
       throw error;
     }
   }
@@ -136,12 +146,12 @@ export class Requester {
     const refusal = await readRefusal(answer, url, request.signal);
     const skews = { [registry]: skewOf(answer), 'its token server': authorizer.tokenServerSkewMs };
     const clocks = authorizer.scheme === 'bearer' ? clockHint(skews) : undefined;
-    const hasCredential = authorizer.credential !== undefined;
+    const { credential } = authorizer;
     const unasked =
-      hasCredential && authorization === undefined
+      credential !== undefined && authorization === undefined
         ? `${url.host} refuses without asking for a login, so the credential for ${registry} was not shown to it`
         : undefined;
-    throw unauthorized(registry, request.what, hasCredential, refusal, clocks ?? unasked);
+    throw unauthorized(registry, request.what, credential, refusal, clocks ?? unasked);
   }
 
   /**
@@ -188,7 +198,24 @@ export class Requester {
   ): Promise<HttpAnswer> {
     const { http, registry } = this.#options;
     const headers = { ...request.headers, ...more };
-    return withPatience(url, request.signal, () => http.request(url, { ...request, registry, headers }));
+    const send = (): Promise<HttpAnswer> =>
+      this.#toldOfSilence(url, http.request(url, { ...request, registry, headers }));
+    return withPatience(url, request.signal, send, this.attempts);
+  }
+
+  /** A cache that first has to fetch the image itself says nothing for minutes. */
+  async #toldOfSilence(url: URL, sent: Promise<HttpAnswer>): Promise<HttpAnswer> {
+    const what = `${url.host} has not begun to answer for ${SILENCE_MS / 1000} s`;
+    const timer = setTimeout(
+      () =>
+        this.#options.onWarning?.(`${what}; it may have to fetch the image itself first, and is waited for`),
+      SILENCE_MS,
+    );
+    try {
+      return await sent;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }
 

@@ -49,6 +49,8 @@ export interface ResumingOptions {
   readonly open: (request: RegistryRequest) => Promise<LocatedResponse>;
   /** A transfer broke off; it is begun again where it ended. */
   readonly onBroken?: () => void;
+  /** Broken transfers in a row after which it is given up; by default MAX_FRUITLESS, or fewer that take long. */
+  readonly attempts?: number | undefined;
   /** ONLY_SOURCE where nothing is said. */
   readonly patience?: Patience | undefined;
   readonly signal: AbortSignal;
@@ -63,7 +65,7 @@ export async function* readResuming(
   { start, end }: BlobRange,
   options: ResumingOptions,
 ): AsyncGenerator<Uint8Array> {
-  const { signal, onBroken } = options;
+  const { signal, onBroken, attempts } = options;
   let at = start;
   let fruitless = 0;
   let fruitlessSince = 0;
@@ -80,8 +82,10 @@ export async function* readResuming(
       signal.throwIfAborted();
       onBroken?.();
       fruitless = at - began < MIN_PROGRESS ? fruitless + 1 : 0;
-      const isOver = fruitless > 1 && performance.now() - fruitlessSince > FRUITLESS_MS;
-      if (!isPassing(error) || fruitless >= MAX_FRUITLESS || isOver) throw error;
+      // Who says how often it is to be tried wants no other bound.
+      const isOver =
+        attempts === undefined && fruitless > 1 && performance.now() - fruitlessSince > FRUITLESS_MS;
+      if (!isPassing(error) || fruitless >= (attempts ?? MAX_FRUITLESS) || isOver) throw error;
       await delay(Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.max(0, fruitless - 1)), signal);
     }
   }

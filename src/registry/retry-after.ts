@@ -26,12 +26,15 @@ class LaterError extends Error {
 
 /**
  * Sends until there is an answer that means something: waits out 429 and 5xx (Retry-After is honoured) and lost
- * connections. @throws QuayctlError `rate-limited`, `unreachable`
+ * connections.
+ * @param attempts in all
+ * @throws QuayctlError `rate-limited`, `unreachable`
  */
 export async function withPatience(
   url: URL,
   signal: AbortSignal,
   send: () => Promise<HttpAnswer>,
+  attempts = ATTEMPTS,
 ): Promise<HttpAnswer> {
   try {
     return await retry(
@@ -41,7 +44,7 @@ export async function withPatience(
         await dumpBody(answer);
         throw new LaterError(answer.statusCode, retryAfter(headerOf(answer, 'retry-after'), Date.now()));
       },
-      { attempts: ATTEMPTS, firstDelayMs: FIRST_DELAY_MS, maxDelayMs: MAX_DELAY_MS, signal, verdict },
+      { attempts, firstDelayMs: FIRST_DELAY_MS, maxDelayMs: MAX_DELAY_MS, signal, verdict },
     );
   } catch (error) {
     throw error instanceof LaterError ? laterForGood(url, error) : error;

@@ -81,7 +81,7 @@ export class ServiceAsker {
           signal,
         });
       // A registry that is asked on the off-chance is not insisted upon.
-      const answer = await (service === undefined ? send() : withPatience(url, signal, send));
+      const answer = await (service === undefined ? send() : withPatience(url, signal, send, http.attempts));
       if (answer.statusCode !== 401 || attempt === 2) return { answer, authorization };
       if (!(await this.#handleChallenge(answer, base, authorization, signal)))
         return { answer, authorization };
@@ -102,7 +102,7 @@ export class ServiceAsker {
       authorization !== undefined ||
       (credential === undefined && scheme === undefined)
     ) {
-      return unauthorized(registry, what, credential !== undefined);
+      return unauthorized(registry, what, credential);
     }
     const isClear = url.protocol === 'http:' && !isLoopback(url.hostname) && !insecure;
     return new QuayctlError('unauthorized', `${url.host} requires authentication for ${what}`, {
@@ -161,4 +161,22 @@ export class ServiceAsker {
 /** Of a service that does not stand at the root of its host. */
 export function pathOf(base: URL): string {
   return base.pathname.replace(/\/+$/, '');
+}
+
+/**
+ * For what the service alone says what it must be: no host on the way may be able to answer in its place.
+ * @param what is wanted of it: `squashed images`
+ * @throws QuayctlError `unsupported`
+ */
+export function assertNotInTheClear(
+  { protocol, hostname, origin }: URL,
+  what: string,
+  insecure: boolean,
+): void {
+  if (protocol !== 'http:' || isLoopback(hostname) || insecure) return;
+  throw new QuayctlError(
+    'unsupported',
+    `${what} are taken from a torrent service over HTTPS only, and ${origin} is plain HTTP`,
+    { hint: `only the service says what they must be: use https://, or allow it with --insecure` },
+  );
 }

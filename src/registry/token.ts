@@ -57,11 +57,11 @@ export async function fetchToken(
   const details = isOauth ? oauthRequest(challenge, request, credential.token) : passwordRequest(request);
   const { answer } = await followRedirects(http, url, { ...request, limit: MAX_REDIRECTS }, (hop) => {
     const shown = { ...mayShow(realm, hop, details, request), registry, denyLocal: hop.denyLocal, signal };
-    return withPatience(hop.url, signal, () => http.request(hop.url, shown));
+    return withPatience(hop.url, signal, () => http.request(hop.url, shown), http.attempts);
   });
   if (isRefused(answer.statusCode, isOauth)) {
     const refusal = await readRefusal(answer, realm, signal);
-    throw unauthorized(registry, scope ?? 'login', credential !== undefined, refusal);
+    throw unauthorized(registry, scope ?? 'login', credential, refusal);
   }
   if (answer.statusCode !== 200) {
     await dumpBody(answer);

@@ -8,6 +8,8 @@ export type ServeEvent =
   | { readonly kind: 'hashing'; readonly digest: Digest; readonly size: number }
   | { readonly kind: 'hashed'; readonly digest: Digest; readonly size: number; readonly seconds: number }
   | { readonly kind: 'hashing-failed'; readonly digest: Digest; readonly reason: string }
+  /** A blob was given without asking the upstream for its bytes: from the cache, or from a reading that is under way. */
+  | { readonly kind: 'blob-given'; readonly from: 'cache' | 'reading' }
   /** A derived image (squashed, ACI) is being made of the image with that manifest. */
   | { readonly kind: 'deriving'; readonly what: string; readonly repository: string; readonly digest: Digest }
   | {

@@ -15,10 +15,14 @@ const SOURCES: Readonly<Record<string, string>> = {
 
 /** What is looked up when Prometheus asks. */
 export interface MetricSources {
+  /** Labels of `quayctl_build_info`. */
+  readonly build: Readonly<Record<string, string>>;
   /** Undefined with an external tracker. */
   readonly tracker: () => { readonly swarms: number; readonly peers: number } | undefined;
   /** Passes that run or wait. */
   readonly hashing: () => number;
+  /** Of the cache of blobs, bytes. */
+  readonly cache: () => { readonly bytes: number; readonly limit: number; readonly blobs: number };
 }
 
 /** Counts events for Prometheus. No label holds a name, an address or a path: their number is bounded. */
@@ -54,10 +58,21 @@ export class Metrics {
   );
   readonly #announces = this.#counter('announces_total', 'Announces to the embedded tracker', 'outcome');
 
-  constructor({ tracker, hashing }: MetricSources) {
+  readonly #given = this.#counter(
+    'given_blobs_total',
+    'Blobs, or ranges of them, for whose bytes the upstream was not asked: from the cache, or from a reading under way',
+    'from',
+  );
+
+  constructor({ build, tracker, hashing, cache }: MetricSources) {
     collectDefaultMetrics({ register: this.#registry });
+    const info = { name: `${PREFIX}build_info`, help: 'Which build this is; always 1' };
+    new Gauge({ ...info, labelNames: Object.keys(build), registers: [this.#registry] }).set(build, 1);
     this.#gauge('hashing_passes', 'Blobs that are hashed now, or wait for it', hashing);
     this.#gauge('swarms', 'Swarms with at least one peer', () => tracker()?.swarms ?? 0);
+    this.#gauge('cache_bytes', 'Bytes of the cache, with what is being read into it', () => cache().bytes);
+    this.#gauge('cache_limit_bytes', 'The bound of the cache; 0: there is none', () => cache().limit);
+    this.#gauge('cache_blobs', 'Whole blobs in the cache', () => cache().blobs);
     this.#gauge('peers', 'Peers over all swarms', () => tracker()?.peers ?? 0);
   }
 
@@ -102,6 +117,9 @@ export class Metrics {
       case 'notified':
       case 'notify-failed':
         this.#notifications.inc({ outcome: event.kind === 'notified' ? 'taken' : 'failed' });
+        break;
+      case 'blob-given':
+        this.#given.inc({ from: event.from });
         break;
       case 'announced':
         this.#announces.inc({ outcome: event.outcome });

@@ -55,6 +55,8 @@ export interface TorrentServiceOptions {
   readonly clair?: Clair | undefined;
   /** Who is told what changes in them. */
   readonly notify?: NotifyOptions | undefined;
+  /** Of this build, for `/metrics`: version, commit, Node. */
+  readonly build?: Readonly<Record<string, string>> | undefined;
   readonly listener: ServeListener;
   /** The way to the upstream; stays the caller's to close. */
   readonly http: Http;

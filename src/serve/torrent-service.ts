@@ -24,6 +24,7 @@ import { aciRoute } from './routes/aci-route.ts';
 import { aciDiscoveryRoute, isAciDiscovery } from './routes/aci-discovery-route.ts';
 import { healthRoute, readyRoute } from './routes/health-routes.ts';
 import { limitPasswordGuesses } from './routes/password-guesses.ts';
+import { reachableRoute } from './routes/reachable-route.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
 import { c1Route } from './routes/quay-api.ts';
@@ -101,7 +102,12 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const isBelieved = (source: string): boolean => isLoopbackAddress(source) || isAnnounceFrom(source);
   let tracker: Tracker | undefined;
   let security: SecurityService | undefined;
-  const sources = { tracker: () => tracker?.counts, hashing: () => hashing.running };
+  const sources = {
+    build: options.build ?? {},
+    tracker: () => tracker?.counts,
+    hashing: () => hashing.running,
+    cache: () => cache.counts,
+  };
   const metrics = new Metrics(sources);
   const listener: ServeListener = (event) => {
     metrics.listener(event);
@@ -130,7 +136,9 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const derivedStore = new DerivedStore(options.dataDirectory);
   const derived = new DerivedImages({ upstream: basic, own, store: derivedStore, hashes: store, listener });
   const keptImages = await openKeptImages(options);
-  const ready = readyRoute(upstream);
+  // Nodes of a swarm find each other, and who was let in lately gets manifests and torrents.
+  const canServeAlone = (): boolean => permission.hasStanding || (tracker?.counts.peers ?? 0) > 0;
+  const ready = readyRoute({ upstream, canServeAlone });
   const adminRoutes = new Map<string, Route>([
     ['metrics', metrics.route],
     ['healthz', healthRoute],
@@ -155,16 +163,16 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       torrent: torrentRoute({ ...torrents, own: ownPermission, hashing, cache }),
       squash: squashRoute({ ...torrents, registry: upstream.hosts[0], resolver, derived }),
       aci: aciRoute({ ...torrents, resolver: aciResolver, derived, signer }),
-      security: securityRoute({ ...security, resolver, names }),
+      security: securityRoute({ ...security, resolver, names, secret }),
     });
-    const ownLocal = { cache, hashing, permission: ownPermission };
+    const ownLocal = { cache, hashing, permission: ownPermission, listener };
     const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission, manifestBytes };
     const routes: [string, Route][] = [
       [
         'v2',
         limitGuesses(
           localBlobRoute(
-            { cache, hashing, permission },
+            { cache, hashing, permission, listener },
             names,
             inTurns(registryRoute({ upstream, names, manifests })),
           ),
@@ -188,6 +196,7 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const discovery = aciDiscoveryRoute({ names: discovered, publicUrl: base });
     return router({
       routes: new Map(routes),
+      posts: new Map([['c1/reachable', reachableRoute({ tokens, isProxy })]]),
       routeByQuery: (exchange) => (isAciDiscovery(exchange) ? discovery : undefined),
       listener,
       clientOf,

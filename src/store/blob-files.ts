@@ -20,6 +20,8 @@ export interface StoredBlob {
   readonly lastUsed: Date;
   /** Numeric ID of the user who wrote it. */
   readonly uid: number;
+  /** It has another name, in an engine's store or a layout: to remove it would free nothing. */
+  readonly isLinked: boolean;
   /** Another one after every change of the file; only the kernel sets it. */
   readonly version: string;
 }
@@ -51,7 +53,9 @@ export class BlobFiles {
         const entry = await stat(this.#paths.blob(digest), { bigint: true });
         if (!entry.isFile()) return undefined;
         const version = `${entry.ino} ${entry.size} ${entry.ctimeNs}`;
-        return { digest, size: Number(entry.size), lastUsed: entry.mtime, uid: Number(entry.uid), version };
+        const { mtime: lastUsed } = entry;
+        const isLinked = entry.nlink > 1n;
+        return { digest, size: Number(entry.size), lastUsed, uid: Number(entry.uid), isLinked, version };
       } catch (error) {
         if (isAbsent(error)) return undefined;
         throw error;

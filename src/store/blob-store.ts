@@ -20,6 +20,11 @@ export interface BlobReader {
   close(): Promise<void>;
 }
 
+export interface OpenOptions {
+  /** A gc may choose the blob all the same. */
+  readonly yields?: boolean;
+}
+
 /**
  * A blob on its way in. Only one process holds it at a time. Which spans are written survives a crash, so the
  * next run continues; what it claims is believed only once `commit` has checked it.
@@ -44,6 +49,12 @@ export interface PartialBlob extends BlobReader {
   waitVerified(offset: number, signal: AbortSignal): Promise<number>;
   /** The same for bytes that are written, verified or not. What becomes of them afterwards, `changes` tells. */
   waitWritten(offset: number, signal: AbortSignal): Promise<number>;
+  /**
+   * Waits until a commit has found that size and digest are right. What it does after that keeps the blob, and nobody
+   * who only reads has to wait for it.
+   * @throws the signal's reason; QuayctlError `interrupted` when the partial blob is closed before
+   */
+  waitChecked(signal: AbortSignal): Promise<void>;
   /** Goes up whenever written bytes are discarded, or written over with other ones. */
   readonly changes: number;
   /** Forgets a span (its piece did not verify) or everything. */
@@ -66,8 +77,12 @@ export interface PartialBlob extends BlobReader {
 export interface BlobStore {
   /** Size in bytes of a committed blob, or undefined. Counts as a use for `gc`. */
   stat(digest: Digest): Promise<number | undefined>;
-  /** Random access to a committed blob, for seeding. @throws QuayctlError `not-found` */
-  open(digest: Digest): Promise<BlobReader>;
+  /**
+   * Random access to a committed blob, for seeding. No gc takes it while it is open, unless it `yields`: then its bytes
+   * can still be read until it is closed, which has to be soon after the store tells of the change.
+   * @throws QuayctlError `not-found`
+   */
+  open(digest: Digest, options?: OpenOptions): Promise<BlobReader>;
   /** A committed blob from its beginning, for engines and archives. @throws QuayctlError `not-found` */
   stream(digest: Digest): Promise<Readable>;
   /**

@@ -1,8 +1,8 @@
 import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { digestFromHex, digestHex, type Digest } from '../image/digest.ts';
 import { formatReference } from '../image/reference.ts';
-import type { BlobFiles } from './blob-files.ts';
-import type { Catalogue, StoredImage } from './catalogue.ts';
+import type { BlobFiles, StoredBlob } from './blob-files.ts';
+import type { StoreIndex, StoredImage } from './store-index.ts';
 import { onDisk, readBounded, replacePrivateFile } from './disk.ts';
 import type { Leases } from './leases.ts';
 import type { Locks } from './locks.ts';
@@ -23,25 +23,37 @@ const OLD_DRAFT_MS = 86_400_000;
 const MAX_LIMIT_BYTES = 32;
 const PARTIAL = /^[0-9a-f]{64}$/;
 
+/** What goes, in the order in which it was chosen. `bytes`: what that frees. */
+export interface Removal {
+  readonly kind: 'image' | 'blob' | 'partial';
+  readonly digest: Digest;
+  /** Of an image. */
+  readonly name?: string;
+  readonly bytes: number;
+}
+
 export interface GcResult {
   /** Bytes. */
   readonly freed: number;
   /** Bytes that the store takes now; more than the limit where what is left is in use. */
   readonly left: number;
+  readonly removed: readonly Removal[];
 }
 
 export interface Usage {
-  /** Bytes of whole blobs. */
+  /** Bytes of whole blobs, but for those that have another name elsewhere. */
   readonly blobs: number;
   /** Bytes that partial blobs take on the disk. */
   readonly partials: number;
   readonly limit: number;
+  /** Somebody has set it; else it is a part of the disk. */
+  readonly isLimitSet: boolean;
 }
 
 interface Parts {
   readonly paths: StorePaths;
   readonly blobs: BlobFiles;
-  readonly catalogue: Catalogue;
+  readonly storeIndex: StoreIndex;
   readonly leases: Leases;
   readonly locks: Locks;
   /** Deletions are between others' leases and records, never beside them. */
@@ -64,13 +76,17 @@ export class Collector {
 
   /** Bytes: what was remembered, else a fifth of the file system. */
   async limit(): Promise<number> {
+    return (await this.#limit()).limit;
+  }
+
+  async #limit(): Promise<Pick<Usage, 'limit' | 'isLimitSet'>> {
     const text =
       (await readBounded(this.#parts.paths.limit, MAX_LIMIT_BYTES))?.toString('latin1').trim() ?? '';
-    if (/^\d{1,15}$/.test(text)) return Number(text);
+    if (/^\d{1,15}$/.test(text)) return { limit: Number(text), isLimitSet: true };
     const { blocks, bsize } = await onDisk('cannot measure the file system', () =>
       statfs(this.#parts.paths.root),
     );
-    return Math.floor(blocks * bsize * DEFAULT_SHARE);
+    return { limit: Math.floor(blocks * bsize * DEFAULT_SHARE), isLimitSet: false };
   }
 
   async remember(limit: number): Promise<void> {
@@ -81,42 +97,45 @@ export class Collector {
   }
 
   async usage(): Promise<Usage> {
-    const blobs = (await this.#parts.blobs.list()).reduce((sum, { size }) => sum + size, 0);
+    const blobs = (await this.#parts.blobs.list()).reduce((sum, blob) => sum + placeOf(blob), 0);
     const partials = (await this.#partials()).reduce((sum, { bytes }) => sum + bytes, 0);
-    return { blobs, partials, limit: await this.limit() };
+    return { blobs, partials, ...(await this.#limit()) };
   }
 
   /**
    * Down to the limit: first what has lain about unfinished for a week, then images, least recently used first, then
    * blobs without an image, then partial blobs. Nothing that a live process holds, nothing that this opened store
    * leases, committed or recorded: the gc at the end of a pull does not take away what was pulled.
+   * @param dryRun nothing is removed, the result says what would be
    */
-  async collect(limit: number): Promise<GcResult> {
-    await this.#sweepDrafts();
+  async collect(limit: number, dryRun = false): Promise<GcResult> {
+    if (!dryRun) await this.#sweepDrafts();
     const before = await this.#total();
     let left = before;
+    const removed: Removal[] = [];
     const steps = [
-      () => this.#dropOrphans(left - limit, STALE_MS),
-      () => this.#dropPartials(left - limit, STALE_MS),
-      () => this.#dropImages(left - limit),
-      () => this.#dropOrphans(left - limit, 0),
-      () => this.#dropPartials(left - limit, 0),
+      () => this.#dropOrphans(left - limit, STALE_MS, dryRun),
+      () => this.#dropPartials(left - limit, STALE_MS, dryRun),
+      () => this.#dropImages(left - limit, dryRun),
+      () => this.#dropOrphans(left - limit, 0, dryRun),
+      () => this.#dropPartials(left - limit, 0, dryRun),
     ];
     for (const step of steps) {
       if (left <= limit) break;
-      await step();
-      left = await this.#total();
+      const chosen = (await step()).filter(({ digest, kind }) => !isAmong(removed, digest, kind));
+      removed.push(...chosen);
+      left = dryRun ? left - chosen.reduce((sum, { bytes }) => sum + bytes, 0) : await this.#total();
     }
-    return { freed: Math.max(0, before - left), left };
+    return { freed: Math.max(0, before - left), left, removed };
   }
 
   /** Removes those of the blobs that no image leads to and no process uses. Called under the lock of the index. */
   async dropUnused(digests: Iterable<Digest>): Promise<void> {
-    const { locks, catalogue, blobs, paths, leases } = this.#parts;
+    const { locks, storeIndex, blobs, paths, leases } = this.#parts;
     const { digests: leased, everything } = await leases.held();
     if (everything) return;
     const locked = await locks.held();
-    const referenced = await catalogue.referenced();
+    const referenced = await storeIndex.referenced();
     for (const digest of digests) {
       if (leased.has(digest) || locked.has(digestHex(digest)) || referenced.has(digest)) continue;
       await blobs.remove(digest);
@@ -125,62 +144,85 @@ export class Collector {
   }
 
   /** The least recently used images that together free `bytes`, counting only blobs that no other image has. */
-  async #dropImages(bytes: number): Promise<void> {
-    const { catalogue, leases, underIndexLock } = this.#parts;
+  async #dropImages(bytes: number, dryRun: boolean): Promise<Removal[]> {
+    const { storeIndex, leases, underIndexLock } = this.#parts;
     const { digests: leased, everything } = await leases.held();
-    if (everything) return;
-    const images = await catalogue.list();
+    if (everything) return [];
+    const images = await storeIndex.list();
     images.sort((a, b) => a.lastUsed.getTime() - b.lastUsed.getTime());
     const reaches = new Map<StoredImage, ReadonlySet<Digest>>();
-    for (const image of images) reaches.set(image, await catalogue.reach(image.digest, image.index));
+    for (const image of images) reaches.set(image, await storeIndex.reach(image.digest, image.index));
     const users = new Map<Digest, number>();
     for (const digest of [...reaches.values()].flatMap((reach) => [...reach])) {
       users.set(digest, (users.get(digest) ?? 0) + 1);
     }
     const shared = new Set([...users].flatMap(([digest, count]) => (count > 1 ? [digest] : [])));
-    const sizes = new Map((await this.#parts.blobs.list()).map(({ digest, size }) => [digest, size]));
+    const sizes = new Map((await this.#parts.blobs.list()).map((blob) => [blob.digest, placeOf(blob)]));
+    const removals: Removal[] = [];
     const names = new Set<string>();
     const victims = new Set<Digest>();
     let freed = 0;
     for (const [image, reach] of reaches) {
       if (freed >= bytes) break;
       if (isInUse(image, reach, leased, shared)) continue;
-      names.add(imageKey(formatReference(image.reference), image.digest));
+      const name = formatReference(image.reference);
+      names.add(imageKey(name, image.digest));
+      const before = freed;
       for (const digest of reach) {
         const left = (users.get(digest) ?? 0) - 1;
         users.set(digest, left);
         victims.add(digest);
         if (left === 0 && !leased.has(digest)) freed += sizes.get(digest) ?? 0;
       }
+      removals.push({ kind: 'image', name, digest: image.digest, bytes: freed - before });
     }
+    if (dryRun) return removals;
     await underIndexLock(async () => {
       // Somebody may have begun to use one since it was looked at.
       const { digests: now } = await leases.held();
       const isVictim = ({ name, descriptor }: NamedImage): boolean =>
         names.has(imageKey(name, descriptor.digest)) && !now.has(descriptor.digest);
-      await catalogue.forget(isVictim);
+      await storeIndex.forget(isVictim);
       await this.dropUnused(victims);
     });
+    return removals;
   }
 
-  async #dropOrphans(bytes: number, age: number): Promise<void> {
-    const { catalogue, blobs, underIndexLock } = this.#parts;
-    const referenced = await catalogue.referenced();
-    const orphans = (await blobs.list()).filter(
-      ({ digest, lastUsed }) => !referenced.has(digest) && isOlder(lastUsed, age),
-    );
-    const victims = oldestFirst(orphans, ({ size }) => size, bytes).map(({ digest }) => digest);
-    if (victims.length > 0) await underIndexLock(() => this.dropUnused(victims));
-  }
-
-  async #dropPartials(bytes: number, age: number): Promise<void> {
-    const { paths, locks, leases } = this.#parts;
-    const old = (await this.#partials()).filter(({ lastUsed }) => isOlder(lastUsed, age));
+  async #dropOrphans(bytes: number, age: number, dryRun: boolean): Promise<Removal[]> {
+    const { storeIndex, blobs, leases, locks, underIndexLock } = this.#parts;
     const { digests: leased, everything } = await leases.held();
-    if (everything) return;
-    for (const { digest } of oldestFirst(old, (partial) => partial.bytes, bytes)) {
-      if (leased.has(digest)) continue;
-      const lock = await locks.tryAcquire(digestHex(digest));
+    if (everything) return [];
+    const locked = await locks.held();
+    const referenced = await storeIndex.referenced();
+    const orphans = (await blobs.list()).filter(
+      ({ digest, lastUsed }) =>
+        !referenced.has(digest) &&
+        !leased.has(digest) &&
+        !locked.has(digestHex(digest)) &&
+        isOlder(lastUsed, age),
+    );
+    const victims = oldestFirst(orphans, placeOf, bytes);
+    if (victims.length > 0 && !dryRun)
+      await underIndexLock(() => this.dropUnused(victims.map(({ digest }) => digest)));
+    return victims.map((blob) => ({ kind: 'blob', digest: blob.digest, bytes: placeOf(blob) }));
+  }
+
+  async #dropPartials(bytes: number, age: number, dryRun: boolean): Promise<Removal[]> {
+    const { paths, locks, leases } = this.#parts;
+    const { digests: leased, everything } = await leases.held();
+    if (everything) return [];
+    const locked = await locks.held();
+    const old = (await this.#partials()).filter(
+      ({ digest, lastUsed }) =>
+        isOlder(lastUsed, age) && !leased.has(digest) && !locked.has(digestHex(digest)),
+    );
+    const removals: Removal[] = [];
+    for (const partial of oldestFirst(old, (each) => each.bytes, bytes)) {
+      const { digest } = partial;
+      // Nobody else may write it while it goes; a process may have begun since the locks were listed.
+      const lock = dryRun ? undefined : await locks.tryAcquire(digestHex(digest));
+      if (lock === undefined && !dryRun) continue;
+      removals.push({ kind: 'partial', digest, bytes: partial.bytes });
       if (lock === undefined) continue;
       try {
         await rm(paths.partial(digest), { force: true });
@@ -189,6 +231,7 @@ export class Collector {
         await lock.release();
       }
     }
+    return removals;
   }
 
   async #partials(): Promise<PartialEntry[]> {
@@ -217,6 +260,11 @@ export class Collector {
     const { blobs, partials } = await this.usage();
     return blobs + partials;
   }
+}
+
+/** What its removal would free, bytes. */
+function placeOf({ size, isLinked }: StoredBlob): number {
+  return isLinked ? 0 : size;
 }
 
 /** The least recently used ones that together have `bytes`. */
@@ -250,6 +298,11 @@ function isInUse(
   const blobs = [...reach].filter((each) => each !== digest && each !== index);
   const used = blobs.filter((each) => leased.has(each));
   return used.length > 0 && (used.length === blobs.length || used.some((each) => !shared.has(each)));
+}
+
+/** A blob of an image that went, in a dry run, is an orphan that was counted already. */
+function isAmong(removed: readonly Removal[], digest: Digest, kind: Removal['kind']): boolean {
+  return removed.some((each) => each.digest === digest && each.kind === kind);
 }
 
 function imageKey(name: string, digest: Digest): string {

@@ -1,3 +1,6 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { link, rename, rm, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
@@ -6,8 +9,8 @@ import type { ResolvedImage } from '../image/manifest.ts';
 import type { Platform } from '../image/platform.ts';
 import { formatReference, type ImageReference } from '../image/reference.ts';
 import { BlobFiles } from './blob-files.ts';
-import type { BlobReader, PartialBlob } from './blob-store.ts';
-import { answersTo, Catalogue, type StoredImage } from './catalogue.ts';
+import type { BlobReader, OpenOptions, PartialBlob } from './blob-store.ts';
+import { answersTo, StoreIndex, type StoredImage } from './store-index.ts';
 import { fingerprint, watchChanges } from './changes.ts';
 import { onDisk } from './disk.ts';
 import { Collector, type GcResult, type Usage } from './gc.ts';
@@ -15,8 +18,9 @@ import type { Leases } from './leases.ts';
 import { Locks, type Lock } from './locks.ts';
 import { openPartialFile } from './partial-file.ts';
 import type { StorePaths } from './paths.ts';
-import { Records } from './records.ts';
+import { RememberedFacts } from './remembered-facts.ts';
 import { withReserve } from './reserve.ts';
+import { assertRoom } from './room.ts';
 import type { Lease, Store } from './store.ts';
 
 /** The lock under which images are recorded and removed, leases taken, blobs collected. */
@@ -28,9 +32,9 @@ const INDEX_LOCK = 'index';
 const INDEX_PATIENCE_MS = 120_000;
 
 /** The store in a directory of this machine. */
-export class LocalStore extends Records implements Store {
+export class LocalStore extends RememberedFacts implements Store {
   readonly path: string;
-  readonly silentHosts = {
+  readonly hostsWithoutTorrents = {
     isSilent: (host: string) => this.isSilent(host),
     remember: (host: string) => this.rememberSilent(host),
   };
@@ -38,9 +42,11 @@ export class LocalStore extends Records implements Store {
   readonly #blobs: BlobFiles;
   readonly #leases: Leases;
   readonly #locks: Locks;
-  readonly #catalogue: Catalogue;
+  readonly #storeIndex: StoreIndex;
   readonly #collector: Collector;
   #listed: string | undefined;
+  /** Leases of what was committed and recorded here. */
+  #kept: Digest[] = [];
 
   constructor(paths: StorePaths, leases: Leases) {
     super(paths);
@@ -49,13 +55,13 @@ export class LocalStore extends Records implements Store {
     this.#leases = leases;
     this.#blobs = new BlobFiles(paths);
     this.#locks = new Locks(paths.own('locks'), leases);
-    this.#catalogue = new Catalogue(paths, this.#blobs);
+    this.#storeIndex = new StoreIndex(paths, this.#blobs);
     this.#collector = new Collector({
       paths,
       leases,
       blobs: this.#blobs,
       locks: this.#locks,
-      catalogue: this.#catalogue,
+      storeIndex: this.#storeIndex,
       underIndexLock: (work) => this.#underIndexLock(work),
     });
   }
@@ -71,9 +77,9 @@ export class LocalStore extends Records implements Store {
     return blob.size;
   }
 
-  async open(digest: Digest): Promise<BlobReader> {
+  async open(digest: Digest, { yields = false }: OpenOptions = {}): Promise<BlobReader> {
     // The open file outlives a removal; the lease keeps others from removing what would free nothing.
-    const lease = await this.#quietLease(digest);
+    const lease = yields ? undefined : await this.#quietLease(digest);
     try {
       await this.stat(digest);
       const reader = await this.#blobs.open(digest);
@@ -82,11 +88,11 @@ export class LocalStore extends Records implements Store {
         read: (offset, length, into) => reader.read(offset, length, into),
         close: async () => {
           await reader.close();
-          await lease.close();
+          await lease?.close();
         },
       };
     } catch (error) {
-      await lease.close();
+      await lease?.close();
       throw error;
     }
   }
@@ -106,7 +112,7 @@ export class LocalStore extends Records implements Store {
     const lock = await this.#locks.acquire(digestHex(digest), signal);
     try {
       if (!(await this.#isPresent(descriptor))) {
-        const onCommit = (): Promise<void> => this.#leases.hold([digest]);
+        const onCommit = (): Promise<void> => this.#keep(digest);
         return await openPartialFile({ descriptor, paths: this.#paths, lock, onCommit });
       }
     } catch (error) {
@@ -134,35 +140,64 @@ export class LocalStore extends Records implements Store {
   recordImage(image: ResolvedImage): Promise<void> {
     return this.#underIndexLock(async () => {
       // As what this run commits: kept until this opened store is closed.
-      await this.#leases.hold([image.document.descriptor.digest]);
-      await this.#catalogue.record(image);
+      await this.#keep(image.document.descriptor.digest);
+      await this.#storeIndex.record(image);
     });
   }
 
   findImage(reference: ImageReference, platform?: Platform): Promise<ResolvedImage | undefined> {
-    return onDisk('cannot read the store', () => this.#catalogue.find(reference, platform));
+    return onDisk('cannot read the store', () => this.#storeIndex.find(reference, platform));
   }
 
   listImages(): Promise<StoredImage[]> {
     return onDisk('cannot read the store', async () => {
       this.#listed = await fingerprint(this.#paths);
-      return this.#catalogue.list();
+      return this.#storeIndex.list();
     });
   }
 
   heldBlobs(image: Pick<StoredImage, 'digest'>): Promise<Descriptor[]> {
-    return this.#catalogue.heldBlobs(image);
+    return this.#storeIndex.heldBlobs(image);
   }
 
   removeImage(reference: ImageReference): Promise<boolean> {
     return withReserve(this.#paths, () => this.#underIndexLock(() => this.#remove(reference)));
   }
 
-  gc(limit?: number): Promise<GcResult> {
+  async gc(limit?: number, dryRun = false): Promise<GcResult> {
+    if (dryRun) return this.#collector.collect(limit ?? (await this.#collector.limit()), dryRun);
     return withReserve(this.#paths, async () => {
       if (limit !== undefined) await this.#collector.remember(limit);
       return this.#collector.collect(limit ?? (await this.#collector.limit()));
     });
+  }
+
+  async settle(): Promise<void> {
+    const kept = this.#kept;
+    this.#kept = [];
+    await this.#leases.letGo(kept);
+  }
+
+  async linkTo(digest: Digest, path: string, signal: AbortSignal): Promise<boolean> {
+    const found = await this.#blobs.find(digest);
+    if (found === undefined || found.isLinked || (await stat(path)).size !== found.size) return false;
+    const hash = createHash('sha256');
+    // Read as long as the blob is: what is linked is this very file, whatever gets its name meanwhile.
+    const draft = this.#paths.own('tmp', randomUUID());
+    await link(path, draft);
+    try {
+      for await (const chunk of createReadStream(draft, { signal })) hash.update(chunk as Buffer);
+      if (hash.digest('hex') !== digestHex(digest)) return false;
+      if ((await this.#blobs.find(digest)) === undefined) return false;
+      await rename(draft, this.#paths.blob(digest));
+      return true;
+    } finally {
+      await rm(draft, { force: true });
+    }
+  }
+
+  assertRoom(blobs: readonly Descriptor[]): Promise<void> {
+    return assertRoom(this.#paths, blobs);
   }
 
   usage(): Promise<Usage> {
@@ -197,7 +232,7 @@ export class LocalStore extends Records implements Store {
 
   async #remove(reference: ImageReference): Promise<boolean> {
     const reached = new Set<Digest>();
-    const removed = await this.#catalogue.forget((image) => {
+    const removed = await this.#storeIndex.forget((image) => {
       if (!answersTo(image, reference) && image.name !== formatReference(reference)) return false;
       reached.add(image.descriptor.digest);
       if (image.index !== undefined) reached.add(image.index);
@@ -205,10 +240,16 @@ export class LocalStore extends Records implements Store {
       return true;
     });
     for (const digest of [...reached]) {
-      for (const part of await this.#catalogue.reach(digest, undefined)) reached.add(part);
+      for (const part of await this.#storeIndex.reach(digest, undefined)) reached.add(part);
     }
     await this.#collector.dropUnused(reached);
     return removed;
+  }
+
+  /** Until this opened store is closed, or `settle` is called. */
+  async #keep(digest: Digest): Promise<void> {
+    await this.#leases.hold([digest]);
+    this.#kept.push(digest);
   }
 
   /** For readers: a store on a read-only file system can be read, and no gc runs there. */

@@ -1,4 +1,5 @@
 import { rename, rm, type FileHandle } from 'node:fs/promises';
+import { orAborted } from '../base/abort.ts';
 import { QuayctlError } from '../base/errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { digestHex, shortDigest } from '../image/digest.ts';
@@ -54,6 +55,7 @@ class PartialFile implements PartialBlob {
   readonly #spans: SpanSet;
   readonly #verified = new AwaitedSpans();
   readonly #arrived = new AwaitedSpans();
+  readonly #checked = Promise.withResolvers<void>();
   #changes = 0;
   readonly #underWay = new Set<Promise<unknown>>();
   #committed = false;
@@ -75,6 +77,7 @@ class PartialFile implements PartialBlob {
       readInto: async (buffer, position) => (await file.read(buffer, 0, buffer.length, position)).bytesRead,
     });
     for (const { start, end } of spans.spans) this.#arrived.add(start, end);
+    this.#checked.promise.catch(() => undefined);
     // What an earlier run left is hashed while the rest is being downloaded.
     this.#hash.advance();
   }
@@ -105,6 +108,10 @@ class PartialFile implements PartialBlob {
 
   waitWritten(offset: number, signal: AbortSignal): Promise<number> {
     return this.#arrived.wait(offset, signal);
+  }
+
+  waitChecked(signal: AbortSignal): Promise<void> {
+    return orAborted(this.#checked.promise, signal);
   }
 
   get changes(): number {
@@ -234,10 +241,11 @@ class PartialFile implements PartialBlob {
     if (found !== digestHex(digest)) {
       throw new QuayctlError('verification', `${digest}: its content does not verify, it is sha256:${found}`);
     }
-    await this.#syncing;
-    if (this.#syncFailure !== undefined) throw this.#syncFailure;
     const { size: there } = await file.stat();
     if (there !== size) throw new QuayctlError('verification', `${this.#name}: ${there} bytes, not ${size}`);
+    this.#checked.resolve();
+    await this.#syncing;
+    if (this.#syncFailure !== undefined) throw this.#syncFailure;
     await file.datasync();
     await onCommit();
     await rename(paths.partial(digest), paths.blob(digest));
@@ -254,6 +262,7 @@ class PartialFile implements PartialBlob {
     const ended = new QuayctlError('interrupted', `${this.#name}: the download ended`);
     this.#verified.close(ended);
     this.#arrived.close(ended);
+    this.#checked.reject(ended);
     await Promise.allSettled(this.#underWay);
     await this.#syncing;
     await this.#hash.stop();

@@ -29,6 +29,19 @@ export interface Meeting {
   readonly isOverdue: boolean;
 }
 
+/** Another node of a swarm, and what came of the attempt to connect to it. */
+export interface Contact {
+  /** `host:port` where it accepts connections; of one that came in and did not say, the host alone. */
+  readonly address: string;
+  readonly state: 'connected' | 'failed' | 'waiting';
+  /** Of one that failed: why, for people. */
+  readonly why?: string | undefined;
+  /** Of one that is connected: by TLS, and so by its token. */
+  readonly isTls?: boolean;
+  /** Of one that is connected: the part of the pieces that it has, 0 to 1. */
+  readonly share?: number;
+}
+
 /** Integer bytes; what verified, by where it came from. `length = fromPeers + fromRegistry + fromStorage` when done. */
 export interface SwarmStats {
   readonly fromPeers: number;
@@ -81,6 +94,8 @@ export interface JoinOptions {
 export interface Swarm {
   readonly infoHash: InfoHash;
   stats(): SwarmStats;
+  /** Every node that is connected, or that a tracker named. */
+  contacts(): readonly Contact[];
   /**
    * Somebody waits for bytes `start` to `end` (exclusive): their pieces are asked for before all others, of peers and
    * of the registry. May be called at any time, also with bytes that are here.

@@ -13,7 +13,7 @@ import { dropPieceBuffers } from './pieces/piece-buffers.ts';
 import { PieceWriter } from './pieces/piece-writer.ts';
 import { Reachability } from './registry/reachability.ts';
 import { RegistrySeed } from './registry/registry-seed.ts';
-import type { JoinOptions, Swarm, SwarmStats } from './swarm-client.ts';
+import type { Contact, JoinOptions, Swarm, SwarmStats } from './swarm-client.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import { Announcer, type Company } from './tracker/announcer.ts';
 import { isSupportedTracker } from './tracker/tracker.ts';
@@ -21,6 +21,8 @@ import { TrackerTokens } from './tracker/tracker-tokens.ts';
 import type { PeerWire } from './wire/peer-wire.ts';
 
 const TICK_MS = 500;
+/** How often the pace of peers is looked at: a pull that they hold up is not to lose more than a moment. Milliseconds. */
+const WATCH_MS = 50;
 /** A node without peers opens the registry no later than this after its first announce. Milliseconds. */
 const WAIT_FOR_TRACKER_MS = 500;
 
@@ -48,8 +50,6 @@ export class TorrentSwarm implements Swarm {
   readonly #uploadRate: Rate;
   readonly #onLeft: () => void;
   readonly #timers: NodeJS.Timeout[] = [];
-  /** Bytes that had come from peers at the last tick. */
-  #ticked = 0;
   #complete = false;
   #leaving: Promise<void> | undefined;
 
@@ -92,6 +92,7 @@ export class TorrentSwarm implements Swarm {
     this.#reachability.restart();
     this.#timers.push(
       setInterval(() => this.#tick(), TICK_MS),
+      setInterval(() => this.#coordinator.watch(), WATCH_MS),
       setTimeout(() => this.#coordinator.early(), this.#coordinator.earlyMs),
       setTimeout(() => this.#coordinator.settle(), WAIT_FOR_TRACKER_MS),
     );
@@ -119,6 +120,10 @@ export class TorrentSwarm implements Swarm {
       downloadRate: isOver ? 0 : this.#downloadRate.perSecond + this.#coordinator.registrySpeed,
       uploadRate: isOver ? 0 : this.#uploadRate.perSecond,
     };
+  }
+
+  contacts(): readonly Contact[] {
+    return this.#peers.contacts();
   }
 
   want(start: number, end: number): void {
@@ -223,6 +228,7 @@ export class TorrentSwarm implements Swarm {
       geometry,
       connect: ({ wire }, handlers) => useClaims(wire, geometry.pieceCount, handlers),
       registry: this.#registry,
+      most: () => this.#context.downloadLimiter.bytesPerSecond,
     });
   }
 
@@ -282,10 +288,8 @@ export class TorrentSwarm implements Swarm {
 
   #tick(): void {
     const now = performance.now();
-    const { receivedFromPeers } = this.#state.stats;
     this.#peers.tick(now);
-    this.#coordinator.tick(receivedFromPeers - this.#ticked, TICK_MS / 1000);
-    this.#ticked = receivedFromPeers;
+    this.#coordinator.tick(TICK_MS / 1000);
     const { missing, error } = this.#reachability.look(now);
     if (missing > 0) this.#announcer.hurry();
     if (error !== undefined) this.#fail(error);

@@ -8,7 +8,7 @@ import type { UpstreamAnswer } from '../http-server/request-context.ts';
  * The upstream for callers who can show a password only, as rkt's users: where the registry wants a token, it is
  * fetched with that password for the one question, from the token server that the registry names. Nothing is kept.
  */
-export class BasicUpstream implements Upstream {
+export class PasswordUpstream implements Upstream {
   readonly hosts: readonly string[];
   readonly #options: Omit<ServiceCredentialOptions, 'credential'>;
 

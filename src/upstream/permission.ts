@@ -70,6 +70,8 @@ export class Permission {
   readonly #graceMs: number;
   readonly #refusalsMs: number;
   readonly #key = randomBytes(32);
+  /** When anybody was granted anything last, on the clock of performance.now. */
+  #grantedAt = -Infinity;
   /** Whether a HEAD of this upstream has granted a blob. */
   #headGrants = false;
   /** The latest at the end. */
@@ -98,6 +100,7 @@ export class Permission {
       const either = hasGrace ? AbortSignal.any([signal, patience]) : signal;
       const verdict = await this.#ask(blob, authorization, either);
       remember(this.#answers, name, { verdict, at: performance.now() });
+      if (verdict.kind === 'granted') this.#grantedAt = performance.now();
       if (verdict.kind === 'refused' && isDenied(verdict.status))
         remember(this.#deniedAt, caller, performance.now());
       return verdict;
@@ -118,6 +121,7 @@ export class Permission {
   grant(grant: Grant, size = 0): void {
     const verdict: Granted = { kind: 'granted', size };
     remember(this.#answers, this.#namesOf(grant).name, { verdict, at: performance.now() });
+    this.#grantedAt = performance.now();
   }
 
   /** Whether it was granted so short a time ago that the upstream need not be asked again. */
@@ -136,6 +140,11 @@ export class Permission {
   /** What the upstream said to a caller's question about a manifest. */
   noteRefusal(repository: string, authorization: string | undefined, { status }: Refusal): void {
     if (isDenied(status)) this.deny({ repository, authorization });
+  }
+
+  /** Whether anybody was granted anything within the grace. */
+  get hasStanding(): boolean {
+    return performance.now() - this.#grantedAt < this.#graceMs;
   }
 
   /** Whether what was granted serves while the upstream does not answer. */

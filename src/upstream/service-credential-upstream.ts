@@ -36,6 +36,8 @@ export class ServiceCredentialUpstream implements Upstream {
   readonly hosts: readonly string[];
   readonly #options: ServiceCredentialOptions;
   readonly #authorizers = new Map<string, Authorizer>();
+  /** Every repository has an authorizer of its own, and all have the same to warn of. */
+  readonly #warned = new Set<string>();
 
   constructor(options: ServiceCredentialOptions) {
     this.#options = options;
@@ -78,9 +80,16 @@ export class ServiceCredentialUpstream implements Upstream {
     const { credential: find, ...rest } = this.#options;
     const credential = await find(rest.registry, repository, signal);
     const scope = repository === '' ? undefined : `repository:${repository}:pull`;
-    const authorizer = new Authorizer({ ...rest, scope, credential });
+    const onWarning = (message: string): void => this.#warn(message);
+    const authorizer = new Authorizer({ ...rest, onWarning, scope, credential });
     if (this.#authorizers.size >= MAX_REPOSITORIES) this.#authorizers.clear();
     this.#authorizers.set(repository, authorizer);
     return authorizer;
+  }
+
+  #warn(message: string): void {
+    if (this.#warned.has(message)) return;
+    this.#warned.add(message);
+    this.#options.onWarning(message);
   }
 }

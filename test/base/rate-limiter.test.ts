@@ -35,3 +35,22 @@ test('a waiting take ends with its signal, and gives its turn back', async () =>
   await assert.rejects(limiter.take(1, abort.signal), /enough/);
   await assert.rejects(createRateLimiter(0).take(1, abort.signal), /enough/);
 });
+
+test('who takes last waits for all who take meanwhile, and not for ever', async () => {
+  const limiter = createRateLimiter(100_000);
+  // A burst, and what is to be paid for.
+  await limiter.take(20_000);
+  const order: string[] = [];
+  const last = limiter.takeLast(10_000).then(() => order.push('last'));
+  const first = limiter
+    .take(10_000)
+    .then(() => limiter.take(10_000))
+    .then(() => order.push('first'));
+  await Promise.all([last, first]);
+  assert.deepEqual(order, ['first', 'last']);
+  const abort = new AbortController();
+  await limiter.take(100_000);
+  const waiting = limiter.takeLast(1, abort.signal);
+  abort.abort(new Error('enough'));
+  await assert.rejects(waiting, /enough/);
+});

@@ -28,10 +28,10 @@ test('large blobs come one after the other, the next a little before the end of 
   const { queue, begun } = open([100 * MiB, 100 * MiB, MiB]);
   await time.advance(0);
   assert.deepEqual(begun, [0]);
-  queue.moved(digest(0), 80 * MiB);
+  queue.moved(digest(0), 90 * MiB);
   await time.advance(0);
   assert.deepEqual(begun, [0]);
-  queue.moved(digest(0), 85 * MiB);
+  queue.moved(digest(0), 93 * MiB);
   await time.advance(0);
   assert.deepEqual(begun, [0, 1]);
   queue.ended(digest(0));

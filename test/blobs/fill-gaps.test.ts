@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { gaps } from '../../src/blobs/fill-gaps.ts';
+import { beginningAt, gaps } from '../../src/blobs/fill-gaps.ts';
 
 const span = (start: number, end: number) => ({ start, end });
 
@@ -19,3 +19,11 @@ for (const { name, size, written, missing } of [
 ]) {
   test(`the gaps are right when ${name}`, () => assert.deepEqual(gaps(size, written), missing));
 }
+
+test('what is read first begins anywhere, and nothing is left out or read twice', () => {
+  const spans = [span(0, 4), span(6, 10)];
+  assert.deepEqual(beginningAt(0, spans), spans);
+  assert.deepEqual(beginningAt(2, spans), [span(2, 4), span(6, 10), span(0, 2)]);
+  assert.deepEqual(beginningAt(5, spans), [span(6, 10), span(0, 4)]);
+  assert.deepEqual(beginningAt(10, spans), spans);
+});

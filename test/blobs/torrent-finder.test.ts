@@ -19,6 +19,7 @@ import {
 const CONTENT = contentOf(2 * MIB);
 const BLOB = descriptorOf(CONTENT);
 const SOON = { ...HASHING, etaSeconds: 1 };
+const NEARLY = { ...SOON, kind: 'hashing', size: 2 * MIB, hashed: MIB, retryAfterSeconds: 1 } as const;
 
 test('a service that does not hold its answers is asked no more often than it says', async (t) => {
   const time = new VirtualTime(t);
@@ -46,6 +47,8 @@ test('hashing that ends soon is waited for; else the download begins without the
   const before = time.now;
   assert.equal((await find(forEver)).kind, 'later');
   assert.ok(time.now - before <= 2100, `${time.now - before} ms`);
+  const later = await find(new MemoryTorrentService(NEARLY));
+  assert.ok(later.kind === 'later' && later.nearlyHashed === MIB, 'what can be read at once');
   assert.ok(forEver.questions.length <= 5, `${forEver.questions.length} questions`);
 });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { QuayctlError } from '../../src/base/errors.ts';
@@ -11,6 +11,7 @@ import type { Scope } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { quayctlNode, type QuayctlNode } from '../helpers/quayctl.ts';
 import { startRegistry } from '../helpers/registry.ts';
+import { tempDirectory } from '../helpers/temp.ts';
 import { converse, type Conversation } from '../helpers/terminal.ts';
 
 const QUAYCTL = join(import.meta.dirname, '../../bin/quayctl');
@@ -85,13 +86,94 @@ test('a password that the registry refuses is not kept: exit 3, and no word of i
   assert.equal(await listOf(node), '');
 });
 
-test('without a keychain, login says what else to do before it asks for a password', async (t) => {
-  const node = await quayctlNode(t, { env: { DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nowhere/bus' } });
+const NO_KEYCHAIN = { DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nowhere/bus' };
+
+test(
+  'without a keychain the password goes where docker login keeps it, and login says so',
+  {
+    skip: skipWithout('docker-registry', 'htpasswd'),
+  },
+  async (t) => {
+    const auth = { kind: 'htpasswd', username: 'me', password: 's3cret' } as const;
+    const { host } = await startRegistry(t, { auth });
+    const node = await quayctlNode(t, { env: NO_KEYCHAIN });
+    const file = join(node.env['DOCKER_CONFIG'] ?? '', 'config.json');
+    await mkdir(dirname(file));
+    const own = { auths: { 'b.example': { auth: 'eDp5' } }, psFormat: 'table' };
+    await writeFile(file, JSON.stringify(own));
+    const login = (input: string): ReturnType<QuayctlNode['run']> =>
+      node.run(['login', host, '-u', 'me', '--password-stdin'], { input });
+    assert.equal((await login('wrong')).code, 3);
+    assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), own, 'nothing is kept that was not accepted');
+    const { code, stderr } = await login('s3cret');
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /^No keychain: the keychain (?:refuses|needs keytar|took)/);
+    assert.ok(
+      stderr.includes(`The password goes into ${file}, as base64: whoever reads that file has it`),
+      stderr,
+    );
+    assert.doesNotMatch(stderr, /s3cret/);
+    const kept = {
+      ...own,
+      auths: { ...own.auths, [host]: { auth: Buffer.from('me:s3cret').toString('base64') } },
+    };
+    assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), kept);
+    assert.equal((await stat(file)).mode & 0o777, 0o600);
+
+    const found = await node.run(['doctor', `${host}/a:1`]);
+    assert.ok(found.stdout.includes(`the password of me for ${host}, from ${file}`), found.stdout);
+    assert.match((await node.run(['logout', host])).stderr, /^Removed the credential/);
+    assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), own);
+    // What others put there stays.
+    assert.match((await node.run(['logout', 'b.example'])).stderr, /^There was no credential/);
+    assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), own);
+  },
+);
+
+test(
+  "without a keychain Docker's own credential helper is used where one is named",
+  {
+    skip: skipWithout('docker-registry', 'htpasswd'),
+  },
+  async (t) => {
+    const auth = { kind: 'htpasswd', username: 'me', password: 's3cret' } as const;
+    const { host } = await startRegistry(t, { auth });
+    const bin = await tempDirectory(t, 'helper');
+    const helper = join(bin, 'docker-credential-test');
+    await writeFile(helper, `#!/bin/sh\necho "$1 $(cat)" >> ${bin}/said\n`);
+    await chmod(helper, 0o755);
+    const node = await quayctlNode(t, { env: { ...NO_KEYCHAIN, PATH: `${bin}:${process.env['PATH']}` } });
+    const file = join(node.env['DOCKER_CONFIG'] ?? '', 'config.json');
+    await mkdir(dirname(file));
+    await writeFile(file, JSON.stringify({ credsStore: 'test' }));
+    const { code, stderr } = await node.run(['login', host, '-u', 'me', '--password-stdin'], {
+      input: 's3cret',
+    });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /The password goes into docker-credential-test, as \S+config\.json says/);
+    assert.equal((await node.run(['logout', host])).code, 0);
+    const [stored = '', erased] = (await readFile(join(bin, 'said'), 'utf8')).trim().split('\n');
+    assert.deepEqual(JSON.parse(stored.slice('store '.length)), {
+      ServerURL: host,
+      Username: 'me',
+      Secret: 's3cret',
+    });
+    assert.equal(erased, `erase ${host}`);
+    assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), { credsStore: 'test' });
+  },
+);
+
+test('without a keychain a config.json that cannot be read is told before a password is asked for', async (t) => {
+  const node = await quayctlNode(t, { env: NO_KEYCHAIN });
+  const file = join(node.env['DOCKER_CONFIG'] ?? '', 'config.json');
+  await mkdir(dirname(file));
+  await writeFile(file, '{"auths":');
   const { code, stderr } = await node.run(['login', 'quay.invalid', '-u', 'me', '--password-stdin'], {
     input: 'x',
   });
   assert.equal(code, 1);
-  assert.match(stderr, /^quayctl: the keychain (refuses|needs keytar)[^]*hint: .*docker login/);
+  assert.match(stderr, /^quayctl: \S+config\.json is not valid JSON$/m);
+  assert.equal(await readFile(file, 'utf8'), '{"auths":');
 });
 
 const REFUSED: readonly (readonly [name: string, request: Partial<LoginRequest>, pattern: RegExp])[] = [
@@ -160,13 +242,19 @@ test('an interrupted wait for stdin ends with the reason of the signal', async (
 
 test('logout refuses what is no registry', async () => {
   const keychain = { remove: assert.fail };
-  const logout = runLogout('a/b', { keychain, write: assert.fail, signal: new AbortController().signal });
+  const logout = runLogout('a/b', {
+    keychain,
+    elsewhere: keychain,
+    write: assert.fail,
+    signal: new AbortController().signal,
+  });
   await assert.rejects(logout, { code: 'usage' });
 });
 
 function dependencies(given: Partial<LoginDependencies>): LoginDependencies {
   return {
     keychain: { check: async () => {}, keep: assert.fail },
+    elsewhere: { place: assert.fail, keep: assert.fail },
     checkLogin: assert.fail,
     keyboard: new PassThrough(),
     write: () => {},

@@ -1,7 +1,9 @@
+import assert from 'node:assert/strict';
 import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe } from 'node:test';
 import { makeAuthority } from '../helpers/certificate.ts';
+import { openNeighbour } from '../helpers/neighbour.ts';
 import { OddReply, startOddRegistry, tokenReply } from '../helpers/odd-registry.ts';
 import type { Output, Scope } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
@@ -21,11 +23,15 @@ interface Setup {
   readonly host: (port: number) => string;
   readonly folder?: (port: number) => string;
   readonly port?: number;
-  readonly leadsTo?: 'tokens' | 'storage';
+  readonly leadsTo?: 'tokens' | 'storage' | 'storage in the clear';
+  readonly flags?: readonly string[];
 }
 
 /** Pulls in a mount namespace whose certs.d has the authority for the registry alone. */
-async function pull(scope: Scope, { host, folder = host, port = 0, leadsTo }: Setup): Promise<Output> {
+async function pull(
+  scope: Scope,
+  { host, folder = host, port = 0, leadsTo, flags = [] }: Setup,
+): Promise<Output> {
   const authority = await makeAuthority(scope);
   const tls = await authority.issue([`IP:${REGISTRY}`, `IP:${TOKENS}`, `IP:${STORAGE}`, 'DNS:localhost']);
   const image = simple();
@@ -36,13 +42,16 @@ async function pull(scope: Scope, { host, folder = host, port = 0, leadsTo }: Se
     ...(leadsTo === 'tokens' ? { auth: 'bearer' } : {}),
     challenge: () => `Bearer realm="${elsewhere.url}/token",service="svc"`,
     blob: ({ reference }, reply) =>
-      leadsTo === 'storage' && reply.status < 300
+      leadsTo?.startsWith('storage') === true && reply.status < 300
         ? new OddReply(307, { Location: `${elsewhere.url}/${reference}` })
         : undefined,
   });
+  // On loopback nobody listens in.
+  const isClear = leadsTo === 'storage in the clear';
+  const place = isClear ? { address: (await openNeighbour(scope)).here } : { tls };
   const elsewhere = await startOddRegistry(scope, {
-    tls,
     address: leadsTo === 'tokens' ? TOKENS : STORAGE,
+    ...place,
     before: (request) => {
       const blob = registry.blobs.get(request.path.slice(1));
       return blob === undefined ? tokenReply(registry) : registry.blobReply(request, blob);
@@ -58,12 +67,12 @@ async function pull(scope: Scope, { host, folder = host, port = 0, leadsTo }: Se
   const node = await quayctlNode(scope, { launcher });
   const reference = `${host(registry.port)}/team/app:1`;
   const env = await furnish(node.home, { reference, docker: login(host(registry.port)) });
-  return node.run(['torrent', 'pull', reference, '--json', '--no-progress'], { env });
+  return node.run(['torrent', 'pull', reference, '--json', '--no-progress', ...flags], { env });
 }
 
 const pulled = (setup: Setup) => async (scope: Scope) => void receiptOf(await pull(scope, setup));
 const own = (port: number): string => `${REGISTRY}:${port}`;
-const skip = skipWithout('root', 'unshare');
+const skip = skipWithout('root', 'unshare', 'ip');
 
 describe('conformance: certificates', () => {
   defineCheck('C15: certs.d/HOST:PORT', pulled({ host: own }), skip);
@@ -85,6 +94,21 @@ describe('conformance: certificates', () => {
   defineCheck(
     "C16: the registry's authority counts for its storage on another name",
     pulled({ host: own, leadsTo: 'storage' }),
+    skip,
+  );
+  const toClear = { host: own, leadsTo: 'storage in the clear' } as const;
+  defineCheck(
+    'C17: storage over plain HTTP is refused',
+    async (scope) => {
+      const { code, stderr } = await pull(scope, toClear);
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, /redirects from HTTPS to plain HTTP at .*\nhint: .*--insecure/);
+    },
+    skip,
+  );
+  defineCheck(
+    'C17: storage over plain HTTP, with --insecure',
+    pulled({ ...toClear, flags: ['--insecure'] }),
     skip,
   );
 });

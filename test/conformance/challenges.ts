@@ -98,6 +98,31 @@ async function upwards(scope: Scope, anonymous: boolean): Promise<Input> {
   return { ...input, env, docker: anonymous ? {} : login(input.registry.host) };
 }
 
+/** The same on the ports that are meant where none is named: the host is the same, and the password may go on. */
+async function samePlace(scope: Scope): Promise<Input> {
+  const address = '127.91.7.4';
+  const authority = await makeAuthority(scope);
+  const tls = await authority.issue([`IP:${address}`]);
+  const input = await oddInput(scope, {
+    auth: 'bearer',
+    challenge: () => `Bearer realm="http://${address}/token",service="svc"`,
+  });
+  await startOddRegistry(scope, {
+    address,
+    port: 80,
+    before: ({ target }) => new OddReply(301, { Location: `https://${address}${target}` }),
+  });
+  await startOddRegistry(scope, {
+    address,
+    port: 443,
+    tls,
+    before: ({ headers }) =>
+      headers.authorization === undefined ? refusal(401, 'UNAUTHORIZED') : tokenReply(input.registry),
+  });
+  const env = { NODE_EXTRA_CA_CERTS: authority.certificate, SSL_CERT_FILE: authority.certificate };
+  return { ...input, env };
+}
+
 async function elsewhere(scope: Scope): Promise<Input> {
   const there = await startOddRegistry(scope, { auth: 'bearer', anonymousTokens: true });
   const here = await startOddRegistry(scope, {
@@ -248,6 +273,10 @@ export const CHALLENGES: readonly Case[] = [
   ]),
   ...row('A13', 'Finsys/dockhand#1428, moby/moby#38662', 'pulled', [
     { name: 'the http token server leads to https, anonymous', set: (scope) => upwards(scope, true) },
+    {
+      name: 'the http token server leads to https on the same host, with a password',
+      set: samePlace,
+    },
     {
       name: 'the http token server leads to https on another port, with a password',
       right: { exit: 3, says: /./ },

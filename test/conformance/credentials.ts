@@ -35,6 +35,21 @@ export const CREDENTIALS: readonly Case[] = [
     { name: 'key HOST/NAMESPACE', set: key((host) => `${host}/team`) },
     { name: 'key HOST/NAMESPACE/NAME', set: key((host) => `${host}/team/app`) },
     { name: 'key https://HOST/NAMESPACE', set: key((host) => `https://${host}/team`) },
+    {
+      // docker and podman know no namespaces here
+      name: 'credHelpers of a HOST/NAMESPACE, before that of the host',
+      set: given((host) => ({
+        docker: { credHelpers: { [host]: 'other', [`${host}/team`]: 'odd', [`${host}/te`]: 'other' } },
+        helpers: {
+          odd: `[ "$(cat)" = ${host} ] && echo '${CREDENTIAL}'\n`,
+          other: `cat >/dev/null; echo '${CREDENTIAL.replace(PASSWORD, 'wrong')}'\n`,
+        },
+      })),
+    },
+    {
+      name: 'credHelpers of another HOST/NAMESPACE, entry in auths',
+      set: given((host) => ({ docker: { ...login(host), credHelpers: { [`${host}/others`]: 'missing' } } })),
+    },
   ]),
   ...row('B3', 'bazel-contrib/rules_oci#124, docker-credential-helpers#149, docker/cli#3947', 'pulled', [
     { name: 'credsStore whose program is missing, entry in auths', set: store('not-here') },

@@ -191,6 +191,19 @@ export const DOCUMENTS: readonly Case[] = [
       into: 'docker',
       set: one(rootfs(() => [digestOf(Buffer.from('something else'))])),
     },
+    {
+      name: 'a diff ID in upper case',
+      right: { exit: 1, says: /not a digest/ },
+      into: 'docker',
+      set: one(rootfs((ids) => ids.map((id) => `sha256:${id.slice(7).toUpperCase()}`))),
+    },
+    {
+      name: 'a history that is too long',
+      right: { exit: 5, says: /too many non-empty layers in History/ },
+      into: 'docker',
+      set: one({ config: { history: [{ created_by: 'a' }, { created_by: 'b' }] } }),
+    },
+    // `os: "Linux"` stands in no list: dockerd 20.10 itself ends of it
   ]),
   ...row('D6', 'podman-container-tools/skopeo#1054', { exit: 6, says: /\d+ bytes/ }, [
     { name: 'sizes one too small', set: sizes((size) => size - 1) },
@@ -225,17 +238,26 @@ export const DOCUMENTS: readonly Case[] = [
     },
   ]),
   ...row('D11', 'concourse/registry-image-resource#405', 'pulled', [
-    { name: 'type zstd, content gzip', set: typed(`${OCI.layer}+zstd`) },
-    { name: 'type zstd, content plain', set: typed(`${OCI.layer}+zstd`, { compression: 'none' }) },
-    { name: 'type gzip, content zstd', set: typed(`${OCI.layer}+gzip`, { compression: 'zstd' }) },
+    { name: 'type zstd, content gzip', into: 'docker', set: typed(`${OCI.layer}+zstd`) },
+    {
+      name: 'type zstd, content plain',
+      into: 'docker',
+      set: typed(`${OCI.layer}+zstd`, { compression: 'none' }),
+    },
+    {
+      name: 'type gzip, content zstd',
+      into: 'docker',
+      set: typed(`${OCI.layer}+gzip`, { compression: 'zstd' }),
+    },
   ]),
   ...row('D12', 'writers of many makers', 'pulled', [
-    { name: 'layers as application/octet-stream', set: typed('application/octet-stream') },
-    { name: 'a parameter in the layer type', set: typed(`${OCI.layer}+gzip; charset=utf-8`) },
-    { name: 'the layer type in upper case', set: typed(`${OCI.layer}+gzip`.toUpperCase()) },
-    { name: 'layers as +estargz', set: typed(`${OCI.layer}+estargz`) },
+    { name: 'layers as application/octet-stream', into: 'docker', set: typed('application/octet-stream') },
+    { name: 'a parameter in the layer type', into: 'docker', set: typed(`${OCI.layer}+gzip; charset=utf-8`) },
+    { name: 'the layer type in upper case', into: 'docker', set: typed(`${OCI.layer}+gzip`.toUpperCase()) },
+    { name: 'layers as +estargz', into: 'docker', set: typed(`${OCI.layer}+estargz`) },
     {
       name: 'layers as rootfs.diff+x-gtar of 2015',
+      into: 'docker',
       set: image(() =>
         oddImage([layer({ mediaType: 'application/vnd.docker.container.image.rootfs.diff+x-gtar' })], {
           format: 'docker',
@@ -346,5 +368,11 @@ export const DOCUMENTS: readonly Case[] = [
       }),
     },
     { name: '125 layers', set: image(() => oddImage(Array.from({ length: 125 }, () => layer()))) },
+    {
+      name: '128 layers',
+      right: { exit: 5, says: /max depth exceeded/ },
+      into: 'docker',
+      set: image(() => oddImage(Array.from({ length: 128 }, () => layer()))),
+    },
   ]),
 ];

@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { before, describe } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { extract } from 'tar-stream';
-import { oddImage } from '../helpers/odd-images.ts';
+import { OCI, oddImage } from '../helpers/odd-images.ts';
 import { startOddRegistry, type OddRegistry } from '../helpers/odd-registry.ts';
+import { file, folder as rootFolder, oddTar } from '../helpers/odd-tar.ts';
+import { mustRun } from '../helpers/processes.ts';
+import { programPath, skipWithout } from '../helpers/programs.ts';
+import { startRegistry } from '../helpers/registry.ts';
 import { suiteScope } from '../helpers/suite-scope.ts';
+import { tempDirectory } from '../helpers/temp.ts';
 import { startService, type TestService } from '../helpers/torrent-service.ts';
 import { defineCheck } from './define-tests.ts';
 import { LAYERS, type LayerCase } from './layers.ts';
@@ -22,6 +29,34 @@ describe('conformance: layers', () => {
   for (const [at, each] of LAYERS.entries()) {
     defineCheck(`${each.row}: ${each.name}`, () => check(at, each));
   }
+
+  defineCheck(
+    'E1: zstd:chunked as a real podman pushes it',
+    async (own) => {
+      const folder = await tempDirectory(own, 'chunked');
+      const names = Array.from({ length: 5 }, (_, at) => `d/file${at}`);
+      const tar = oddTar([rootFolder('d'), ...names.map((name) => file(name, name.repeat(40_000)))]);
+      await writeFile(join(folder, 'root.tar'), tar);
+      const real = await startRegistry(own);
+      const flags = ['root', 'run'].map((each) => `--${each === 'run' ? 'runroot' : each}=${folder}/${each}`);
+      const podman = (...args: readonly string[]): Promise<string> =>
+        mustRun(programPath('podman'), [...flags, '--storage-driver=vfs', ...args]);
+      const name = `${real.host}/team/chunked:1`;
+      await podman('import', '--quiet', join(folder, 'root.tar'), name);
+      await podman('push', '--quiet', '--tls-verify=false', '--compression-format=zstd:chunked', name);
+      const manifest = await fetch(`${real.url}/v2/team/chunked/manifests/1`, {
+        headers: { accept: OCI.manifest },
+      });
+      assert.match(await manifest.text(), /tar\+zstd.*zstd-chunked/s, 'podman has made what this is about');
+      const front = await startService(own, { upstream: real.url });
+      const answer = await fetch(`${front.url}/c1/squash/team/chunked/1`);
+      const body = Buffer.from(await answer.arrayBuffer());
+      assert.equal(answer.status, 200, body.subarray(0, 500).toString());
+      const tree = await squashedTree(body);
+      for (const each of names) assert.equal(tree.get(each), each.repeat(40_000));
+    },
+    skipWithout('root', 'podman', 'docker-registry'),
+  );
 
   async function check(at: number, { layers, right }: LayerCase): Promise<void> {
     const repository = `layers/case${at}`;

@@ -26,9 +26,11 @@ export interface LayerCase {
 }
 
 const LONG = `${'long/'.repeat(30)}name`;
-const base256 = (value: number): Buffer => {
-  const bytes = Buffer.alloc(8);
-  bytes.writeUInt32BE(value, 4);
+/** @param high what stands above the 32 bits; with it for fields of 12 bytes */
+const base256 = (value: number, high = 0): Buffer => {
+  const bytes = Buffer.alloc(high === 0 ? 8 : 12);
+  bytes.writeUInt32BE(value, bytes.length - 4);
+  if (high > 0) bytes.writeUInt32BE(high, bytes.length - 8);
   bytes[0] = 0x80;
   return bytes;
 };
@@ -197,9 +199,9 @@ export const LAYERS: readonly LayerCase[] = [
         folder('usr/lib'),
         file('usr/lib/a', '1'),
         symbolicLink('lib', 'usr/lib'),
-        hardLink('b', 'lib/a'),
+        hardLink('z', 'lib/a'),
       ],
-      { b: '= usr/lib/a' },
+      { z: '= usr/lib/a' },
     ],
   ]),
   ...cases('E8', 'opencontainers/image-spec#733, containers/storage#1091, aquaproj/aqua#5001', [
@@ -259,6 +261,45 @@ export const LAYERS: readonly LayerCase[] = [
       'a pax size over the header',
       [{ name: 'a', content: 'abc', size: 0, pax: { size: '3' } }, file('b')],
       { a: 'abc', b: 'b' },
+    ],
+    [
+      'two pax headers before one entry',
+      [{ ...file('x'), pax: { path: 'a' } }].flatMap((entry) => [
+        { name: 'pax', type: 'x', content: '11 path=no\n' },
+        entry,
+      ]),
+      { a: 'x', no: undefined, x: undefined },
+    ],
+    [
+      'binary values and LIBARCHIVE.xattr',
+      [
+        {
+          ...file('a'),
+          pax: {
+            'SCHILY.xattr.user.bin': Buffer.from([0, 0xff, 0x0a, 0x3d, 0]),
+            'LIBARCHIVE.xattr.user.b64': 'AP8=',
+          },
+        },
+        file('b'),
+      ],
+      { a: 'a', b: 'b' },
+    ],
+    [
+      'a name in latin-1',
+      [folder('d'), { name: Buffer.from('d/caf\xe9', 'latin1'), content: 'x' }, file('b')],
+      { d: '/', b: 'b' },
+    ],
+    ['a time of 2^33', [{ ...file('a'), mtime: base256(0, 2) }], { a: 'a' }],
+    [
+      'devices and a named pipe',
+      [
+        folder('dev'),
+        { name: 'dev/null', type: '3', major: 1, minor: 3 },
+        { name: 'dev/loop0', type: '4', major: 7, minor: 0 },
+        { name: 'dev/pipe', type: '6' },
+        file('a'),
+      ],
+      { dev: '/', a: 'a' },
     ],
     [
       "GNU's long name",

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { digestOf, OCI, oddImage, oddLayer } from '../helpers/odd-images.ts';
 import { OddReply, refusal, startOddRegistry, type OddRegistryOptions } from '../helpers/odd-registry.ts';
 import { file, oddTar } from '../helpers/odd-tar.ts';
@@ -17,15 +18,19 @@ import { defineCheck } from './define-tests.ts';
 const BIG = 3 << 20;
 
 /** `quayctl serve` in front of an odd registry; the pull must get its layer by a torrent. */
-async function pullsByTorrent(scope: Scope, options: OddRegistryOptions): Promise<void> {
+async function pullsByTorrent(
+  scope: Scope,
+  options: OddRegistryOptions,
+  [repository, tag]: readonly [string, string] = ['team/app', '1'],
+): Promise<void> {
   const registry = await startOddRegistry(scope, options);
   const layer = oddLayer(oddTar([file('big', randomBytes(BIG))]), { compression: 'none' });
   const image = oddImage([layer]);
-  const reference = registry.put('team/app', '1', image);
+  const reference = registry.put(repository, tag, image);
   const service = await startService(scope, { upstream: registry.url });
   const token = `tok${randomBytes(4).toString('hex')}`;
   registry.tokens.add(token);
-  const answer = await service.torrent('team/app', digestOf(layer.blob), {
+  const answer = await service.torrent(repository, digestOf(layer.blob), {
     authorization: `Bearer ${token}`,
     ns: registry.host,
   });
@@ -53,6 +58,18 @@ describe('conformance: torrents in front of odd registries', { concurrency: 4 },
       pullsByTorrent(scope, { auth: 'bearer', anonymousTokens: true, blob: onHead(answer) }),
     );
   }
+  for (const [repository, tag] of [
+    ['team/app', 'T'.repeat(128)],
+    ['a.b/c__d/e--f', '1'],
+    ['a/b/c/d/e/f', '1'],
+    ['team/manifests/app', '1'],
+    ['team/blobs/app', '1'],
+    ['team/tags/list/app', '1'],
+  ] as const) {
+    const what = `${repository}:${tag.slice(0, 5)}`;
+    defineCheck(`C19: ${what}, with a torrent`, (scope) => pullsByTorrent(scope, {}, [repository, tag]));
+  }
+  defineCheck('C19: IPv6, with a torrent', (scope) => pullsByTorrent(scope, { address: '::1' }));
   defineCheck('C21: storage ignores Range, with a torrent', (scope) =>
     pullsByTorrent(scope, { ranges: false }),
   );
@@ -97,6 +114,20 @@ describe('conformance: torrents in front of odd registries', { concurrency: 4 },
     const node = await quayctlNode(scope);
     const pulled = await node.run(['torrent', 'pull', reference, '--json', '--no-progress']);
     assert.equal(receiptOf(pulled).digest, image.digest);
+  });
+});
+
+describe('conformance: squashed images of odd registries', () => {
+  defineCheck('A15: manifest, config and layers in gzip though nobody asked', async (scope) => {
+    const zipped = (_: unknown, reply: OddReply): void => {
+      reply.body = gzipSync(reply.body);
+      reply.set('Content-Encoding', 'gzip');
+    };
+    const registry = await startOddRegistry(scope, { manifest: zipped, blob: zipped });
+    registry.put('team/app', '1', simple());
+    const service = await startService(scope, { upstream: registry.url });
+    const answer = await fetch(`${service.url}/c1/squash/team/app/1`);
+    assert.equal(answer.status, 200, await answer.text());
   });
 });
 

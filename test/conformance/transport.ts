@@ -308,6 +308,12 @@ export const TRANSPORT: readonly Case[] = [
       name: 'IPv6',
       set: (scope) => oddInput(scope, { address: '::1' }),
     },
+    {
+      name: 'IPv6, into a Docker that knows no such names',
+      right: { exit: 5, says: /takes no name with an IPv6 address/ },
+      into: 'docker',
+      set: (scope) => oddInput(scope, { address: '::1' }),
+    },
     { name: 'a tag of 128 characters', set: named('team/app', 'T'.repeat(128)) },
     { name: 'names with . __ and --', set: named('a.b/c__d/e--f') },
     { name: 'six components', set: named('a/b/c/d/e/f') },

@@ -103,6 +103,12 @@ test('no keychain on this machine: login is told what else to do', async (t) => 
   }
 });
 
+test('one file without a Node beside it: login is told what else to do', async (t) => {
+  const keychain = await open(t, { nodePath: undefined });
+  const attempt = keychain.keep('quay.io', 'ada', 'secret', t.signal);
+  await assert.rejects(attempt, failsWith('credentials', /^this quayctl is one file.* npm package/));
+});
+
 test('without keytar: login is told what else to do', async (t) => {
   const keytarBeside = pathToFileURL(join(await tempDirectory(t), 'module.js')).href;
   const keychain = await open(t, { keytarBeside });

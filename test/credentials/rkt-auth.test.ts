@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Credential } from '../../src/credentials/credential.ts';
 import { RktAuth } from '../../src/credentials/rkt-auth.ts';
+import { findCredential } from '../../src/credentials/sources.ts';
+import { unauthorized } from '../../src/registry/failures.ts';
 import type { Scope } from '../helpers/processes.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 import { credentialStoreSuite, HELD } from './credential-store.suite.ts';
@@ -101,6 +103,21 @@ test('rkt auth.d for ACIs: the kind auth alone, by the exact host of the URL; aw
     assert.equal(await kindFor(other), undefined, other);
   }
   await assert.rejects(store.findForAci('s3.example', signal), failsWith('credentials', /of the type aws$/));
+});
+
+test('a refused credential is told with its place, and what replaces it', async (t) => {
+  const directory = await tempDirectory(t);
+  await writeJson(join(directory, 'auth.d/a.json'), basic('s3cret', 'quay.io'));
+  const rkt = new RktAuth([directory], {});
+  const hint = (credential: Credential | undefined): string =>
+    unauthorized('quay.io', 'team/app', credential).hint ?? '';
+  assert.match(
+    hint(await rkt.findForAci('quay.io', signal)),
+    /from the rkt configuration \(auth\.d\) is wrong, .*; change it there, which comes before `quayctl login`$/,
+  );
+  const forImages = await findCredential('quay.io', undefined, [rkt], assert.fail, signal);
+  assert.match(hint(forImages), /from the rkt .* is wrong, .*; `quayctl login quay\.io` replaces it$/);
+  assert.match(hint(undefined), /^log in with/);
 });
 
 test('rkt auth.d: a domain that one directory names twice is an error, as with rkt', async (t) => {

@@ -21,8 +21,9 @@ test('the first store that has one wins; hosts are compared without regard to ca
   ];
   const find = (registry: string): ReturnType<typeof findCredential> =>
     findCredential(registry, 'team/app', stores, assert.fail, signal);
-  assert.deepEqual(await find('quay.io'), { kind: 'registry-token', token: 'first' });
-  assert.deepEqual(await find('QUAY.io'), { kind: 'registry-token', token: 'first' });
+  const source = { name: 'the memory' };
+  assert.deepEqual(await find('quay.io'), { kind: 'registry-token', token: 'first', source });
+  assert.deepEqual(await find('QUAY.io'), { kind: 'registry-token', token: 'first', source });
   assert.equal(await find('docker.io'), undefined);
 });
 
@@ -46,7 +47,7 @@ test('a store that fails is warned about, without secrets, and passed over', asy
     (warning) => warnings.push(warning),
     signal,
   );
-  assert.deepEqual(found, { kind: 'registry-token', token: 'last' });
+  assert.deepEqual(found, { kind: 'registry-token', token: 'last', source: { name: 'the memory' } });
   assert.equal(warnings.length, 2);
   assert.match(warnings[0] ?? '', /^helper fails: .*looking for credentials for quay.io elsewhere$/);
   assert.match(warnings[1] ?? '', /^the broken one cannot be used/);

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { randomLayer, type BuiltImage } from '../helpers/images.ts';
 import { mustRun } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
@@ -94,13 +94,25 @@ describe('one store', { skip: skipWithout('docker-registry') }, () => {
       const disk = join(node.home, 'small');
       await mkdir(disk);
       await mustRun('mount', ['-t', 'tmpfs', '-o', `size=${SMALL_DISK_BYTES}`, 'quayctl-test', disk]);
+      const args = [...argsFor('team/large:1'), '--store', join(disk, 'store')];
       const ballast = join(disk, 'ballast');
       await writeFile(ballast, Buffer.alloc(SMALL_DISK_BYTES - 4_000_000));
-      const args = [...argsFor('team/large:1'), '--store', join(disk, 'store')];
+      const early = await node.run(args);
+      assertFails(early, 1, 'disk-full');
+      assert.match(early.stderr, /5\.0 MB are to be downloaded, and \S+ has room for [\d.]+ MB$/m);
+      assert.equal((await verifiedBlobs(join(disk, 'store'))).size, 0, 'nothing is begun');
 
-      const full = await node.run(args);
-      assertFails(full, 1, 'disk-full');
-      assert.match(full.stderr, /^hint: free some space/m);
+      // It fills up while the pull is under way.
+      await rm(ballast);
+      stage.pipe.link.bytesPerSecond = 2_000_000;
+      const pull = node.start(args);
+      const begun = stage.pipe.traffic.toClient;
+      while (stage.pipe.traffic.toClient - begun < 1_000_000) await delay(10);
+      await writeFile(ballast, Buffer.alloc(SMALL_DISK_BYTES - 3_500_000));
+      stage.pipe.link.bytesPerSecond = Infinity;
+      const { code } = await pull.exited;
+      assertFails({ code, signal: null, stdout: pull.stdout(), stderr: pull.stderr() }, 1, 'disk-full');
+      assert.match(pull.stderr(), /^hint: free some space/m);
       for (const { digest } of image.layers) {
         const blobs = await verifiedBlobs(join(disk, 'store'));
         if (!blobs.has(digest)) assert.ok((await readdir(join(disk, 'store/quayctl/partial'))).length > 0);
@@ -110,4 +122,29 @@ describe('one store', { skip: skipWithout('docker-registry') }, () => {
       assert.ok(total.fromStore > 500_000, `${total.fromStore} bytes were kept`);
     },
   );
+
+  test('a seed of the whole store gives up what gc chooses, and goes on with the rest', async (t) => {
+    const node = await quayctlNode(t);
+    for (const name of ['team/given:1', 'team/kept:1']) {
+      const image = await stage.layout.addImage({ layers: [randomLayer(LAYER_BYTES, name)] });
+      await stage.push(image.manifest, name);
+      receiptOf(await node.run(argsFor(name)));
+    }
+    const seed = node.start(['torrent', 'seed', '--no-progress', '--torrent-service', stage.service.url]);
+    await seed.waitFor(/seeding 4 blobs/i);
+    const open = async (): Promise<number> => {
+      const files = await readdir(`/proc/${seed.pid}/fd`);
+      const targets = await Promise.all(
+        files.map((file) => readlink(`/proc/${seed.pid}/fd/${file}`).catch(() => '')),
+      );
+      return targets.filter((target) => target.startsWith(join(node.store, 'blobs'))).length;
+    };
+    assert.equal(await open(), 4);
+    const limit = String(LAYER_BYTES + 100_000);
+    const gc = await node.run(['store', 'gc', '--max-size', limit, '--json']);
+    const { removed, dryRun } = JSON.parse(gc.stdout) as { removed: { name: string }[]; dryRun: boolean };
+    assert.deepEqual([removed.map(({ name }) => name), dryRun], [[stage.name('team/given:1')], false]);
+    while ((await open()) > 2) await delay(50);
+    assert.equal((await seed.kill('SIGTERM')).code, 0, seed.stderr());
+  });
 });

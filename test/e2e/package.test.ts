@@ -2,8 +2,11 @@ import assert from 'node:assert/strict';
 import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
+import { makeNpmPackage } from '../../scripts/packaging/npm-package.ts';
+import { releaseVersion } from '../../scripts/packaging/release-version.ts';
 import { TestLayout, randomLayer } from '../helpers/images.ts';
 import { mustRun, run } from '../helpers/processes.ts';
+import { skipWithout } from '../helpers/programs.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
 import { suiteScope } from '../helpers/suite-scope.ts';
 import { tempDirectory } from '../helpers/temp.ts';
@@ -20,25 +23,28 @@ describe('the published package', () => {
   before(async () => {
     const folder = await tempDirectory(scope, 'pack');
     prefix = join(folder, 'prefix');
-    await mustRun('npm', ['pack', '--pack-destination', folder, '--loglevel', 'error'], { cwd: CHECKOUT });
-    const tarball = (await readdir(folder)).find((name) => name.endsWith('.tgz'));
-    assert.ok(tarball !== undefined);
-    // keytar is optional and would be compiled; everything else must be inside, so nothing may be fetched
-    const flags = ['--global', '--prefix', prefix, '--omit=optional', '--offline', '--ignore-scripts'];
-    await mustRun('npm', ['install', ...flags, '--loglevel', 'error', join(folder, tarball)], {
+    await mustRun(join(CHECKOUT, 'scripts/build'), []);
+    const { version } = await releaseVersion(CHECKOUT);
+    const tarball = await makeNpmPackage(version, join(folder, 'work'), folder);
+    // everything must be inside, so nothing may be fetched
+    const flags = ['--global', '--prefix', prefix, '--offline'];
+    await mustRun('npm', ['install', ...flags, '--loglevel', 'error', tarball], {
       cwd: folder,
     });
     program = join(prefix, 'bin/quayctl');
   });
 
-  test('has no dependencies but the optional keytar, and no sources', async () => {
+  test('has no dependencies but keytar as an optional peer, and no sources', async () => {
     const installed = join(prefix, 'lib/node_modules/quayctl');
     const manifest = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8')) as {
-      dependencies?: object;
-      optionalDependencies: object;
+      peerDependencies: object;
+      peerDependenciesMeta: object;
     };
-    assert.equal(manifest.dependencies, undefined);
-    assert.deepEqual(Object.keys(manifest.optionalDependencies), ['keytar']);
+    for (const kind of ['dependencies', 'optionalDependencies', 'scripts'])
+      assert.ok(!(kind in manifest), kind);
+    assert.deepEqual(Object.keys(manifest.peerDependencies), ['keytar']);
+    assert.deepEqual(manifest.peerDependenciesMeta, { keytar: { optional: true } });
+    assert.deepEqual(await readdir(join(prefix, 'lib/node_modules')), ['quayctl']);
     await assert.rejects(access(join(installed, 'src')));
   });
 
@@ -62,9 +68,7 @@ describe('the published package', () => {
 
   test('tells its version and helps, from anywhere and at once', async (t) => {
     const node = await quayctlNode(t, { program });
-    const { version } = JSON.parse(await readFile(join(CHECKOUT, 'package.json'), 'utf8')) as {
-      version: string;
-    };
+    const { version } = await releaseVersion(CHECKOUT);
     const told = await node.run(['version']);
     assert.deepEqual([told.code, told.stdout], [0, `quayctl ${version}\n`]);
     const times: number[] = [];
@@ -78,6 +82,17 @@ describe('the published package', () => {
     const best = Math.min(...times);
     assert.ok(best < HELP_MS, `--help takes ${best} ms`);
   });
+
+  test(
+    'shares a store with a group, whom another program finds',
+    { skip: skipWithout('root') },
+    async (t) => {
+      const node = await quayctlNode(t, { program });
+      const store = join(await tempDirectory(t), 'store');
+      const shared = await node.run(['store', 'share', '--group', 'root', '--store', store]);
+      assert.equal(shared.code, 0, shared.stderr);
+    },
+  );
 
   test('pulls an image from its own service, as layers and as an ACI', async (t) => {
     const layout = await TestLayout.create(await tempDirectory(t));

@@ -7,6 +7,7 @@ import { freePort } from '../helpers/balancer.ts';
 import { startHttpFaultProxy, type HttpFaultProxy } from '../helpers/fault-proxy.ts';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
 import type { RunningProcess } from '../helpers/processes.ts';
+import { bytesInStore } from '../helpers/progress.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { pushImage } from '../helpers/push.ts';
 import { quayctlNode, type QuayctlNode } from '../helpers/quayctl.ts';
@@ -133,12 +134,13 @@ test(
     const seed = (await site.node()).start(['torrent', 'seed', image, ...service, '--upload-rate', '2000']);
     await seed.waitFor(/[Ss]eeding/, 60_000);
 
-    const leech = (await site.node()).start([
+    const node = await site.node();
+    const leech = node.start([
       ...['torrent', 'pull', image, ...service, '--skip-web-seed', '--seed-after', '5m', '--json'],
     ]);
     // Both blobs, both nodes.
     while (!/^quayctl_peers 4$/m.test(await (await fetch(first.metrics)).text())) await sleep(50);
-    await sleep(2000);
+    while ((await bytesInStore(node.store)) < 2_000_000) await sleep(20);
     await first.process.kill('SIGKILL');
     assert.equal(leech.stdout(), '', 'it is still in the middle');
     await site.serve(...listen);

@@ -175,13 +175,36 @@ test(
     const node = await quayctlNode(t);
     const args = ['docker', 'torrent', 'seed', stage.name('team/large:1.0'), '--squashed', '--json'];
     const service = ['--torrent-service', stage.service.url];
-    const slow = ['--download-rate', '600'];
+    const slow = ['--download-rate', '3000'];
     const broken = node.start([...args, ...service, ...slow]);
     await broken.waitFor(/Starting download of squashed image/);
     await until(async () => (await bytesInStore(node.store)) > 1_000_000);
     await broken.kill('SIGKILL');
     const receipt = receiptOf(await node.run([...args, ...service, '--duration', '1s']));
     assert.ok(receipt.total.fromStore > 0 && receipt.total.fromRegistry > 0, JSON.stringify(receipt.total));
+  },
+);
+
+test(
+  'a squashed image whose transfers are cut again and again comes whole, and no byte of it twice',
+  { skip: skipWithout('docker-registry') },
+  async (t) => {
+    const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+    const { manifest } = await layout.addImage({ layers: [randomLayer(4_000_000, 'a')] });
+    const registry = await startRegistry(t);
+    await pushImage(layout, manifest, { url: registry.url, repository: 'team/large', tag: '1.0' });
+    const place: { url?: string } = {};
+    const proxy = await startHttpFaultProxy(t, () => place.url ?? '');
+    place.url = (await startService(t, { upstream: registry.url, publicUrl: proxy.url })).url;
+    const cuts = 7;
+    proxy.faults.push({ match: /^GET \/ws\//, cutAfter: 200_000, times: cuts });
+    const node = await quayctlNode(t);
+    const name = `${registry.host}/team/large:1.0`;
+    const args = ['docker', 'torrent', 'seed', name, '--squashed', '--json', '--torrent-service', proxy.url];
+    const { total } = receiptOf(await node.run([...args, '--duration', '0']));
+    const transfers = proxy.requests.filter((line) => line.startsWith('GET /ws/'));
+    assert.ok(transfers.length > cuts, proxy.requests.join('\n'));
+    assert.deepEqual([total.fromRegistry, total.wasted], [total.size, 0]);
   },
 );
 

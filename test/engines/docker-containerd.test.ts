@@ -97,6 +97,36 @@ describe("containerd's store", { skip: skipWithoutDockerd('containerd') }, () =>
     assert.doesNotMatch(await images(), /leased/);
   });
 
+  test("another platform's layers are unpacked while later ones arrive, and stay so", async (t) => {
+    const layout = await newLayout(t);
+    const layers = [9, 5, 5, 5].map((megabytes, at) => randomLayer(megabytes * MB, `foreign-${at}`));
+    const architecture = process.arch === 'arm64' ? 'amd64' : 'arm64';
+    const { index, images: platforms } = await layout.addIndex([{ layers, architecture }]);
+    const [built] = platforms;
+    assert.ok(built);
+    const image = await runnable(layout, built, 'quay.example/team/foreign:1', index);
+    const last = layerDigests(image).at(-1);
+    assert.ok(last);
+    const feed = new TestFeed(layout, [last]);
+    const unpacked = Promise.withResolvers<void>();
+    const onProgress = ({ done }: { readonly done: boolean }): void => {
+      if (done) unpacked.resolve();
+    };
+    const loading = (await open()).load(image, feed, loadOptions(image, { onProgress }));
+    loading.catch(unpacked.reject);
+    await unpacked.promise;
+    feed.arrive(last);
+    await loading;
+    const { text } = await dockerd.api('GET', '/images/quay.example/team/foreign:1/json?manifests=1');
+    const { Manifests } = JSON.parse(text) as {
+      Manifests: { ID: string; ImageData: { Size: { Unpacked: number } } }[];
+    };
+    const size = Manifests.find(({ ID }) => ID === built.manifest.digest)?.ImageData.Size.Unpacked ?? 0;
+    assert.ok(size > 24 * MB, text);
+    assert.equal((await images()).match(/foreign/g)?.length, 1);
+    assert.ok(!(await images()).includes(built.manifest.digest));
+  });
+
   test('a shared base that is removed meanwhile is told, and the image gets no name', async (t) => {
     const layout = await newLayout(t);
     const shared = ['one', 'two'].map((seed) => randomLayer(2 * MB, `race-${seed}`));

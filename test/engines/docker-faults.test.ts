@@ -64,6 +64,23 @@ function faults(kind: DockerdKind): void {
     for (const end of ends.reverse()) await end();
   });
 
+  test('an IPv6 address as registry is a name, or refused before anything is loaded', async (t) => {
+    const layout = await newLayout(t);
+    const built = await layout.addImage({ layers: [randomLayer(1000, 'ipv6')] });
+    const image = await runnable(layout, built, '[fd00::1]:5000/team/ipv6:1');
+    const engine = await open();
+    if (kind === 'debian') {
+      const refused = (error: unknown): boolean =>
+        isQuayctlError(error, 'engine') && /host name/.test(error.hint ?? '');
+      await assert.rejects(engine.presence(image, NEVER), refused);
+      return;
+    }
+    await engine.load(image, new TestFeed(layout), loadOptions(image));
+    assert.equal((await dockerd.docker('image', 'inspect', dockerId(image, kind))).code, 0);
+    const { text } = await dockerd.api('GET', '/images/json');
+    assert.match(text, /"\[fd00::1\]:5000\/team\/ipv6:1"/);
+  });
+
   for (const end of ['kill', 'stop'] as const) {
     const signal = end === 'kill' ? 'SIGKILL' : 'SIGTERM';
 

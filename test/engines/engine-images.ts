@@ -24,6 +24,7 @@ export async function runnable(
   built: Pick<BuiltImage, 'manifest'>,
   name: string,
   index?: BuiltDescriptor,
+  innerIndex?: BuiltDescriptor,
 ): Promise<RunnableImage> {
   const document = await documentOf(layout, built.manifest);
   const manifest = parseManifest(document.bytes, document.descriptor.mediaType);
@@ -34,6 +35,7 @@ export async function runnable(
     manifest,
     config: parseImageConfig(await layout.blob(manifest.config.digest), manifest),
     ...(index === undefined ? {} : { index: await documentOf(layout, index) }),
+    ...(innerIndex === undefined ? {} : { innerIndex: await documentOf(layout, innerIndex) }),
   };
 }
 
@@ -50,6 +52,7 @@ export class TestFeed implements FileFeed {
   readonly streamed: Digest[] = [];
   #lost: Digest | undefined;
   #onStream: (digest: Digest) => void = () => undefined;
+  readonly #awaited = new Map<Digest, PromiseWithResolvers<void>>();
 
   /** @param held are not ready yet */
   constructor(layout: TestLayout, held: readonly Digest[] = []) {
@@ -84,7 +87,13 @@ export class TestFeed implements FileFeed {
     return promise;
   }
 
+  /** Resolves as soon as the engine waits for a blob, or has. */
+  whenAwaited(digest: Digest): Promise<void> {
+    return this.#wait(digest).promise;
+  }
+
   async ready(digest: Digest): Promise<void> {
+    this.#wait(digest).resolve();
     await this.#held.get(digest)?.promise;
   }
 
@@ -99,6 +108,12 @@ export class TestFeed implements FileFeed {
     this.streamed.push(digest);
     this.#onStream(digest);
     return Promise.resolve(createReadStream(this.#layout.blobPath(digest)));
+  }
+
+  #wait(digest: Digest): PromiseWithResolvers<void> {
+    const wait = this.#awaited.get(digest) ?? Promise.withResolvers<void>();
+    this.#awaited.set(digest, wait);
+    return wait;
   }
 }
 

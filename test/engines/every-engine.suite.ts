@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isQuayctlError, QuayctlError } from '../../src/base/errors.ts';
 import type { Engine, FileFeed, LoadOptions } from '../../src/engines/engine.ts';
 import type { Digest } from '../../src/image/digest.ts';
@@ -14,6 +13,8 @@ export interface SampleImage<Image> {
   readonly name: string;
   /** The blobs that the engine reads, in the order in which it wants them. */
   readonly blobs: readonly Digest[];
+  /** The engine is not given any of them before all are here. */
+  readonly wantsAll?: boolean;
   /** @param held are not ready yet */
   readonly feed: (held?: readonly Digest[]) => TestFeed;
   readonly options: (more?: Partial<LoadOptions>) => LoadOptions;
@@ -67,15 +68,17 @@ export function everyEngine<Image>(holds: Holds<Image>): void {
   holds(
     'a blob that never comes ends the load with its own error, and nothing is left',
     async (engine, t) => {
-      const { image, blobs, feed, options } = await engine.sample(t, 'never');
-      const last = blobs.at(-1);
-      assert.ok(last);
+      const sample = await engine.sample(t, 'never');
+      const { image, blobs, feed, options } = sample;
+      const [before, last] = blobs.slice(-2);
+      assert.ok(before && last);
       const held = feed([last]);
       const failure = new QuayctlError('unreachable', 'the registry is gone');
       await engine.leavesNothing(async () => {
+        const begun = underWay(sample, held, before, last);
         const loading = (await engine.open()).load(image, held, options());
         loading.catch(() => undefined);
-        await sleep(300);
+        await begun;
         held.fail(last, failure);
         await assert.rejects(loading, (error) => error === failure);
       });
@@ -83,15 +86,19 @@ export function everyEngine<Image>(holds: Holds<Image>): void {
   );
 
   holds('an abort ends the load within seconds, and nothing is left', async (engine, t) => {
-    const { image, blobs, feed, options } = await engine.sample(t, 'abort');
+    const sample = await engine.sample(t, 'abort');
+    const { image, blobs, feed, options } = sample;
     // With the last blob the engine may have the image whole before it hears of the abort.
     for (const [at, blob] of blobs.slice(0, -1).entries()) {
       await engine.leavesNothing(async () => {
         const stop = new AbortController();
-        const held = feed(blobs.slice(at + 1));
+        const [next, ...later] = blobs.slice(at + 1);
+        assert.ok(next);
+        const held = feed([next, ...later]);
+        const begun = underWay(sample, held, blob, next);
         const loading = (await engine.open()).load(image, held, options({ signal: stop.signal }));
         loading.catch(() => undefined);
-        await underWay(held, blob);
+        await begun;
         stop.abort(new QuayctlError('interrupted', 'SIGINT'));
         const begin = performance.now();
         await assert.rejects(loading, (error) => isQuayctlError(error, 'interrupted'));
@@ -101,7 +108,12 @@ export function everyEngine<Image>(holds: Holds<Image>): void {
   });
 }
 
-/** Until the blob is read; an engine that wants all of them first does not begin. */
-async function underWay(feed: TestFeed, blob: Digest | undefined): Promise<void> {
-  await Promise.race([blob === undefined ? undefined : feed.whenStreamed(blob), sleep(500)]);
+/** Until the last blob that is here is read; where an engine wants all of them first, until it waits for the next one. */
+function underWay(
+  { wantsAll = false }: { wantsAll?: boolean },
+  feed: TestFeed,
+  here: Digest,
+  next: Digest,
+): Promise<void> {
+  return wantsAll ? feed.whenAwaited(next) : feed.whenStreamed(here);
 }

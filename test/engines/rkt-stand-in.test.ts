@@ -11,6 +11,7 @@ import { tempDirectory } from '../helpers/temp.ts';
 
 // What a real rkt 1.30 was seen to say. Our own tests are worth what their stand-in is worth.
 const skip = skipWithout('gpg', 'xz');
+const SHORT = join(import.meta.dirname, '../fixtures/short-signature');
 const ends: (() => void | Promise<void>)[] = [];
 const scope: Scope = { after: (end) => void ends.push(end) };
 let rkt: TestRkt;
@@ -144,6 +145,13 @@ test('stand-in: signatures', { skip }, async (t) => {
     await take(await signer.sign(bytes, '--armor', '--sign')),
     "expected 'PGP SIGNATURE', got: PGP MESSAGE",
   );
+  // As gpg makes one in 256: it begins with a zero byte, which is not written.
+  const mine = await makeRkt(t);
+  await mine.trust(join(SHORT, 'key.asc'));
+  refused(
+    await mine.run('fetch', join(SHORT, 'image.aci')),
+    'openpgp: invalid signature: RSA verification failure',
+  );
   const stranger = await makeSigner(t);
   refused(await take(await stranger.sign(bytes)), 'signature made by unknown entity');
   for (const [algorithm, text] of [
@@ -186,7 +194,11 @@ test('stand-in: the image store', { skip }, async (t) => {
   refused(again, 'output ACI file exists (try --overwrite)');
   assert.match((await mine.run('image', 'cat-manifest', imageId)).stdout, /"acKind": "ImageManifest"/);
   refused(await mine.run('image', 'cat-manifest', 'nope'), 'cannot find aci satisfying name: "nope"');
+  refused(await mine.run('image', 'cat-manifest', 'sha512-0'), 'cat-manifest: image ID too short');
   assert.equal((await mine.run('image', 'rm', 'nope')).code, 0);
+  refused(await mine.run('image', 'rm'), 'rm: must provide at least one image ID');
+  const none = await mine.run('image', 'rm', 'sha512-00');
+  assert.deepEqual([none.code, none.stderr], [0, 'rm: no image IDs found\n']);
   const removed = await mine.run('image', 'rm', imageId);
   assert.equal(removed.stdout, `successfully removed aci for image: "${imageId}"\n`);
 });

@@ -134,6 +134,7 @@ async function sample(
     id: imageId,
     name: `${name}:v1.0`,
     blobs: [aci.digest, digestOf(signature)],
+    wantsAll: true,
     feed: (held) => new TestFeed(layout, held),
     options: (load) => ({
       names: [],

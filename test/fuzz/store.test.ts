@@ -6,7 +6,7 @@ import { formatEntries, namedImage, parseEntries } from '../../src/store/index-f
 import { parseJournal } from '../../src/store/journal.ts';
 import { parseLease } from '../../src/store/leases.ts';
 import { parseOwner } from '../../src/store/owner.ts';
-import { parseServiceRecord } from '../../src/store/records.ts';
+import { parseServiceRecord } from '../../src/store/remembered-facts.ts';
 import { createHash } from 'node:crypto';
 import { fuzzParsers, JSON_PIECES } from '../helpers/corpus.ts';
 

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { OwnEtc } from './own-etc.ts';
 import { run, startProcess, type Output, type Scope } from './processes.ts';
 import { engineProgram, goProgramsPath, programPath, skipWithout } from './programs.ts';
 import { removeTree } from './temp.ts';
@@ -9,6 +10,8 @@ import { removeTree } from './temp.ts';
 export interface TestContainerd {
   /** Where hosts.toml files are looked for. */
   readonly certsDirectory: string;
+  /** Where it keeps each blob under its digest in hex. */
+  readonly contentStore: string;
   log(): string;
   /** Writes `certs.d/HOST/hosts.toml`. */
   useMirror(registry: string, text: string): Promise<void>;
@@ -29,24 +32,32 @@ export function skipWithoutContainerd(kind: ContainerdKind, ...needs: readonly s
 /** On a machine under load the first start takes several seconds. */
 const START_MS = 60_000;
 
-/** Puts a command into a network namespace; without one it is run as it is. */
+/** Puts a command into a network namespace. */
 type Inside = (program: string, args: readonly string[]) => [string, string[]];
 
-/** Needs what `skipWithoutContainerd` says. */
+/**
+ * Needs what `skipWithoutContainerd` says.
+ * @param etc where it looks for its settings, as one that was installed does; a folder of its own by default
+ * @param inside puts it into a network of its own
+ */
 export async function startContainerd(
   scope: Scope,
   kind: ContainerdKind,
-  inside: Inside = (program, args) => [program, [...args]],
+  etc?: OwnEtc,
+  inside: Inside = (command, args) => [command, [...args]],
 ): Promise<TestContainerd> {
   const directory = await mkdtemp(join(tmpdir(), 'quayctl-containerd-'));
   const socket = join(directory, 'containerd.sock');
-  const certsDirectory = join(directory, 'certs.d');
-  await mkdir(certsDirectory);
-  const config = join(directory, 'config.toml');
-  await writeFile(config, kind === 'debian' ? configuration16(directory) : configuration2(directory));
+  const certsDirectory = etc === undefined ? join(directory, 'certs.d') : '/etc/containerd/certs.d';
+  if (etc === undefined) await mkdir(certsDirectory);
+  const config = etc === undefined ? join(directory, 'config.toml') : '/etc/containerd/config.toml';
+  const settings = (kind === 'debian' ? configuration16 : configuration2)(directory, certsDirectory);
+  if (etc === undefined) await writeFile(config, settings);
+  else await etc.write(config, settings);
   const program = kind === 'debian' ? programPath('containerd') : engineProgram('containerd');
   const env = { ...process.env, PATH: kind === 'debian' ? (process.env['PATH'] ?? '') : goProgramsPath() };
-  const daemon = startProcess(...inside(program, ['--config', config]), { env });
+  const [command, ...rest] = [...(etc?.launcher ?? []), program, '--config', config];
+  const daemon = startProcess(...inside(command, rest), { env });
   scope.after(async () => {
     await daemon.kill('SIGTERM');
     await removeTree(directory);
@@ -54,6 +65,7 @@ export async function startContainerd(
   await daemon.waitFor(/containerd successfully booted/, START_MS);
   return {
     certsDirectory,
+    contentStore: join(directory, 'root/io.containerd.content.v1.content/blobs/sha256'),
     log: () => daemon.stderr(),
     useMirror: async (registry, text) => {
       await mkdir(join(certsDirectory, registry), { recursive: true });
@@ -69,7 +81,7 @@ export async function startContainerd(
   };
 }
 
-function configuration16(directory: string): string {
+function configuration16(directory: string, certsDirectory: string): string {
   return `
 version = 2
 root = "${directory}/root"
@@ -85,13 +97,13 @@ state = "${directory}/state"
     bin_dir = "${directory}/cni"
     conf_dir = "${directory}/cni"
   [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "${directory}/certs.d"
+    config_path = "${certsDirectory}"
 [plugins."io.containerd.internal.v1.opt"]
   path = "${directory}/opt"
 `;
 }
 
-function configuration2(directory: string): string {
+function configuration2(directory: string, certsDirectory: string): string {
   return `
 version = 3
 root = "${directory}/root"
@@ -101,7 +113,7 @@ state = "${directory}/state"
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "native"
   [plugins."io.containerd.cri.v1.images".registry]
-    config_path = "${directory}/certs.d"
+    config_path = "${certsDirectory}"
 [plugins."io.containerd.transfer.v1.local"]
   [[plugins."io.containerd.transfer.v1.local".unpack_config]]
     platform = "linux"

@@ -61,11 +61,12 @@ const CONFIGS: Readonly<Record<DockerdKind, object>> = {
   containerd: {},
 };
 
-/** Needs what `skipWithoutDockerd` says. Up in about 3 s. */
+/** Needs what `skipWithoutDockerd` says. Up in about 3 s. @param launcher a command that takes another one behind it */
 export async function startDockerd(
   scope: Scope,
   flags: readonly string[] = [],
   kind: DockerdKind = 'debian',
+  launcher: readonly string[] = [],
 ): Promise<TestDockerd> {
   const directory = await mkdtemp(join(tmpdir(), 'quayctl-dockerd-'));
   const socket = join(directory, 'docker.sock');
@@ -89,7 +90,8 @@ export async function startDockerd(
       ...NETWORK_UNTOUCHED,
       ...flags,
     ];
-    daemon = startProcess(program, args, { env });
+    const [command = program, ...rest] = [...launcher, program, ...args];
+    daemon = startProcess(command, rest, { env });
     await daemon.waitFor(/API listen on /, START_MS);
   };
 

@@ -69,6 +69,10 @@ class MemorySwarm implements Swarm {
     };
   }
 
+  contacts(): readonly [] {
+    return [];
+  }
+
   want(start: number, end: number): void {
     const { pieceLength } = this.#options.metainfo.geometry;
     const [from, to] = [Math.floor(start / pieceLength), Math.ceil(end / pieceLength)];

@@ -9,6 +9,7 @@ export interface NeighbourRequest {
   readonly url: string;
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
   /** Which of the neighbour's addresses it comes from; default: the first. */
   readonly from?: string;
 }
@@ -30,6 +31,8 @@ export interface Neighbour {
   readonly addresses: readonly string[];
   /** Twelve of one /64, then one of another. */
   readonly addresses6: readonly string[];
+  /** For programs that are started by other means: a command that takes theirs behind it. */
+  readonly launcher: readonly string[];
   /** Starts a program there; it is killed with the test. */
   start(program: string, args: readonly string[], input?: string): RunningProcess;
   /** Starts an attack there, and waits until everything is sent; it goes on until it is killed. */
@@ -83,6 +86,7 @@ export async function openNeighbour(scope: Scope): Promise<Neighbour> {
     here6: `${net6}::1`,
     addresses,
     addresses6,
+    launcher: [programPath('ip'), 'netns', 'exec', name],
     start,
     async attack(kind, options) {
       const attacker = start(process.execPath, [ATTACKER, kind], JSON.stringify(options));

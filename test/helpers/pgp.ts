@@ -27,17 +27,29 @@ export async function makeSigner(scope: Scope, algorithm = 'rsa2048'): Promise<T
   const keyFile = join(directory, 'key.asc');
   const key = await gpg('--armor', '--export');
   await writeFile(keyFile, key);
+  const keyBytes = Number(/^rsa(\d+)$/.exec(algorithm)?.[1]) / 8;
   let count = 0;
+  const sign = async (bytes: Uint8Array, flags: readonly string[]): Promise<Buffer> => {
+    const path = join(directory, `signed-${(count += 1)}`);
+    await writeFile(path, bytes);
+    // One RSA signature in 256 begins with a zero byte, which is not written; rkt refuses it.
+    for (let salt = 0; ; salt++) {
+      await gpg('--output', `${path}.asc`, '--sig-notation', `salt@example.test=${salt}`, ...flags, path);
+      const length = await rsaLength(gpg, `${path}.asc`);
+      if (length === undefined || length === keyBytes) return readFile(`${path}.asc`);
+    }
+  };
   return {
     keyFile,
     key,
     gpg,
-    sign: async (bytes, ...flags) => {
-      const path = join(directory, `signed-${(count += 1)}`);
-      await writeFile(path, bytes);
-      const how = flags.length > 0 ? flags : ['--armor', '--detach-sign'];
-      await gpg('--output', `${path}.asc`, ...how, path);
-      return readFile(`${path}.asc`);
-    },
+    sign: (bytes, ...flags) => sign(bytes, flags.length > 0 ? flags : ['--armor', '--detach-sign']),
   };
+}
+
+/** The length of a detached signature, bytes; undefined for other things than RSA signatures. */
+async function rsaLength(gpg: TestSigner['gpg'], path: string): Promise<number | undefined> {
+  const packets = await gpg('--list-packets', path);
+  const [, bits] = /^:signature packet: algo 1,[^]*?^\tdata: \[(\d+) bits\]/m.exec(packets) ?? [];
+  return bits === undefined ? undefined : Math.ceil(Number(bits) / 8);
 }

@@ -32,6 +32,8 @@ export interface RunOptions {
 }
 
 const CHECKOUT_PROGRAM = join(import.meta.dirname, '../../bin/quayctl');
+/** Where Node keeps the compiled sources: without it, half of the processor time of a start goes into compiling. */
+export const COMPILE_CACHE = join(import.meta.dirname, '../../node_modules/.cache/quayctl-tests');
 
 /** A home with nothing in it; quayctl run there finds no credential and no engine of the real user. */
 export async function quayctlNode(scope: Scope, options: NodeOptions = {}): Promise<QuayctlNode> {
@@ -53,6 +55,8 @@ export async function quayctlNode(scope: Scope, options: NodeOptions = {}): Prom
     XDG_RUNTIME_DIR: folders.runtime,
     DOCKER_CONFIG: join(home, 'docker'),
     DOCKER_HOST: `unix://${join(home, 'no-docker.sock')}`,
+    // An installed program keeps its own.
+    ...(options.program === undefined ? { NODE_COMPILE_CACHE: COMPILE_CACHE } : {}),
     ...options.env,
   };
 

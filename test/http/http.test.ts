@@ -10,7 +10,7 @@ import { QuayctlError } from '../../src/base/errors.ts';
 import { Http, readBody, type HttpOptions } from '../../src/http/http.ts';
 import { makeCertificate, type TestCertificate } from '../helpers/certificate.ts';
 import { startServer } from '../helpers/http-server.ts';
-import type { Scope } from '../helpers/processes.ts';
+import { mustRun, type Scope } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 
@@ -74,6 +74,49 @@ test('a certificate of an unknown authority is refused; certs.d makes it known',
     (await failure(text(open(t, { certsDirectory: elsewhere }), server.url, t.signal))).code,
     'unreachable',
   );
+});
+
+test('SSL_CERT_FILE names a further authority; one that is no PEM is named', { skip }, async (t) => {
+  const certificate = await makeCertificate(t);
+  const server = await startServer(t, (_, response) => void response.end('hello'), certificate);
+  const env = { SSL_CERT_FILE: certificate.certificate };
+  assert.equal(await text(open(t, { env }), server.url, t.signal), 'hello');
+  const missing = { SSL_CERT_FILE: '/nonexistent/ca.pem' };
+  const error = await failure(text(open(t, { env: missing }), server.url, t.signal));
+  assert.deepEqual([error.code, error.message], ['credentials', 'cannot read /nonexistent/ca.pem']);
+});
+
+test("the system's authorities count where Node's own are not enough", { skip }, async (t) => {
+  const certificate = await makeCertificate(t);
+  const server = await startServer(t, (_, response) => void response.end('hello'), certificate);
+  // OpenSSL takes the place of the system's store from this variable; Http is not told of it.
+  const env = { ...process.env, SSL_CERT_FILE: certificate.certificate };
+  const code = `import { Http, readBody } from ${JSON.stringify(join(import.meta.dirname, '../../src/http/http.ts'))};
+    const url = new URL(${JSON.stringify(server.url)}), signal = AbortSignal.timeout(60_000);
+    const lines = [];
+    const http = new Http({ env: {}, certsDirectory: '/nonexistent', onExchange: (line) => lines.push(line) });
+    const ask = async () => (await readBody(await http.request(url, { signal }), { maxBytes: 9, url, what: '', signal })).toString();
+    console.log(await ask(), await ask(), lines.length);
+    await http.close();`;
+  const said = await mustRun(process.execPath, ['--input-type=module', '-e', code], { env });
+  // The first question is refused and asked again; after that it is known.
+  assert.equal(said, 'hello hello 3\n');
+});
+
+test('a proxy that does not answer is named in place of the host behind it', async (t) => {
+  const closed = createTcp();
+  const port = await listen(t, closed);
+  closed.close();
+  const proxy = `http://user:secret@127.0.0.1:${port}`;
+  for (const scheme of ['http', 'https']) {
+    const http = open(t, { env: { HTTP_PROXY: proxy, HTTPS_PROXY: proxy } });
+    const error = await failure(text(http, `${scheme}://registry.test:5000/`, t.signal));
+    assert.equal(
+      error.message,
+      `registry.test:5000 cannot be reached: the proxy 127.0.0.1:${port} cannot be reached: connection refused`,
+    );
+    assert.equal(error.hint, 'check HTTPS_PROXY, HTTP_PROXY and NO_PROXY');
+  }
 });
 
 test('a certificate for another name is refused, whoever signed it', { skip }, async (t) => {

@@ -213,7 +213,7 @@ test('a torrent from elsewhere says so of its trackers, also after it was kept',
     service: undefined,
     insecure: true,
     sendCredentials: false,
-    silentHosts: { isSilent: () => Promise.resolve(false), remember: () => Promise.resolve() },
+    hostsWithoutTorrents: { isSilent: () => Promise.resolve(false), remember: () => Promise.resolve() },
   });
   const answer = await service.torrent(BLOB, 0, t.signal);
   assert.ok(answer.kind === 'torrent');

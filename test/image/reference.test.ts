@@ -258,6 +258,14 @@ test('a digest by another algorithm is grammar, and refused as unsupported', () 
 test('the error says what to do', () => {
   assert.match(refusal('docker/Docker').message, /must be lower-case/);
   assert.equal(refusal('docker/Docker').hint, 'did you mean docker/docker?');
+  for (const [text, meant] of [
+    ['Foo/Bar:X', 'foo/bar:X'],
+    ['quay.io/Team/App:1.0', 'quay.io/team/app:1.0'],
+    ['[::1]:5000/App', '[::1]:5000/app'],
+    [`docker.io/library/Ubuntu@sha256:${HEX}`, `docker.io/library/ubuntu@sha256:${HEX}`],
+  ]) {
+    assert.equal(refusal(text ?? '').hint, `did you mean ${meant}?`);
+  }
   assert.match(refusal('https://quay.io/x').hint ?? '', /without https/);
   assert.match(refusal(HEX).hint ?? '', new RegExp(`NAME@sha256:${HEX}`));
 });

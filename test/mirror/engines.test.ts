@@ -4,57 +4,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { skipWithoutDockerd, startDockerd } from '../helpers/dockerd.ts';
 import { randomLayer } from '../helpers/images.ts';
-import { mustRun, run, type Output, type Scope } from '../helpers/processes.ts';
-import { programPath, skipWithout } from '../helpers/programs.ts';
-import { tempDirectory } from '../helpers/temp.ts';
+import { mustRun, type Output } from '../helpers/processes.ts';
+import { skipWithout } from '../helpers/programs.ts';
 import { startTokenServer } from '../helpers/token-server.ts';
 import { openMirrorStage, type MirrorStage } from './kit.ts';
-
-interface Podman {
-  pull(name: string): Promise<Output>;
-  login(host: string, user: string, password: string): Promise<void>;
-}
-
-/** The podman command with a storage of its own, and settings by which the stage's registry has our mirror. */
-async function podmanWithMirror(scope: Scope, { mirror, pipe }: MirrorStage): Promise<Podman> {
-  const directory = await tempDirectory(scope, 'podman');
-  const config = join(directory, 'registries.conf');
-  await writeFile(
-    config,
-    `[[registry]]
-prefix = "${pipe.host}"
-location = "${pipe.host}"
-insecure = true
-[[registry.mirror]]
-location = "${mirror.host}/${inPath(pipe.host)}"
-insecure = true
-`,
-  );
-  await writeFile(join(directory, 'auth.json'), '{}');
-  const env = {
-    ...process.env,
-    CONTAINERS_REGISTRIES_CONF: config,
-    REGISTRY_AUTH_FILE: join(directory, 'auth.json'),
-  };
-  const storage = [
-    `--root=${join(directory, 'root')}`,
-    `--runroot=${join(directory, 'run')}`,
-    `--tmpdir=${join(directory, 'tmp')}`,
-    '--storage-driver=vfs',
-    '--events-backend=file',
-  ];
-  const podman = programPath('podman');
-  return {
-    pull: (name) => run(podman, [...storage, 'pull', '--quiet', name], { env }),
-    login: async (host, user, password) => {
-      const args = [...storage, 'login', '--tls-verify=false', '--username', user, '--password-stdin', host];
-      await mustRun(podman, args, { env, input: password });
-    },
-  };
-}
-
-/** As podman can name it: there is no colon in a path. */
-const inPath = (host: string): string => host.replace(':', '_');
+import { inPath, podmanWithMirror } from './podman.ts';
 
 /** Blobs that this machine asked the registry for, past the torrent service. */
 const blobsAt = ({ pipe }: MirrorStage): string[] =>

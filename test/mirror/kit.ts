@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { openStage, type Stage } from '../helpers/stage.ts';
 import type { RegistryOptions } from '../helpers/registry.ts';
 import type { RunningProcess, Scope } from '../helpers/processes.ts';
@@ -38,10 +39,12 @@ export async function startMirrorOf(
     ...['--registry', pipe.host],
     ...['--listen', '127.0.0.1:0'],
     ...['--upper-port', '6999'],
+    ...(flags.includes('--identity') ? [] : ['--plain']),
+    ...['--control', join(node.home, 'mirror.sock')],
     '--debug',
     ...flags,
   ]);
-  const [url] = await process.waitFor(/^http:\S+$/m);
+  const [url] = await process.waitFor(/^https?:\S+$/m);
   return { url, host: new URL(url).host, node, process };
 }
 

@@ -98,7 +98,7 @@ export class PullStage extends BlobStage {
       downloads: this.downloads,
       listener,
       repository: { manifest: async () => image.document, blob, elsewhere: blob },
-      torrents: { torrent, squashed: missing, serviceKeys: missing, manifest: missing },
+      torrents: { torrent, squashed: missing, serviceKeys: missing, connectBack: missing, manifest: missing },
       ...(engine === undefined ? {} : { engine }),
     };
   }

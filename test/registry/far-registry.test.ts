@@ -161,7 +161,10 @@ test('a torrent service in the clear is shown nothing, but with --insecure', { s
   const open = (insecure: boolean) => {
     const access = accessTo(t, 'r.test', { ...options, insecure });
     const repository = openRepository(access, 'team/app');
-    const silentHosts = { isSilent: () => Promise.resolve(false), remember: () => Promise.resolve() };
+    const hostsWithoutTorrents = {
+      isSilent: () => Promise.resolve(false),
+      remember: () => Promise.resolve(),
+    };
     const service = new URL('http://s.test:7070');
     const names = { registry: 'r.test', name: 'team/app' };
     return openTorrentService({
@@ -171,7 +174,7 @@ test('a torrent service in the clear is shown nothing, but with --insecure', { s
       service,
       insecure,
       sendCredentials: false,
-      silentHosts,
+      hostsWithoutTorrents,
     });
   };
   const error = await failure(open(false).torrent(BLOB, 0, t.signal));

@@ -456,3 +456,18 @@ function range(
       .end(body);
   };
 }
+
+test('a dead proxy says nothing of whether the registry speaks TLS', async (t) => {
+  const proxy = 'http://127.0.0.1:9';
+  for (const env of [
+    { HTTP_PROXY: proxy },
+    { HTTPS_PROXY: proxy },
+    { HTTP_PROXY: proxy, HTTPS_PROXY: proxy },
+  ]) {
+    const access = accessTo(t, 'registry.invalid:5000', { env, insecure: true });
+    const error = await failure(openRepository(access, 'team/app').manifest('1.0', t.signal));
+    assert.equal(error.code, 'unreachable');
+    assert.match(error.message, /the proxy 127\.0\.0\.1:9 cannot be reached: connection refused/);
+    assert.equal(error.hint, 'check HTTPS_PROXY, HTTP_PROXY and NO_PROXY');
+  }
+});

@@ -45,7 +45,7 @@ test(
         service: new URL(served.url),
         insecure: false,
         sendCredentials: false,
-        silentHosts: { isSilent: () => Promise.resolve(false), remember: () => Promise.resolve() },
+        hostsWithoutTorrents: { isSilent: () => Promise.resolve(false), remember: () => Promise.resolve() },
       });
     };
     const service = open(ADA);

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { digestOf } from '../../src/image/digest.ts';
 import { openRepository } from '../../src/registry/open-repository.ts';
+import { parseConnectBack } from '../../src/registry/connect-back.ts';
 import { openTorrentService, type TorrentServiceOptions } from '../../src/registry/open-torrent-service.ts';
 import type { TorrentService } from '../../src/registry/repository.ts';
 import { startServer, type TestServer } from '../helpers/http-server.ts';
@@ -37,7 +38,7 @@ function open(
     service: url === undefined ? undefined : new URL(url),
     insecure: access.insecure,
     sendCredentials: options.sendCredentials ?? false,
-    silentHosts: {
+    hostsWithoutTorrents: {
       isSilent: (host) => Promise.resolve(remembered.includes(host)),
       remember: (host) => Promise.resolve(void remembered.push(host)),
     },
@@ -255,4 +256,26 @@ test('a service that is down is unreachable', async (t) => {
   const error = await failure(service.torrent(BLOB, 0, t.signal));
   assert.equal(error.code, 'unreachable');
   assert.match(error.message, /127\.0\.0\.1:1 cannot be reached: connection refused/);
+});
+
+test('what a service says of connecting back is read within bounds', () => {
+  const base = new URL('http://torrents.example');
+  const parse = (text: string): unknown => parseConnectBack(Buffer.from(text), base);
+  assert.deepEqual(parse('{"address":"192.0.2.1","port":1,"reachable":true,"more":[]}'), {
+    address: '192.0.2.1',
+    isReachable: true,
+  });
+  assert.deepEqual(parse('{"address":"2001:db8::1","reachable":false,"reason":"no answer"}'), {
+    address: '2001:db8::1',
+    isReachable: false,
+    reason: 'no answer',
+  });
+  // A stranger's words are not repeated.
+  assert.deepEqual(parse('{"address":"192.0.2.1","reachable":false,"reason":"\\u001b[2J"}'), {
+    address: '192.0.2.1',
+    isReachable: false,
+    reason: 'not reached',
+  });
+  for (const text of ['', 'null', '[]', '{', '{}', '{"reachable":true}', '{"address":"x","reachable":true}'])
+    assert.throws(() => parse(text), { code: 'protocol' }, text);
 });

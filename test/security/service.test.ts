@@ -1,5 +1,12 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
+import type { Claimants } from '../../src/base/turns.ts';
+import { digestFromHex } from '../../src/image/digest.ts';
+import type { Clair } from '../../src/registry/security/clair.ts';
+import { ImageReports } from '../../src/serve/security/image-reports.ts';
+import type { Permission } from '../../src/upstream/permission.ts';
 import type { Output, RunningProcess } from '../helpers/processes.ts';
 import { skipWithout } from '../helpers/programs.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
@@ -133,4 +140,35 @@ test('a service that may not read the image, and one without Clair, name the rea
     'clair',
     'the next is asked',
   );
+});
+
+test('reports are bounded by site and account, and no site has all places', async (t) => {
+  const asked: string[] = [];
+  const clair = {
+    host: 'clair.test',
+    report: ({ digest }: { digest: string }, signal: AbortSignal) => {
+      asked.push(digest);
+      return once(signal, 'abort');
+    },
+  } as unknown as Clair;
+  const reports = new ImageReports({
+    clair,
+    own: {} as Permission,
+    webSeed: () => '',
+    listener: () => undefined,
+  });
+  t.after(() => reports.close());
+  let count = 0;
+  const report = (...claimants: Claimants): string => {
+    const digest = digestFromHex((++count).toString(16).padStart(64, '0'));
+    const found = reports.report({ repository: 'team/app', digest, layers: [] }, claimants);
+    if ('done' in found) found.done.catch(() => undefined);
+    return digest;
+  };
+  const [first] = Array.from({ length: 8 }, () => report('2001:db8::/64', 'subject one'));
+  assert.throws(() => report('2001:db8::/64'), { code: 'limit' });
+  assert.throws(() => report('192.0.2.1', 'subject one'), { code: 'limit' });
+  const other = report('192.0.2.1', 'subject two');
+  await setImmediate();
+  assert.deepEqual(asked, [first, other]);
 });

@@ -60,7 +60,8 @@ async function readSome(answer: Response, length: number): Promise<ReadableStrea
 test('all who read a blob that is being hashed get it from the one reading, as it comes', async (t) => {
   const blob = randomBytes(20 * CHUNK);
   const registry = await slowRegistry(t, [blob]);
-  const service = await startService(t, { upstream: registry.url });
+  const admin = { place: { host: '127.0.0.1', port: 0 } };
+  const service = await startService(t, { upstream: registry.url, admin });
   const progress = await service.torrent('team/app', digestOf(blob), { wait: 0 });
   assert.equal(progress.status, 202);
   assert.equal(((await progress.json()) as { follow?: boolean }).follow, true);
@@ -79,6 +80,15 @@ test('all who read a blob that is being hashed get it from the one reading, as i
   assert.equal(range.status, 206);
   assert.deepEqual(Buffer.from(await range.bytes()), blob.subarray(10, 20));
   assert.equal(registry.reads(), 1);
+  const metrics = await (await fetch(`${service.adminUrl}/metrics`)).text();
+  for (const line of [
+    'quayctl_given_blobs_total{from="reading"} 8',
+    'quayctl_given_blobs_total{from="cache"} 1',
+    'quayctl_cache_blobs 1',
+    `quayctl_cache_bytes ${blob.length}`,
+  ]) {
+    assert.ok(metrics.split('\n').includes(line), line);
+  }
 });
 
 test('a private blob is given to whom the registry grants it, also from the reading and from the cache', async (t) => {

@@ -3,7 +3,9 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
+import { isQuayctlError } from '../../src/base/errors.ts';
 import { Turns } from '../../src/base/turns.ts';
+import { Budget } from '../../src/layers/budget.ts';
 import { startHttpFaultProxy, type HttpFaultProxy } from '../helpers/fault-proxy.ts';
 import { TestLayout, type BuiltImage } from '../helpers/images.ts';
 import { openNeighbour, skipWithoutNeighbour, type Neighbour } from '../helpers/neighbour.ts';
@@ -12,6 +14,7 @@ import { pushImage, pushManifest } from '../helpers/push.ts';
 import { startRegistry } from '../helpers/registry.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 import { startService, type TestService } from '../helpers/torrent-service.ts';
+import { VirtualTime } from '../helpers/virtual-time.ts';
 
 const skip = skipWithoutNeighbour() || skipWithout('docker-registry');
 const SIZE = 3_000_000;
@@ -145,4 +148,54 @@ test('sites take turns, none has all places, and each claimant has its bound', a
   late.release();
   for (let at = 0; at < 5; at++) turns.enter([`site ${at}`, 'user']);
   assert.throws(() => turns.enter(['another site', 'user']), { code: 'limit' });
+});
+
+test('sites that hold all places leave one to others after a minute, and no more than there are', async (t) => {
+  const time = new VirtualTime(t);
+  const turns = new Turns({
+    ...{ what: 'works', atOnce: 3, atOnceEach: 2, most: 20, mostEach: 8 },
+    ...{ spare: 2, spareAfterMs: 60_000 },
+  });
+  const begun: string[] = [];
+  const enter = (site: string): (() => void) => {
+    const { turn, release } = turns.enter([site]);
+    void turn(new AbortController().signal).then(() => begun.push(site));
+    return release;
+  };
+  const releases = ['a', 'a', 'a', 'b', 'b'].map(enter);
+  await time.advance(30_000);
+  for (const site of ['c', 'c', 'd', 'e']) enter(site);
+  await time.advance(59_000);
+  assert.deepEqual(begun, ['a', 'a', 'b'], 'two sites hold all');
+  await time.advance(2_000);
+  assert.deepEqual(begun, ['a', 'a', 'b', 'c', 'd'], 'one place each, and never for who has one');
+  await time.advance(5_000);
+  assert.equal(begun.length, 5);
+  releases[0]?.();
+  await time.advance(10);
+  assert.deepEqual(begun.slice(5), ['e'], 'who has waited for long is before those who have a place');
+});
+
+test('where other images take the memory the answer is 503, and then the image', async (t) => {
+  const layout = await TestLayout.create(await tempDirectory(t, 'layout'));
+  await layout.addImage({ layers: [{ entries: [{ name: 'a', content: 'a' }] }] }, 'team/app:1.0');
+  const service = await startService(t, { upstream: `oci:${layout.directory}` });
+  const others: Budget[] = [];
+  for (let isFull = false; !isFull;) {
+    const other = new Budget();
+    others.push(other);
+    try {
+      for (;;) other.node();
+    } catch (error) {
+      // Until the memory is full it is the bound of each image that ends it.
+      isFull = isQuayctlError(error, 'limit') && /memory/.test(error.message);
+    }
+  }
+  const ask = (): Promise<Response> => fetch(`${service.url}/c1/squash/team/app/1.0`);
+  const refused = await ask();
+  assert.equal(refused.status, 503);
+  assert.ok(refused.headers.has('retry-after'));
+  assert.match(await refused.text(), /other images take the memory/);
+  for (const other of others) other.release();
+  assert.equal((await ask()).status, 200, 'it is not remembered');
 });

@@ -10,7 +10,8 @@ test('Prometheus reads requests, hashing, swarms and bytes by source, and no nam
   const image = await layout.addImage({ layers: [randomLayer(100_000, 'a')] }, 'team/app:1.0');
   const digest = image.layers[0]?.digest ?? '';
   const place = { host: '127.0.0.1', port: 0 };
-  const service = await startService(t, { upstream: `oci:${layout.directory}`, admin: { place } });
+  const build = { version: '1.2.3', node: '24.0.0' };
+  const service = await startService(t, { upstream: `oci:${layout.directory}`, admin: { place }, build });
   const torrent = decodeTorrent(await (await service.torrent('team/app', digest)).bytes());
   const blob = await (await fetch(torrent.urlList[0] ?? '')).bytes();
   await (await fetch(`${service.url}/v2/team/app/manifests/1.0`)).bytes();
@@ -33,7 +34,9 @@ test('Prometheus reads requests, hashing, swarms and bytes by source, and no nam
     'quayctl_announces_total{outcome="accepted"} 1',
     'quayctl_announces_total{outcome="refused"} 1',
     'quayctl_swarms 1',
+    'quayctl_cache_blobs 0',
     'quayctl_peers 1',
+    'quayctl_build_info{version="1.2.3",node="24.0.0"} 1',
   ]) {
     assert.ok(text.split('\n').includes(line), `${line}\n${text.slice(0, 3000)}`);
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
+import { decodeJwt } from 'jose';
 import { TrackerAddress } from '../../src/metainfo/tracker-address.ts';
 import type { RenewTrackers } from '../../src/swarm/tracker/tracker-tokens.ts';
 import { decodeTorrent, type Metainfo } from '../../src/metainfo/metainfo.ts';
@@ -29,13 +30,20 @@ async function served(t: TestContext, tokenTtlSeconds: number): Promise<Served> 
 const outcomes = ({ events }: TestService): string[] =>
   events.flatMap((event) => (event.kind === 'announced' ? [event.outcome] : []));
 
+/** When the torrent's first token expires, milliseconds since 1970. */
+function expiryOf({ trackers: [tracker] }: Metainfo): number {
+  return (decodeJwt(tracker?.token?.jwt ?? '').exp ?? assert.fail('it does not expire')) * 1000;
+}
+
 test('a download that lasts longer than its token finds peers that come after', async (t) => {
   const { service, content, torrent } = await served(t, 2);
   const renewTrackers: RenewTrackers = async () => (await torrent()).trackers;
   const signal = t.signal;
   const storage = emptyStorage(content.length);
-  const leecher = await node(t).join({ metainfo: await torrent(), storage, renewTrackers, signal });
-  await sleep(4000);
+  const metainfo = await torrent();
+  const leecher = await node(t).join({ metainfo, storage, renewTrackers, signal });
+  const expires = expiryOf(metainfo);
+  while (Date.now() <= expires) await sleep(20);
   await node(t).join({ metainfo: await torrent(), storage: fullStorage(content), signal });
   await leecher.done;
   assert.deepEqual(storage.bytes, content);

@@ -15,6 +15,10 @@ import { skipWithout } from '../helpers/programs.ts';
 import { pushImage } from '../helpers/push.ts';
 import { startRegistry } from '../helpers/registry.ts';
 import { tempDirectory } from '../helpers/temp.ts';
+import { startServer } from '../helpers/http-server.ts';
+import { oddImage, oddLayer } from '../helpers/odd-images.ts';
+import { startOddRegistry } from '../helpers/odd-registry.ts';
+import { file, oddTar } from '../helpers/odd-tar.ts';
 import { startService, type TestService } from '../helpers/torrent-service.ts';
 
 const TORRENT = { accept: 'application/x-bittorrent' };
@@ -207,6 +211,21 @@ for (const { what, entries, reason } of HOSTILE) {
   });
 }
 
+test('a foreign layer that the registry does not have is told, and its URL is not asked', async (t) => {
+  const away = await startServer(t, (_, response) => response.end());
+  const registry = await startOddRegistry(t);
+  const type = 'application/vnd.oci.image.layer.nondistributable.v1.tar';
+  const layer = oddLayer(oddTar([file('a')]), { mediaType: type, compression: 'none' });
+  const layers = ([found]: readonly object[]): object[] => [{ ...found, urls: [`${away.url}/layer`] }];
+  registry.put('team/app', '1.0', oddImage([layer], { manifest: { layers } }));
+  registry.blobs.delete(layer.diffId);
+  const service = await startService(t, { upstream: registry.url });
+  const answer = await squash(service, '1.0');
+  assert.equal(answer.status, 501);
+  assert.match(await answer.text(), /layer sha256:\w+ is a foreign one, which the registry does not have/);
+  assert.equal(away.requests.length, 0);
+});
+
 test('blobs with a wrong digest are found before they are parsed', async (t) => {
   const { service, layout } = await served(t, NOISE);
   const image = JSON.parse(String(await layout.blob((await indexed(layout)).digest))) as {
@@ -248,7 +267,7 @@ for (const { what, pack, reason } of UNLIKE) {
   test(`a layer that is ${what} is refused with the reason, and nothing is made of it`, async (t) => {
     const { service } = await served(t, { layers: [{ entries: LOWEST?.entries ?? [], pack }] });
     for (const path of ['/c1/squash/team/app/1.0', `/c1/aci/quay.example/team/app/1.0/aci/linux/amd64/`]) {
-      const answer = await fetch(service.url + path, { headers: TORRENT });
+      const answer = await fetch(`${service.url}${path}?wait=60`, { headers: TORRENT });
       const { errors } = (await answer.json()) as { errors: { message: string }[] };
       assert.equal(answer.status, 501);
       assert.match(errors[0]?.message ?? '', /^layer sha256:[0-9a-f]{12}: /);

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { Readable } from 'node:stream';
 import { describe, test, type TestContext } from 'node:test';
 import { Http } from '../../src/http/http.ts';
 import { parseDigest } from '../../src/image/digest.ts';
 import { LayoutUpstream } from '../../src/serve/upstream/layout-upstream.ts';
 import { RegistryUpstream } from '../../src/upstream/registry-upstream.ts';
+import { ServiceCredentialUpstream } from '../../src/upstream/service-credential-upstream.ts';
 import { headerOf, type Upstream, type UpstreamRequest } from '../../src/upstream/upstream.ts';
 import { randomLayer, TestLayout, type BuiltIndex } from '../helpers/images.ts';
 import { mustRun } from '../helpers/processes.ts';
@@ -222,6 +224,35 @@ test('a registry that is not there is unreachable', async (t) => {
   await assert.rejects(upstream.ask({ method: 'GET', resource: { kind: 'base' } }, signal()), {
     code: 'unreachable',
   });
+});
+
+test('a password that goes over plain HTTP is warned of once, not for each repository', async (t) => {
+  const origin = new URL('http://r.test:5000');
+  const shown: (string | undefined)[] = [];
+  const warnings: string[] = [];
+  const registry: Upstream = {
+    hosts: [],
+    ask: async ({ authorization }) => {
+      shown.push(authorization);
+      const headers = { 'www-authenticate': 'Basic realm="r"' };
+      return { status: authorization === undefined ? 401 : 200, headers, body: Readable.from([]) };
+    },
+  };
+  const own = new ServiceCredentialUpstream({
+    upstream: registry,
+    registry: 'r.test:5000',
+    origin,
+    credential: async () => ({ kind: 'basic', username: 'me', password: 's3cret' }),
+    http: http(t),
+    insecure: true,
+    onWarning: (message) => warnings.push(message),
+  });
+  for (const repository of ['team/one', 'team/two', 'team/three']) {
+    const resource = { kind: 'tags', repository } as const;
+    assert.equal((await ask(own, { method: 'GET', resource })).status, 200);
+  }
+  assert.equal(shown.filter((each) => each !== undefined).length, 3);
+  assert.deepEqual(warnings, ['the password for r.test:5000 goes over plain HTTP']);
 });
 
 test('Docker Hub is meant by each of its names', (t) => {

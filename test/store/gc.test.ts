@@ -189,3 +189,35 @@ test('images that share a base layer with one in use go all the same; the layer 
   assert.equal((await store.listImages()).length, 1);
   await lease.close();
 });
+
+test('a dry run says what would go and takes nothing', async (t) => {
+  const { store, directory } = await newStore(t);
+  const images = [1, 2, 3].map((n) => imageOf(`example.com/app:${n}`, [randomBlob(100 * KB)]));
+  await oldImages(directory, images);
+  const planned = await store.gc(150 * KB, true);
+  assert.deepEqual(
+    planned.removed.map(({ kind, name }) => [kind, name]),
+    [
+      ['image', 'example.com/app:1'],
+      ['image', 'example.com/app:2'],
+    ],
+  );
+  assert.equal((await store.listImages()).length, 3);
+  assert.notEqual((await store.usage()).limit, 150 * KB, 'nothing is remembered');
+  const done = await store.gc(150 * KB);
+  assert.deepEqual(done, planned);
+});
+
+test('what is open and yields can be chosen; it can be read until it is closed', async (t) => {
+  const { store, directory } = await newStore(t);
+  const blob = randomBlob(100 * KB);
+  const image = imageOf('example.com/app:1', [blob]);
+  await oldImages(directory, [image]);
+  const seed = await storeIn(t, directory);
+  const reader = await seed.open(blob.descriptor.digest, { yields: true });
+  await store.gc(0);
+  assert.equal(await isWhole(store, image), false);
+  const bytes = await reader.read(0, reader.size);
+  assert.ok(blob.bytes.equals(bytes));
+  await reader.close();
+});

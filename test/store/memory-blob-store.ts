@@ -85,6 +85,7 @@ class MemoryPartial implements PartialBlob {
   readonly #ends: Ends;
   readonly #verified = new AwaitedSpans();
   readonly #arrived = new AwaitedSpans();
+  readonly #checked = Promise.withResolvers<void>();
   changes = 0;
   #state: 'open' | 'committed' | 'closed' = 'open';
 
@@ -93,6 +94,7 @@ class MemoryPartial implements PartialBlob {
     this.#kept = kept;
     for (const { start, end } of kept.spans.spans) this.#arrived.add(start, end);
     this.#ends = ends;
+    this.#checked.promise.catch(() => undefined);
   }
 
   get size(): number {
@@ -121,6 +123,10 @@ class MemoryPartial implements PartialBlob {
 
   waitWritten(offset: number, signal: AbortSignal): Promise<number> {
     return this.#arrived.wait(offset, signal);
+  }
+
+  waitChecked(signal: AbortSignal): Promise<void> {
+    return orAborted(this.#checked.promise, signal);
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {
@@ -160,6 +166,7 @@ class MemoryPartial implements PartialBlob {
       throw new QuayctlError('verification', `${this.descriptor.digest}: does not verify`);
     }
     this.#state = 'committed';
+    this.#checked.resolve();
     this.#verified.add(0, this.size);
     this.#ends.commit();
   }
@@ -170,6 +177,7 @@ class MemoryPartial implements PartialBlob {
     const ended = new QuayctlError('interrupted', 'the download ended');
     this.#verified.close(ended);
     this.#arrived.close(ended);
+    this.#checked.reject(ended);
   }
 
   #mustBeOpen(): void {

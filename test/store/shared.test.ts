@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { chmod, chown, mkdir, readdir, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { mustRun } from '../helpers/processes.ts';
 import { randomLayer } from '../helpers/images.ts';
 import { programPath, skipWithout } from '../helpers/programs.ts';
 import { quayctlNode } from '../helpers/quayctl.ts';
-import { openStage } from '../helpers/stage.ts';
+import { openStage, verifiedBlobs } from '../helpers/stage.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 
 /** Users that exist on every Debian. */
@@ -61,9 +61,11 @@ test(
   { skip: NEEDS },
   async (t) => {
     const stage = await openStage(t);
+    let base = '';
     for (const name of ['a', 'b', 'c']) {
-      const layers = [randomLayer(1_500_000, 'base'), randomLayer(1_200_000, name)];
-      const { manifest } = await stage.layout.addImage({ layers });
+      const specs = [randomLayer(1_500_000, 'base'), randomLayer(1_200_000, name)];
+      const { manifest, layers } = await stage.layout.addImage({ layers: specs });
+      base = layers[0]?.digest.slice('sha256:'.length) ?? '';
       await stage.push(manifest, `${name}:1`);
     }
     const parent = await homeOf(t, NOBODY);
@@ -98,7 +100,14 @@ test(
       assert.equal(pulled.code, 0, pulled.stderr);
     };
     await as(NOBODY, 'a');
+    // The first user spoils what the images have in common, so that it looks as before.
+    const blob = join(store, 'blobs/sha256', base);
+    const before = await stat(blob);
+    assert.equal(before.uid, NOBODY);
+    await writeFile(blob, Buffer.alloc(before.size, 'x'));
+    await utimes(blob, before.atime, before.mtime);
     await as(GAMES, 'b');
+    assert.ok((await verifiedBlobs(store)).has(`sha256:${base}`), 'it was hashed, and fetched anew');
     const service = ['--torrent-service', stage.service.url];
     const pulled = await root.run(['torrent', 'pull', stage.name('c:1'), '--store', store, ...service]);
     assert.equal(pulled.code, 0, pulled.stderr);

@@ -24,7 +24,7 @@ test('after kill -9 in the middle of writes the next one goes on at once, with t
   const { directory, store } = await newStore(t);
   const blob = seededBlob('kill', 4 * MIB);
   const child = startChild(t, 'write', directory, 'kill', 4 * MIB);
-  await child.waitFor(new RegExp(`written ${Math.round(2.5 * MIB)}`));
+  await child.waitFor(new RegExp(`written ${Math.round(2.5 * MIB)}`), 120_000);
   await child.kill('SIGKILL');
   const said = Number([...child.stdout().matchAll(/written (\d+)/g)].at(-1)?.[1]);
 

@@ -100,8 +100,11 @@ export class ConnectedSwarm {
         pieceCount: this.pieces,
         stalls: 0,
       }),
-      slowPeers: false,
-      knowsRegistry: false,
+      full: false,
+      help: 'none',
+      registryRate: undefined,
+      nodes: others.length + 1,
+      begun: () => false,
       pieceMs: REGISTRY_STEPS * STEP_MS,
     });
   }

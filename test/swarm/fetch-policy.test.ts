@@ -28,8 +28,11 @@ function view(changes: Partial<FetchView> = {}): FetchView {
     settled: true,
     early: false,
     fetcher: true,
-    slowPeers: false,
-    knowsRegistry: false,
+    full: false,
+    help: 'none',
+    registryRate: undefined,
+    nodes: 2,
+    begun: () => false,
     pieceMs: undefined,
     ...changes,
   };
@@ -179,15 +182,31 @@ test('a node that is no longer alone lets its long run go, but for its first pie
 test('peers are left what they have, unless they are slow: then one piece tells what the registry does', () => {
   const held = (): boolean => true;
   assert.equal(decideShares(view({ held })).open.length, 0);
-  assert.equal(decideShares(view({ held, slowPeers: true })).open.length, 1);
-  assert.equal(decideShares(view({ held, slowPeers: true, knowsRegistry: true })).open.length, 2);
-  assert.equal(decideShares(view({ held, slowPeers: true, fetcher: false })).open.length, 1);
+  assert.equal(decideShares(view({ held, help: 'probe' })).open.length, 1);
+  assert.equal(decideShares(view({ held, help: 'fill' })).open.length, 2);
+  assert.equal(decideShares(view({ held, help: 'probe', fetcher: false })).open.length, 1);
+  assert.equal(decideShares(view({ held, help: 'hold' })).open.length, 0);
+});
+
+test('a node that nobody else waits beside lets the registry help in long runs, beside what peers have begun', () => {
+  const helped = { held: () => true, help: 'fill', nodes: 1, registryRate: MIB / 100 } as const;
+  const begun = (index: number): boolean => index < 3;
+  const run = decideShares(view({ ...helped, begun })).open;
+  assert.deepEqual(
+    run,
+    Array.from({ length: 12 }, (_, at) => 3 + at),
+    'a second of its work, in one request',
+  );
+  const half = { ...helped, begun, open: open(run.slice(4), true) };
+  assert.deepEqual(decideShares(view(half)).open, [], 'the next when half of it is here');
+  const atTheEnd = decideShares(view({ ...helped, begun: () => true })).open;
+  assert.equal(atTheEnd.length, 1, 'what peers have begun comes last, one piece at a time');
 });
 
 test('a decision stands when it is carried out: what was opened because peers are slow is not let go again', () => {
-  for (const knowsRegistry of [false, true]) {
-    const slow = { held: () => true, slowPeers: true, knowsRegistry };
-    const first = decideShares(view(slow));
+  for (const help of ['probe', 'fill', 'hold'] as const) {
+    const slow = { held: () => true, help };
+    const first = decideShares(view({ held: () => true, help: help === 'hold' ? 'fill' : help }));
     assert.ok(first.open.length > 0);
     const second = decideShares(view({ ...slow, open: open(first.open, false) }));
     assert.deepEqual(second, { open: [], release: [] });

@@ -94,6 +94,7 @@ test('a peer that asks for much and takes nothing gets half a megabyte ready, an
     cache.add('t', index, bytes);
   }
   const received: Buffer[] = [];
+  const scribbled = { count: 0 };
   const server = createServer((socket) => {
     const wire = new PeerWire(socket, 'Incoming', 0, unlimited);
     const uploads = new Uploads(wire, {
@@ -109,7 +110,10 @@ test('a peer that asks for much and takes nothing gets half a megabyte ready, an
       uploads.request(Math.floor(at / PIECE), at % PIECE, 2 ** 17);
     // All of them go out of the cache, and others take their memory as soon as it is free.
     cache.forget('t');
-    const scribble = setInterval(() => takePieceBuffer(PIECE).fill(255), 5);
+    const scribble = setInterval(() => {
+      takePieceBuffer(PIECE).fill(255);
+      scribbled.count++;
+    }, 5);
     wire.on('close', () => clearInterval(scribble));
     t.after(() => wire.destroy());
     assert.ok(wire.unsent < 2 ** 20, `${wire.unsent} bytes wait`);
@@ -119,7 +123,7 @@ test('a peer that asks for much and takes nothing gets half a megabyte ready, an
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
   t.after(() => socket.destroy());
   socket.pause();
-  await sleep(300);
+  while (scribbled.count < 20) await sleep(5);
   let length = 0;
   await new Promise<void>((resolve) => {
     socket.on('data', (chunk: Buffer) => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { FETCHERS, hasStrangers, isFetcher, type Standing } from '../../src/swarm/claims/fetchers.ts';
 import { PieceTimes } from '../../src/swarm/claims/piece-times.ts';
+import { StartUp } from '../../src/swarm/claims/start-up.ts';
 import { SlowPeers } from '../../src/swarm/claims/slow-peers.ts';
 
 const standing = (changes: Partial<Standing>): Standing => ({
@@ -60,36 +61,133 @@ test('how long a claim may take follows the times of pieces, and what they vary'
   assert.ok(times.lateMs > 10_000);
 });
 
-test('the registry helps where peers are slow and it makes the whole clearly faster, after a watch and a try', () => {
-  const peers = new SlowPeers();
-  const MB = 1_000_000;
-  const look = (fromPeers: number, fromRegistry: number): boolean => {
-    peers.observe({ ms: 500, fromPeers, fromRegistry, backlog: 100 * MB, fetcher: true });
-    return peers.areSlow;
-  };
-  for (let half = 0; half < 7; half++) assert.equal(look(0.1 * MB, 0), false);
-  assert.equal(look(0.1 * MB, 0), true);
-  assert.ok(peers.isTrying);
-  for (let half = 0; half < 20; half++) assert.equal(look(0.1 * MB, 2 * MB), true);
-  assert.ok(!peers.isTrying);
-});
+const MB = 1_000_000;
+const LOOK_MS = 100;
 
-test('behind a slow link the registry is tried once, then left alone for long', () => {
-  const peers = new SlowPeers();
-  const look = (fromPeers: number, fromRegistry: number): boolean => {
-    peers.observe({ ms: 500, fromPeers, fromRegistry, backlog: 100_000_000, fetcher: true });
-    return peers.areSlow;
-  };
-  let tried = 0;
-  for (let half = 0; half < 240; half++)
-    if (look(peers.areSlow ? 150_000 : 300_000, peers.areSlow ? 150_000 : 0)) tried++;
-  assert.ok(tried > 0 && tried < 10, `${tried} half seconds of 240`);
-});
+/** Peers, a registry and a link, megabytes per second; what comes in `seconds`. */
+class SlowPeersWorld {
+  readonly peers = new SlowPeers();
+  readonly rates: { peers: number; registry: number; link: number; most: number; nodes: number };
+  backlog = 1000 * MB;
+  fromRegistry = 0;
 
-test('peers that bring what they have soon are never called slow', () => {
-  const peers = new SlowPeers();
-  for (let half = 0; half < 100; half++) {
-    peers.observe({ ms: 500, fromPeers: 10_000_000, fromRegistry: 0, backlog: 100_000_000, fetcher: true });
-    assert.ok(!peers.areSlow);
+  constructor(rates: Partial<SlowPeersWorld['rates']>) {
+    this.rates = { peers: 0, registry: 0, link: Infinity, most: Infinity, nodes: 1, ...rates };
+    this.#look(0);
   }
+
+  run(seconds: number): void {
+    for (let ms = 0; ms < seconds * 1000; ms += LOOK_MS) this.#look(LOOK_MS);
+  }
+
+  #look(ms: number): void {
+    const { help } = this.peers;
+    const { peers, registry, link, most, nodes } = this.rates;
+    const isAsking = help === 'probe' || help === 'fill';
+    // Two who share a link get half each.
+    const part = isAsking && peers + registry > link ? link / 2 / Math.min(peers, link) : 1;
+    const bytes = isAsking ? Math.min(registry, link / (peers > 0 ? 2 : 1)) * 1000 * ms : 0;
+    this.fromRegistry += bytes;
+    this.peers.observe({
+      ms,
+      fromPeers: Math.min(peers, link, most) * part * 1000 * ms,
+      peers: 1,
+      isAsking: help === 'fill',
+      delivered: { bytes, ms: bytes > 0 ? ms : 0 },
+      backlog: this.backlog,
+      unspread: 0,
+      fetchedByOthers: 0,
+      fetcher: true,
+      nodes,
+      most: most * 1000,
+    });
+  }
+}
+
+test('the registry helps within half a second where peers bring less than it does, and goes on', () => {
+  for (const peers of [0, 0.2, 2, 5]) {
+    const world = new SlowPeersWorld({ peers, registry: 7.5 });
+    world.run(0.8);
+    assert.equal(world.peers.help, 'fill', `${peers} MB/s`);
+    world.run(30);
+    assert.ok(world.fromRegistry > 30.8 * 0.9 * 7.5 * MB, `${peers} MB/s: ${world.fromRegistry}`);
+  }
+});
+
+test('beside peers that are faster one piece tells so, and is not asked for again soon', () => {
+  const world = new SlowPeersWorld({ peers: 20, registry: 7.5 });
+  world.run(25);
+  assert.equal(world.peers.help, 'none');
+  assert.ok(world.fromRegistry < 2 * MB, `${world.fromRegistry}`);
+  world.rates.peers = 1;
+  world.run(8);
+  assert.equal(world.peers.help, 'fill', 'when they become slow, what is known of the registry counts');
+});
+
+test('peers that become faster get the work back', () => {
+  const world = new SlowPeersWorld({ peers: 2, registry: 7.5 });
+  world.run(5);
+  world.rates.peers = 30;
+  world.run(3);
+  assert.equal(world.peers.help, 'none');
+});
+
+test("behind a slow link, and at this node's own limit, the registry takes from what peers bring, and is left alone", () => {
+  const behind = new SlowPeersWorld({ peers: 10, registry: 10, link: 0.6 });
+  behind.run(120);
+  assert.ok(behind.fromRegistry < 0.03 * 120 * 0.6 * MB, `${behind.fromRegistry}`);
+  const limited = new SlowPeersWorld({ peers: 10, registry: 10, most: 3 });
+  limited.run(120);
+  assert.equal(limited.fromRegistry, 0);
+});
+
+test('what peers bring soon is left to them, and the longer, the more nodes would share the way to the registry', () => {
+  const soon = new SlowPeersWorld({ peers: 10, registry: 100 });
+  soon.backlog = 4 * MB;
+  soon.run(10);
+  assert.equal(soon.fromRegistry, 0);
+  const many = new SlowPeersWorld({ peers: 1, registry: 100, nodes: 20 });
+  many.run(4);
+  assert.equal(many.fromRegistry, 0);
+});
+
+test('where all wait for complete peers that are slow, what these alone have is fetched as if nobody had it', () => {
+  const peers = new SlowPeers();
+  const look = (isAsking: boolean, delivered: number, unspread = 100 * MB, fromPeers = 200_000): void =>
+    peers.observe({
+      ms: 100,
+      fromPeers,
+      peers: 8,
+      isAsking,
+      delivered: { bytes: delivered, ms: delivered > 0 ? 100 : 0 },
+      backlog: 100 * MB,
+      unspread,
+      fetchedByOthers: delivered * 7,
+      fetcher: true,
+      nodes: 8,
+      most: Infinity,
+    });
+  for (let at = 0; at < 10 && peers.help === 'none'; at++) look(false, 0);
+  assert.equal(peers.help, 'probe');
+  assert.ok(!peers.fetchesUnspread);
+  for (let at = 0; at < 3; at++) look(true, 90_000);
+  look(false, 0);
+  assert.equal(
+    peers.help,
+    'fill',
+    'its own part is less than what comes from peers, the part of all is more',
+  );
+  assert.ok(peers.fetchesUnspread);
+  for (let at = 0; at < 100; at++) look(true, 90_000, 50 * MB, 830_000);
+  assert.ok(peers.fetchesUnspread, 'what others fetched comes from them, and does not count as theirs');
+  look(true, 90_000, 0);
+  assert.ok(!peers.fetchesUnspread);
+});
+
+test('complete peers that a tracker named and that do not answer hold nobody up for long', () => {
+  const startUp = new StartUp(1);
+  startUp.expect(true, 1000);
+  assert.equal(startUp.expecting(1499), 'seeders');
+  assert.equal(startUp.expecting(1500), 'leechers', 'the registry is asked');
+  assert.equal(startUp.expecting(4000), 'none', 'in long runs');
 });

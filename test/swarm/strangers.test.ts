@@ -185,16 +185,19 @@ test('where the payload has to be encrypted, nothing is said in plaintext', asyn
 });
 
 test('a handshake for another torrent ends the connection, and no more than three retries follow', async (t) => {
-  let came = 0;
+  const came: Socket[] = [];
   const address = await listen(t, (socket) => {
-    came++;
+    came.push(socket);
     socket.write(handshake('56'.repeat(20)));
   });
-  const made = dialler(t, { onWire: () => assert.fail('another torrent') });
+  const retryMs = [10, 20, 30];
+  const made = dialler(t, { retryMs, onWire: () => assert.fail('another torrent') });
   made.add(address);
   made.add(address);
-  await new Promise((resolve) => setTimeout(resolve, 1500));
-  assert.equal(came, 2, 'at once, and after a second');
+  while (came.length < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+  // Longer than any of the waits.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.equal(came.length, 4, 'at once, and three times more');
 });
 
 test('eighty are dialled at a time; stopped, all of them end, also those that have not answered', async (t) => {

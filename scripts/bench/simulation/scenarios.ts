@@ -4,6 +4,9 @@ const SECOND_MS = 1000;
 /** 5 Mbit/s, bytes per millisecond. */
 const SLOW_RATE = 5e6 / 8 / 1000;
 
+/** `--upload-rate 2000`, bytes per millisecond. */
+const SLOW_SEED_RATE = 2000;
+
 type Changes = (nodes: number) => Partial<SimulationOptions>;
 
 const part = (nodes: number, share: number): number => Math.max(1, Math.round(nodes * share));
@@ -20,6 +23,7 @@ export const SCENARIOS: Readonly<Record<string, Changes>> = {
   liars: (nodes) => ({ liars: part(nodes, 0.1) }),
   lost: () => ({ lostClaims: 0.2 }),
   far: () => ({ delayMs: 200 }),
+  seed: () => ({ seeds: 1, seedRate: SLOW_SEED_RATE }),
   lan500: () => ({ lanRate: 500e6 / 8 / 1000 }),
 };
 
@@ -35,6 +39,8 @@ export const DEFAULTS: Omit<SimulationOptions, 'nodes'> = {
   slowRate: SLOW_RATE,
   deaths: 0,
   liars: 0,
+  seeds: 0,
+  seedRate: SLOW_SEED_RATE,
   lostClaims: 0,
   wantedPeers: 50,
   turns: 0,

@@ -34,6 +34,8 @@ export class SimDownloads {
   /** Chunks that fill this node's own link for a second, under way at once. */
   readonly #most: number;
   #arriving = 0;
+  /** Nothing is owed for too long before this moment. */
+  #nextOverdue = 0;
   bytes = 0;
 
   constructor(node: SimNode, clock: VirtualClock) {
@@ -41,7 +43,7 @@ export class SimDownloads {
     this.#clock = clock;
     const { pieceCount } = node.world;
     this.#most = Math.max(DEPTH, (node.down * FULL_MS) / node.world.chunkBytes);
-    this.#wanted = new PieceSet(pieceCount, !node.idle);
+    this.#wanted = new PieceSet(pieceCount, !node.idle && !node.complete);
     this.#chance = Array.from({ length: pieceCount }, () => node.world.random.below(CHANCES));
   }
 
@@ -58,6 +60,11 @@ export class SimDownloads {
 
   wants(index: number): boolean {
     return this.#wanted.has(index);
+  }
+
+  /** Of it something has been asked for. */
+  begun(index: number): boolean {
+    return this.#begun.has(index);
   }
 
   /** Is here: from wherever. */
@@ -115,15 +122,20 @@ export class SimDownloads {
 
   /** Nothing else to do: what another peer owes for too long. */
   #overdue(remote: Remote): number | undefined {
+    const { now } = this.#clock;
+    if (now < this.#nextOverdue) return undefined;
+    let oldest = now;
     for (const [index, chunks] of this.#begun) {
-      if (!remote.node.announced.has(index) || this.#node.leavesToRegistry(index)) continue;
+      const isUseful = remote.node.announced.has(index) && !this.#node.leavesToRegistry(index);
       for (const chunk of chunks) {
-        const isOverdue = chunk.state === 'asked' && this.#clock.now - chunk.askedAt > OVERDUE_MS;
-        if (!isOverdue || chunk.from === remote || chunk.from === undefined) continue;
+        if (chunk.state === 'asked') oldest = Math.min(oldest, chunk.askedAt);
+        const isOverdue = chunk.state === 'asked' && now - chunk.askedAt > OVERDUE_MS;
+        if (!isUseful || !isOverdue || chunk.from === remote || chunk.from === undefined) continue;
         this.#takeBack(chunk);
         return index;
       }
     }
+    this.#nextOverdue = oldest + OVERDUE_MS;
     return undefined;
   }
 

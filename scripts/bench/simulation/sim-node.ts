@@ -1,7 +1,8 @@
 import type { Random } from '../../../test/helpers/fuzz.ts';
 import type { ClaimMessage } from '../../../src/swarm/claims/claim-messages.ts';
 import type { ClaimsHandlers, ClaimsLink } from '../../../src/swarm/claims/claims-extension.ts';
-import { FetchCoordinator, type SwarmView } from '../../../src/swarm/claims/fetch-coordinator.ts';
+import { FetchCoordinator } from '../../../src/swarm/claims/fetch-coordinator.ts';
+import type { SwarmView } from '../../../src/swarm/claims/swarm-view.ts';
 import type { Gateway } from './gateway.ts';
 import { PieceSet } from './piece-set.ts';
 import { SimDownloads } from './sim-downloads.ts';
@@ -19,6 +20,7 @@ const HAVE_MS = 8;
 /** As in the real swarm: rounds of choice, ticks, announces (Announcer), connections. */
 const ROUND_MS = 25;
 const TICK_MS = 500;
+const WATCH_MS = 50;
 const SETTLE_MS = 500;
 const AGAIN_FIRST_MS = 1500;
 const AGAIN_GROWTH = 1.7;
@@ -53,22 +55,34 @@ export interface NodeOptions {
   readonly down: number;
   /** It neither fetches nor downloads. */
   readonly idle?: boolean;
+  /** It has everything. */
+  readonly seed?: boolean;
 }
 
 /** A node's view of one of its peers. */
-export interface Remote {
+export class Remote {
   readonly node: SimNode;
-  readonly peerId: string;
-  /** Pieces that it is known to have. */
-  readonly count: number;
   /** Chunks that it owes. */
-  asked: number;
+  asked = 0;
   /** How long it takes for one, a running mean. */
-  chunkMs: number;
-  handlers: ClaimsHandlers | undefined;
+  chunkMs = 0;
+  handlers: ClaimsHandlers | undefined = undefined;
   /** The other's view of this node. */
-  back: Remote | undefined;
-  gone: boolean;
+  back: Remote | undefined = undefined;
+  gone = false;
+
+  constructor(node: SimNode) {
+    this.node = node;
+  }
+
+  get peerId(): string {
+    return this.node.id;
+  }
+
+  /** Pieces that it is known to have. */
+  get count(): number {
+    return this.node.announced.count;
+  }
 }
 
 /** One machine: the real FetchCoordinator, and a model of everything around it. */
@@ -90,24 +104,25 @@ export class SimNode {
   readonly shares: FetchCoordinator<Remote>;
   readonly #downloads: SimDownloads;
   readonly #uplink: Uplink;
-  readonly #wires = new Set<Remote>();
+  /** The same as `remotes`, for the loops that run most often. */
+  #links: Remote[] = [];
   #incomplete: number | undefined;
   #downFreeAt = 0;
   #isRoundSet = false;
-  #bytesBefore = 0;
   #again = AGAIN_FIRST_MS;
   gone = false;
-  complete = false;
+  complete: boolean;
 
-  constructor(world: World, { id, up, down, idle = false }: NodeOptions) {
+  constructor(world: World, { id, up, down, idle = false, seed = false }: NodeOptions) {
     this.world = world;
     this.idle = idle;
     this.id = id;
     this.up = up;
     this.down = down;
     const { pieceCount, clock } = world;
-    this.has = new PieceSet(pieceCount);
-    this.announced = new PieceSet(pieceCount);
+    this.has = new PieceSet(pieceCount, seed);
+    this.announced = new PieceSet(pieceCount, seed);
+    this.complete = seed;
     this.seenAt = new Float64Array(pieceCount);
     this.available = new Uint16Array(pieceCount);
     this.registry = new SimRegistry({
@@ -130,15 +145,23 @@ export class SimNode {
 
   /** What the real node's TorrentState tells. */
   #view(): SwarmView {
-    const [node, wires] = [this, this.#wires];
+    const [downloads, links, incomplete] = [
+      (): SimDownloads => this.#downloads,
+      (): number => this.#links.length,
+      (): number | undefined => this.#incomplete,
+    ];
     return {
       has: (index) => this.has.has(index),
       holders: (index) => this.available[index] ?? 0,
+      begun: (index) => downloads().begun(index),
+      get fromPeers() {
+        return downloads().bytes;
+      },
       get activePeers() {
-        return wires.size;
+        return links();
       },
       get swarmSize() {
-        return node.#incomplete;
+        return incomplete();
       },
     };
   }
@@ -146,9 +169,17 @@ export class SimNode {
   start(): void {
     const { clock } = this.world;
     this.#announce();
+    if (this.complete) return;
     clock.after(this.shares.earlyMs, () => !this.gone && this.shares.early());
     clock.after(SETTLE_MS, () => !this.gone && this.shares.settle());
     clock.after(this.world.random.below(TICK_MS), () => this.#tick());
+    clock.after(WATCH_MS, () => this.#watch());
+  }
+
+  #watch(): void {
+    if (this.gone || this.complete) return;
+    this.shares.watch();
+    this.world.clock.after(WATCH_MS, () => this.#watch());
   }
 
   /** The process ends; `silent`: its machine, so that nobody is told for a while. */
@@ -194,7 +225,9 @@ export class SimNode {
   #tellHave(index: number): void {
     if (this.gone) return;
     this.announced.add(index);
-    for (const { node, back } of this.remotes.values()) if (back !== undefined) node.#heardHave(back, index);
+    // Who has it need not be told (Download does the same).
+    for (const { node, back } of this.#links)
+      if (back !== undefined && !node.has.has(index)) node.#heardHave(back, index);
   }
 
   #heardHave(remote: Remote, index: number): void {
@@ -214,16 +247,14 @@ export class SimNode {
       this.#isRoundSet = false;
       if (this.gone || this.complete) return;
       this.shares.decide();
-      if (this.#downloads.hasWork) for (const remote of this.#wires) this.#downloads.pick(remote);
+      if (this.#downloads.hasWork) for (const remote of this.#links) this.#downloads.pick(remote);
     });
   }
 
   #tick(): void {
     if (this.gone || this.complete) return;
-    const { bytes } = this.#downloads;
-    this.shares.tick(bytes - this.#bytesBefore, TICK_MS / 1000);
-    this.#bytesBefore = bytes;
-    for (const remote of this.#wires) this.#downloads.pick(remote);
+    this.shares.tick(TICK_MS / 1000);
+    for (const remote of this.#links) this.#downloads.pick(remote);
     this.shares.decide();
     this.world.clock.after(TICK_MS, () => this.#tick());
   }
@@ -264,20 +295,9 @@ export class SimNode {
   }
 
   #connected(other: SimNode): Remote {
-    const remote: Remote = {
-      node: other,
-      peerId: other.id,
-      get count() {
-        return other.announced.count;
-      },
-      asked: 0,
-      chunkMs: 0,
-      handlers: undefined,
-      back: undefined,
-      gone: false,
-    };
+    const remote = new Remote(other);
     this.remotes.set(other, remote);
-    this.#wires.add(remote);
+    this.#links.push(remote);
     for (let index = 0; index < this.world.pieceCount; index++) {
       if (other.announced.has(index)) this.available[index] = (this.available[index] ?? 0) + 1;
     }
@@ -292,9 +312,9 @@ export class SimNode {
     if (remote === undefined) return;
     remote.gone = true;
     this.remotes.delete(other);
-    this.#wires.delete(remote);
+    this.#links = this.#links.filter((link) => link !== remote);
     for (let index = 0; index < this.world.pieceCount; index++) {
-      if (other.announced.has(index)) this.available[index] = (this.available[index] ?? 0) - 1;
+      if (other.announced.has(index)) this.available[index] = Math.max(0, (this.available[index] ?? 0) - 1);
     }
     this.#downloads.lost(remote);
     this.shares.left(remote, true);

@@ -1,10 +1,8 @@
 import type { OpenPiece } from '../../../src/swarm/pieces/pieces.ts';
-import type { RegistryPieces } from '../../../src/swarm/claims/fetch-coordinator.ts';
+import type { RegistryPieces } from '../../../src/swarm/claims/swarm-view.ts';
+import type { Delivered } from '../../../src/swarm/pieces/delivery.ts';
 import type { Flow, Gateway } from './gateway.ts';
 import type { VirtualClock } from './virtual-clock.ts';
-
-/** Weight of the newest piece in the mean, as in RegistrySeed. */
-const NEWEST = 0.3;
 
 export interface SimRegistryOptions {
   readonly clock: VirtualClock;
@@ -41,10 +39,11 @@ export class SimRegistry implements RegistryPieces {
   readonly #open = new Map<number, Open>();
   /** Pieces that arrive now, and what comes behind them. */
   readonly #arriving = new Map<number, { readonly flow: Flow; readonly rest: readonly Opened[] }>();
-  #ended = false;
+  #isOver = false;
   readonly lost = undefined;
   #whole = 0;
-  pieceMs: number | undefined;
+  #busyMs = 0;
+  #busySince = 0;
 
   constructor(options: SimRegistryOptions) {
     this.#options = options;
@@ -56,6 +55,11 @@ export class SimRegistry implements RegistryPieces {
 
   get flows(): number {
     return this.#arriving.size;
+  }
+
+  get delivered(): Delivered {
+    const now = this.#options.clock.now;
+    return { bytes: this.received, ms: this.#busyMs + (this.#arriving.size > 0 ? now - this.#busySince : 0) };
   }
 
   get received(): number {
@@ -106,7 +110,7 @@ export class SimRegistry implements RegistryPieces {
       this.#open.delete(index);
       const arriving = this.#arriving.get(index);
       if (arriving === undefined) continue;
-      this.#arriving.delete(index);
+      this.#ended(index);
       this.#whole += this.#options.pieceBytes(index) - this.#options.gateway.leftOf(arriving.flow);
       this.#options.gateway.breakOff(arriving.flow);
       this.#request(this.#stillOpen(arriving.rest));
@@ -114,35 +118,38 @@ export class SimRegistry implements RegistryPieces {
   }
 
   close(): void {
-    this.#ended = true;
+    this.#isOver = true;
     this.release([...this.#open.keys()]);
   }
 
   #request(run: readonly Opened[]): void {
     const [first] = run;
-    if (first === undefined || this.#ended) return;
-    const asked = this.#options.clock.now;
+    if (first === undefined || this.#isOver) return;
     first.open.requested = true;
-    this.#options.clock.after(this.#options.delayMs, () => this.#arrive(run, asked));
+    this.#options.clock.after(this.#options.delayMs, () => this.#arrive(run));
   }
 
-  #arrive([piece, ...rest]: readonly Opened[], asked: number): void {
+  #arrive([piece, ...rest]: readonly Opened[]): void {
     const { clock, gateway, pieceBytes, most, onPiece } = this.#options;
-    if (piece === undefined || this.#ended) return;
+    if (piece === undefined || this.#isOver) return;
     const { index, open } = piece;
     // Let go before its turn came: the range ends here, what lies behind it is asked for anew.
     if (this.#open.get(index) !== open) return this.#request(this.#stillOpen(rest));
     open.requested = true;
     const flow = gateway.start(pieceBytes(index), most, () => {
-      this.#arriving.delete(index);
+      this.#ended(index);
       this.#open.delete(index);
       this.#whole += pieceBytes(index);
-      const ms = clock.now - asked;
-      this.pieceMs = this.pieceMs === undefined ? ms : this.pieceMs * (1 - NEWEST) + ms * NEWEST;
       onPiece(index);
-      this.#arrive(rest, clock.now);
+      this.#arrive(rest);
     });
+    if (this.#arriving.size === 0) this.#busySince = clock.now;
     this.#arriving.set(index, { flow, rest });
+  }
+
+  #ended(index: number): void {
+    this.#arriving.delete(index);
+    if (this.#arriving.size === 0) this.#busyMs += this.#options.clock.now - this.#busySince;
   }
 
   #stillOpen(run: readonly Opened[]): readonly Opened[] {

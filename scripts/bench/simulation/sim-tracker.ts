@@ -17,6 +17,10 @@ export class SimTracker<Node extends { readonly complete: boolean }> {
   readonly #clock: VirtualClock;
   readonly #random: Random;
   readonly #nodes: Node[] = [];
+  /** Where each is in the list. */
+  readonly #places = new Map<Node, number>();
+  /** Announces of each second. */
+  readonly seconds: number[] = [];
   readonly #wanted: number;
   #freeAt = 0;
 
@@ -27,27 +31,46 @@ export class SimTracker<Node extends { readonly complete: boolean }> {
   }
 
   announce(node: Node, onAnswer: (answer: SimAnswer<Node>) => void): void {
+    const second = Math.floor(this.#clock.now / 1000);
+    this.seconds[second] = (this.seconds[second] ?? 0) + 1;
     this.#freeAt = Math.max(this.#freeAt, this.#clock.now + ROUND_TRIP_MS / 2) + 1 / ANSWERS_PER_MS;
     this.#clock.after(this.#freeAt - this.#clock.now, () => {
-      if (!this.#nodes.includes(node)) this.#nodes.push(node);
+      if (!this.#places.has(node)) this.#places.set(node, this.#nodes.push(node) - 1);
       const answer = this.#answer(node);
       this.#clock.after(ROUND_TRIP_MS / 2, () => onAnswer(answer));
     });
   }
 
   leave(node: Node): void {
-    const at = this.#nodes.indexOf(node);
-    if (at >= 0) this.#nodes.splice(at, 1);
+    const at = this.#places.get(node);
+    const last = this.#nodes.at(-1);
+    if (at === undefined || last === undefined) return;
+    this.#nodes.pop();
+    this.#places.delete(node);
+    if (last === node) return;
+    this.#nodes[at] = last;
+    this.#places.set(last, at);
   }
 
   #answer(node: Node): SimAnswer<Node> {
-    const others = this.#nodes.filter((other) => other !== node);
-    const complete = this.#nodes.filter((other) => other.complete).length;
-    const incomplete = this.#nodes.length - complete;
-    for (let at = 0; at < Math.min(this.#wanted, others.length); at++) {
-      const other = at + this.#random.below(others.length - at);
-      [others[at], others[other]] = [others[other] as Node, others[at] as Node];
+    const nodes = this.#nodes;
+    let complete = 0;
+    for (const one of nodes) if (one.complete) complete++;
+    // The first `wanted` of a shuffle (Fisher and Yates); where they land does not matter.
+    const peers: Node[] = [];
+    for (let at = 0; at < nodes.length && peers.length < this.#wanted; at++) {
+      this.#swap(at, at + this.#random.below(nodes.length - at));
+      const peer = nodes[at] as Node;
+      if (peer !== node) peers.push(peer);
     }
-    return { peers: others.slice(0, this.#wanted), complete, incomplete };
+    return { peers, complete, incomplete: nodes.length - complete };
+  }
+
+  #swap(a: number, b: number): void {
+    const [one, other] = [this.#nodes[a] as Node, this.#nodes[b] as Node];
+    this.#nodes[a] = other;
+    this.#nodes[b] = one;
+    this.#places.set(other, a);
+    this.#places.set(one, b);
   }
 }

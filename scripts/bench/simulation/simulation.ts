@@ -44,6 +44,9 @@ export interface SimulationOptions {
   readonly deaths: number;
   /** Claim what they never fetch. */
   readonly liars: number;
+  /** Have everything from the beginning, and give no more than `seedRate`. */
+  readonly seeds: number;
+  readonly seedRate: number;
   readonly lostClaims: number;
   readonly wantedPeers: number;
   readonly fetchers?: number;
@@ -61,6 +64,8 @@ export interface SimulationResult {
   /** Until the last slow node's end; undefined without any. */
   readonly slowMs: number | undefined;
   readonly nodeMs: readonly number[];
+  /** What the tracker got in each second. */
+  readonly announces: readonly number[];
 }
 
 export function simulate(options: SimulationOptions): SimulationResult {
@@ -96,6 +101,14 @@ export function simulate(options: SimulationOptions): SimulationResult {
     clock.after(at + options.startupMs, () => node.start());
     return node;
   });
+  for (let seed = 0; seed < options.seeds; seed++) {
+    new SimNode(world, {
+      id: peerId(random),
+      up: options.seedRate,
+      down: options.lanRate,
+      seed: true,
+    }).start();
+  }
   for (let liar = 0; liar < options.liars; liar++) addLiar(world, peerId(random), options.lanRate);
   const bound = boundOf(options, startAt);
   const dying = new Set(nodes.slice(options.slowNodes, options.slowNodes + options.deaths));
@@ -103,6 +116,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
     const at = options.startupMs + random.below(Math.max(1, bound / 2));
     clock.after(at, () => node.die(index % 2 === 0 ? NOTICED_MS : SILENT_MS));
   });
+  const begun = new Map(nodes.map((node, at) => [node, startAt[at]]));
   const living = nodes.filter((node) => !dying.has(node));
   living.forEach((node) => awaited.add(node));
   while (awaited.size > 0 && clock.now < MOST_MS && clock.step());
@@ -116,7 +130,8 @@ export function simulate(options: SimulationOptions): SimulationResult {
     gatewayBytes: world.gateway.bytes,
     unfinished: living.filter((node) => !ends.has(node)).length,
     slowMs: slow.length === 0 ? undefined : last(slow),
-    nodeMs: living.map((node) => (ends.get(node) ?? MOST_MS) - (startAt[nodes.indexOf(node)] ?? 0)),
+    announces: world.tracker.seconds,
+    nodeMs: living.map((node) => (ends.get(node) ?? MOST_MS) - (begun.get(node) ?? 0)),
   };
 }
 

@@ -5,7 +5,7 @@ import { QuayctlError } from '../../base/errors.ts';
 import type { BlobFeed, Engine, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
 import { DockerClient } from './client.ts';
 import { formatEndpoint, type ApiEndpoint } from './endpoint.ts';
-import { explain, type EngineWords } from './failures.ts';
+import { DockerRefusal, explain, type EngineWords } from './failures.ts';
 import { Comebacks, isRestarting, survivingRestarts } from './wait-for-daemon.ts';
 
 /** How an engine keeps images, and so how it is asked for them and in which form it takes them. */
@@ -18,6 +18,8 @@ export interface ImageStore {
 export interface Contact {
   readonly platform: Platform;
   readonly store: ImageStore;
+  /** `Docker 29.1.0, containerd's image store` */
+  readonly description: string;
 }
 
 /** An engine behind the Docker Engine API. The first contact decides which of its stores takes the images. */
@@ -54,11 +56,17 @@ export class ApiEngine implements Engine {
     return this.#explained('first contact', signal, async () => (await this.#contacted(signal)).platform);
   }
 
+  describe(signal: AbortSignal): Promise<string> {
+    return this.#explained('first contact', signal, async () => (await this.#contacted(signal)).description);
+  }
+
   presence(image: RunnableImage, signal: AbortSignal): Promise<EnginePresence> {
     return this.#explained(`looking for ${formatReference(image.reference)}`, signal, async () =>
-      survivingRestarts(this.#client, signal, async () =>
-        (await this.#contacted(signal)).store.presence(image, signal),
-      ),
+      survivingRestarts(this.#client, signal, async () => {
+        const { store } = await this.#contacted(signal);
+        await this.#assertName(image, signal);
+        return store.presence(image, signal);
+      }),
     );
   }
 
@@ -67,6 +75,21 @@ export class ApiEngine implements Engine {
     return this.#explained(`loading ${formatReference(image.reference)}`, signal, async () =>
       (await this.#contacted(signal)).store.load(image, feed, options),
     );
+  }
+
+  /** Docker 20.10 knows no IPv6 address in a name, and would say so only once it has the whole image. */
+  async #assertName({ reference }: RunnableImage, signal: AbortSignal): Promise<void> {
+    if (!reference.registry.startsWith('[')) return;
+    const name = formatReference(reference);
+    try {
+      await this.#client.inspect(name, signal);
+    } catch (error) {
+      if (!(error instanceof DockerRefusal && error.status === 400)) throw error;
+      const what = `this ${this.#words.title} takes no name with an IPv6 address, which ${name} is`;
+      const hint =
+        'give the registry a host name; `quayctl torrent pull --output FILE.tar` takes the address';
+      throw new QuayctlError('engine', what, { cause: error, hint });
+    }
   }
 
   async #contacted(signal: AbortSignal): Promise<Contact> {

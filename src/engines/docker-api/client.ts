@@ -2,6 +2,7 @@ import { orAborted } from '../../base/abort.ts';
 import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { QuayctlError } from '../../base/errors.ts';
+import type { Platform } from '../../image/platform.ts';
 import { repositoryName, type TaggedReference } from '../../image/reference.ts';
 import { archive, type ArchivePart } from '../archive.ts';
 import type { ApiEndpoint } from './endpoint.ts';
@@ -110,12 +111,25 @@ export class DockerClient {
     }
   }
 
-  /** `docker load`. @returns the daemon's messages but for progress */
-  async load(parts: AsyncIterable<ArchivePart>, signal: AbortSignal): Promise<DockerMessage[]> {
+  /**
+   * `docker load`.
+   * @param platform has containerd's store unpack that platform in place of its own, and refuse what lacks a part of
+   *   it (from API 1.48 on)
+   * @returns the daemon's messages but for progress
+   */
+  async load(
+    parts: AsyncIterable<ArchivePart>,
+    signal: AbortSignal,
+    platform?: Platform,
+  ): Promise<DockerMessage[]> {
     const { body, failure } = archive(parts, signal);
     return this.#upload(body, failure, signal, (abortSignal) =>
       // quiet: the progress of the daemon's own steps is not shown, and not sending it saves both sides work.
-      this.#docker.loadImage(body, { quiet: true, abortSignal }),
+      this.#docker.loadImage(body, {
+        quiet: true,
+        abortSignal,
+        ...(platform === undefined ? {} : { platform: JSON.stringify(platform) }),
+      }),
     );
   }
 

@@ -13,6 +13,8 @@ export interface DaemonFacts {
   readonly isPodman: boolean;
   /** Images lie in containerd, not in a graph driver of Docker's own. */
   readonly usesContainerd: boolean;
+  /** As it calls where images lie: `overlay2`; only for messages. */
+  readonly driver: string;
   /** No image is there, so none of its layers needs to be looked for. */
   readonly isEmpty: boolean;
 }
@@ -42,6 +44,7 @@ export async function askDaemon(
       version: typeof version['Version'] === 'string' ? version['Version'] : 'unknown',
       isPodman: isPodman(version),
       usesContainerd: usesContainerd(info),
+      driver: typeof info['Driver'] === 'string' ? info['Driver'] : 'unknown',
       isEmpty: info['Images'] === 0,
     };
   } catch (error) {

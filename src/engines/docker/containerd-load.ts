@@ -3,6 +3,7 @@ import { isQuayctlError } from '../../base/errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import { blobPath } from '../../image/layout.ts';
 import type { ManifestDocument, RunnableImage } from '../../image/manifest.ts';
+import type { Platform } from '../../image/platform.ts';
 import { ReplacedBytes } from '../../store/replaced-bytes.ts';
 import type { ArchivePart } from '../archive.ts';
 import { Arrivals } from '../arrivals.ts';
@@ -10,20 +11,31 @@ import type { DockerClient } from '../docker-api/client.ts';
 import { DockerRefusal } from '../docker-api/failures.ts';
 import { Comebacks, survivingRestarts } from '../docker-api/wait-for-daemon.ts';
 import { committedOnly, type BlobFeed, type LoadOptions } from '../engine.ts';
-import { firstMissing, loadGrowing, type GrowingForm } from '../growing-load.ts';
+import { firstMissing } from '../growing-load.ts';
 import { layerFile } from '../layer-file.ts';
 import { ociBlobs, ociDocuments, ociEntry, ociImage, ociPrefix } from '../oci-archive.ts';
 import { countUnpacked, missingLayer } from './containerd-presence.ts';
 import type { TemporaryImages } from './temporary-images.ts';
+import { loadUnpacking, type UnpackingForm } from './unpacking-load.ts';
 
 /** Attestations that have not come by the time when all layers have are left out after so long. Milliseconds. */
 const ATTESTATIONS_MS = 3000;
 
+/** How the image is to stand in the store. */
+export interface ContainerdTarget {
+  /** For an image that is to be known by its repository digest alone; else it gets none. */
+  readonly name: string | undefined;
+  /**
+   * Its platform, where the engine unpacks that at a load only when asked to; `never` where it cannot be asked.
+   * Undefined for the engine's own.
+   */
+  readonly foreign: Platform | 'never' | undefined;
+}
+
 /**
- * Loads an image into containerd's store: OCI archives of images that hold the layers so far, then one of the image
- * itself. The images on the way are complete ones with a config of their own: containerd removes unpacked layers
- * within moments when no config refers to them.
- * @param name for an image that is to be known by its repository digest alone; else the image gets none
+ * Loads an image into containerd's store: one OCI archive of all layers and the image itself, and beside it archives of
+ * images that have the layers so far, for the engine to unpack them. The images on the way are complete ones with a
+ * config of their own: containerd removes unpacked layers within moments when no config refers to them.
  * @param temporary takes the images on the way; the caller removes them
  */
 export async function loadIntoContainerd(
@@ -31,7 +43,7 @@ export async function loadIntoContainerd(
   image: RunnableImage,
   feed: BlobFeed,
   options: LoadOptions,
-  name: string | undefined,
+  target: ContainerdTarget,
   temporary: TemporaryImages,
 ): Promise<void> {
   const loaded = new AbortController();
@@ -41,7 +53,7 @@ export async function loadIntoContainerd(
   const comebacks = new Comebacks(client, options.signal);
   let from = firstMissing(options.presence);
   let isPruned = false;
-  const load = { client, image, options, name, temporary, attestations };
+  const load = { client, image, options, target, temporary, attestations };
   let source = feed;
   for (;;) {
     try {
@@ -73,21 +85,20 @@ interface ContainerdLoad {
   readonly client: DockerClient;
   readonly image: RunnableImage;
   readonly options: LoadOptions;
-  readonly name: string | undefined;
+  readonly target: ContainerdTarget;
   readonly temporary: TemporaryImages;
   readonly attestations: Promise<readonly ManifestDocument[]>;
 }
 
 function loadFrom(from: number, feed: BlobFeed, load: ContainerdLoad): Promise<void> {
-  const { client, image, options, name, temporary, attestations } = load;
+  const { client, image, options, target, temporary, attestations } = load;
   const { layers } = image.manifest;
   const arrivals = new Arrivals(layers, from, feed);
   const sent = new Set<Digest>();
-  const whole = ociImage(image, name, true);
-  let isAhead = false;
+  const whole = ociImage(image, target.name, true);
   /** The images on the way, by how many layers they have. */
   const prefixes = new Map<number, Digest>();
-  const form: GrowingForm = {
+  const form: UnpackingForm = {
     layer: (at, signal) => {
       const layer = layers[at];
       // The same layer may stand in an image twice; the store has it by its digest.
@@ -95,31 +106,42 @@ function loadFrom(from: number, feed: BlobFeed, load: ContainerdLoad): Promise<v
       sent.add(layer.digest);
       return layerFile(blobPath(layer.digest), layer, feed, true, signal);
     },
-    ahead: () => {
-      isAhead = true;
-      return ociBlobs(whole);
-    },
+    first: () => ociBlobs(whole),
     documents: (count) => {
-      if (count === layers.length) {
-        return withAttestations(attestations, isAhead ? ociEntry(whole) : ociDocuments(whole));
-      }
+      if (count === layers.length) return withAttestations(attestations, ociEntry(whole));
       const prefix = ociPrefix(image, count, temporary.label);
       prefixes.set(count, prefix.digest);
       temporary.add(prefix.digest);
       return ociDocuments(prefix);
     },
     send: (parts, signal) => client.load(parts, signal),
+    unpack: (parts, signal) =>
+      client.load(parts, signal, target.foreign === 'never' ? undefined : target.foreign),
+    unpacksAhead: target.foreign !== 'never',
     taken: (count) => temporary.dropSmaller(prefixes, count),
+    isTooEarly: (error) =>
+      error instanceof DockerRefusal &&
+      // The latter is said to those who ask for a platform.
+      ((missingLayer(error.message, image) ?? -1) >= from || /content is missing/.test(error.message)),
   };
-  return loadGrowing(layers, from, form, arrivals, options);
+  return loadUnpacking(layers, from, form, arrivals, options);
 }
 
 async function* withAttestations(
   attestations: Promise<readonly ManifestDocument[]>,
   documents: Iterable<ArchivePart>,
 ): AsyncGenerator<ArchivePart> {
-  const late = delay(ATTESTATIONS_MS, [], { ref: false });
-  const there: readonly ManifestDocument[] = await Promise.race([attestations, late]);
-  for (const { descriptor, bytes } of there) yield { name: blobPath(descriptor.digest), bytes };
+  yield* attestationParts(await attestationsInTime(attestations));
   yield* documents;
+}
+
+/** None where they take too long. */
+export function attestationsInTime(
+  attestations: Promise<readonly ManifestDocument[]>,
+): Promise<readonly ManifestDocument[]> {
+  return Promise.race([attestations, delay(ATTESTATIONS_MS, [], { ref: false })]);
+}
+
+export function attestationParts(documents: readonly ManifestDocument[]): ArchivePart[] {
+  return documents.map(({ descriptor, bytes }) => ({ name: blobPath(descriptor.digest), bytes }));
 }

@@ -1,5 +1,5 @@
 import type { RunnableImage } from '../../image/manifest.ts';
-import type { ArchivePart } from '../archive.ts';
+import { streamed } from '../archive.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { isAtLeast, type DaemonFacts } from '../docker-api/daemon-facts.ts';
 import { DockerRefusal } from '../docker-api/failures.ts';
@@ -69,8 +69,4 @@ export function missingLayer(refusal: string, { config }: RunnableImage): number
   const diffId = /failed to extract layer (sha256:[0-9a-f]{64})/.exec(refusal)?.[1];
   const at = config.diffIds.findIndex((id) => id === diffId);
   return at < 0 ? undefined : at;
-}
-
-async function* streamed(parts: Iterable<ArchivePart>): AsyncGenerator<ArchivePart> {
-  yield* parts;
 }

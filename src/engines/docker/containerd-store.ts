@@ -1,14 +1,18 @@
 import { QuayctlError } from '../../base/errors.ts';
+import { attestationsListed } from '../../image/attestations.ts';
 import type { RunnableImage } from '../../image/manifest.ts';
+import type { Platform } from '../../image/platform.ts';
 import { digestName } from '../../image/reference.ts';
+import { streamed } from '../archive.ts';
 import type { ImageStore } from '../docker-api/api-engine.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { isAtLeast, type DaemonFacts } from '../docker-api/daemon-facts.ts';
 import { survivingRestarts } from '../docker-api/wait-for-daemon.ts';
 import type { BlobFeed, EnginePresence, LoadedImage, LoadOptions } from '../engine.ts';
-import { loadIntoContainerd } from './containerd-load.ts';
+import { ociDocuments, ociImage } from '../oci-archive.ts';
+import { attestationParts, attestationsInTime, loadIntoContainerd } from './containerd-load.ts';
 import { presenceInContainerd } from './containerd-presence.ts';
-import { isRunnable, targetOf } from './containerd-record.ts';
+import { isForeign, isRunnable, targetOf } from './containerd-record.ts';
 import { TemporaryImages } from './temporary-images.ts';
 
 const CLEANUP_MS = 5000;
@@ -39,12 +43,16 @@ export class ContainerdStore implements ImageStore {
     const { presence, names } = options;
     const name = digestNameOf(image, names);
     if (presence.image && name === undefined) {
+      await this.#addAttestations(image, feed, options);
       await this.#finish(image, options);
       return { id, digestRecorded: names.length > 0 };
     }
     const temporary = new TemporaryImages(this.#client, image.manifest.config.digest);
     try {
-      await loadIntoContainerd(this.#client, image, feed, options, name, temporary);
+      const target = { name, foreign: this.#foreign(image) };
+      await loadIntoContainerd(this.#client, image, feed, options, target, temporary);
+      if (target.foreign !== undefined && target.foreign !== 'never')
+        await this.#unpackForeign(image, target.foreign, temporary, options.signal);
       const finished = survivingRestarts(this.#client, options.signal, () => this.#finish(image, options));
       await Promise.all([finished, temporary.remove()]);
     } catch (error) {
@@ -52,6 +60,50 @@ export class ContainerdStore implements ImageStore {
       throw error;
     }
     return { id, digestRecorded: names.length > 0 || name !== undefined };
+  }
+
+  #foreign(image: RunnableImage): Platform | 'never' | undefined {
+    if (!isForeign(image, this.#facts.platform)) return undefined;
+    const { os, architecture, variant } = image.config;
+    return isAtLeast(this.#facts.apiVersion, 1, 48)
+      ? { os, architecture, ...(variant === undefined ? {} : { variant }) }
+      : 'never';
+  }
+
+  /**
+   * As `docker pull --platform` does. Asked for a platform, the engine insists on all that an archive names, so it is
+   * shown the manifest in place of the index. Its config is the image's own, which keeps the layers from then on.
+   */
+  async #unpackForeign(
+    image: RunnableImage,
+    platform: Platform,
+    temporary: TemporaryImages,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const alone = ociImage(image, undefined, false);
+    if (alone.digest !== targetOf(image) && (await this.#client.inspect(alone.digest, signal)) === undefined)
+      temporary.add(alone.digest);
+    await survivingRestarts(this.#client, signal, () =>
+      this.#client.load(streamed(ociDocuments(alone)), signal, platform),
+    );
+  }
+
+  /** What an earlier pull had to leave out, or a `docker load` did not bring. `docker pull` adds it, too. */
+  async #addAttestations(image: RunnableImage, feed: BlobFeed, { signal }: LoadOptions): Promise<void> {
+    const listed = attestationsListed(image);
+    if (listed.length === 0 || feed.attestations === undefined) return;
+    try {
+      const record = await this.#client.inspect(targetOf(image), signal);
+      const there = new Set(record?.manifests.flatMap((each) => (each.available ? each.digest : [])));
+      if (listed.every(({ digest }) => there.has(digest))) return;
+      const fetched = await attestationsInTime(feed.attestations(signal));
+      if (fetched.length === 0) return;
+      const whole = ociImage(image, undefined, true);
+      await this.#client.load(streamed([...attestationParts(fetched), ...ociDocuments(whole)]), signal);
+    } catch {
+      // The image runs without them.
+      signal.throwIfAborted();
+    }
   }
 
   /** @throws QuayctlError `engine` */

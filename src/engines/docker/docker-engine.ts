@@ -32,13 +32,18 @@ async function contactDocker(client: DockerClient, signal: AbortSignal): Promise
   if (facts.isPodman) {
     // podman-docker and DOCKER_HOST put podman in Docker's place.
     const { PodmanStore } = await import('../podman/podman-store.ts');
-    return { platform, store: new PodmanStore(client) };
+    return {
+      platform,
+      store: new PodmanStore(client),
+      description: `podman ${facts.version}, at Docker's place`,
+    };
   }
   refuseTooOld(facts);
   const store = facts.usesContainerd
     ? new ContainerdStore(client, facts)
     : new GraphdriverStore(client, facts);
-  return { platform, store };
+  const kind = facts.usesContainerd ? "containerd's image store" : `the graph driver ${facts.driver}`;
+  return { platform, store, description: `Docker ${facts.version}, ${kind}` };
 }
 
 /** @throws QuayctlError `engine` */

@@ -1,6 +1,6 @@
 import type { RunnableImage } from '../../image/manifest.ts';
 import type { EnginePresence } from '../engine.ts';
-import type { ArchivePart } from '../archive.ts';
+import { streamed } from '../archive.ts';
 import type { DockerClient } from '../docker-api/client.ts';
 import { DockerRefusal } from '../docker-api/failures.ts';
 import { archiveHead, firstMissingLayer, prefixImage } from './graph-archive.ts';
@@ -45,8 +45,4 @@ export async function probe(
   }
   await client.remove(config.id, signal);
   return count;
-}
-
-async function* streamed(parts: Iterable<ArchivePart>): AsyncGenerator<ArchivePart> {
-  yield* parts;
 }

@@ -38,8 +38,8 @@ export async function podmanEndpoint(env: Environment): Promise<ApiEndpoint> {
 }
 
 async function contactPodman(client: DockerClient, signal: AbortSignal): Promise<Contact> {
-  const { platform, isPodman } = await askDaemon(client, 'podman', signal);
-  if (isPodman) return { platform, store: new PodmanStore(client) };
+  const { platform, isPodman, version } = await askDaemon(client, 'podman', signal);
+  if (isPodman) return { platform, store: new PodmanStore(client), description: `podman ${version}` };
   throw new QuayctlError('engine', 'the service that answered is not podman', {
     hint: 'check CONTAINER_HOST; for Docker: quayctl docker torrent pull',
   });

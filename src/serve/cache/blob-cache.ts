@@ -61,6 +61,11 @@ export class BlobCache {
     return size <= this.#limit;
   }
 
+  /** Bytes with what is being read, and their bound; whole blobs. */
+  get counts(): { readonly bytes: number; readonly limit: number; readonly blobs: number } {
+    return { bytes: this.#used, limit: this.#limit, blobs: this.#entries.size };
+  }
+
   has(digest: Digest): boolean {
     return this.#entries.has(digest);
   }

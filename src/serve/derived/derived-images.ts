@@ -19,7 +19,7 @@ import { blobOpener, fetchSource, type ImageName } from './source-blobs.ts';
 
 /**
  * Squashed images and ACIs that are made at once and that wait, in all and for one site or account. Each takes a core
- * and the disk.
+ * and the disk. Two sites can hold the three places until their deadlines; after a minute another gets one all the same.
  */
 const LIMITS: TurnLimits = {
   what: 'derived images',
@@ -27,6 +27,8 @@ const LIMITS: TurnLimits = {
   atOnceEach: 2,
   most: 100,
   mostEach: 8,
+  spare: 2,
+  spareAfterMs: 60_000,
 };
 const JOBS = {
   limits: LIMITS,

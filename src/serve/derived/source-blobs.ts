@@ -9,6 +9,7 @@ import { parseImageConfig } from '../../image/config.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { digestFromHex, digestHex, shortDigest, type Digest } from '../../image/digest.ts';
 import { unrunnableReason, type ImageConfig, type ImageManifest } from '../../image/manifest.ts';
+import { isForeignLayer } from '../../image/media-types.ts';
 import type { LayerSource } from '../../layers/merge.ts';
 import { readUpstreamBlob } from '../upstream/upstream-blob.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
@@ -76,11 +77,23 @@ export async function fetchSource(
   const bytes = await readFile(join(directory, digestHex(manifest.config.digest)));
   const config = parseImageConfig(bytes, manifest);
   check?.(config);
-  for (const layer of manifest.layers) await fetch(layer);
+  for (const layer of manifest.layers) {
+    await fetch(layer).catch((error: unknown) => {
+      throw isQuayctlError(error, 'not-found') && isForeignLayer(layer.mediaType)
+        ? elsewhere(layer, error)
+        : error;
+    });
+  }
   const layers = manifest.layers.map((layer, at) =>
     layerSource(layer, config.diffIds[at] as Digest, directory, onBytes),
   );
   return { digest, manifest, config, layers };
+}
+
+/** A manifest must not be able to lead the service to any URL that its author likes. */
+function elsewhere({ digest }: Descriptor, cause: unknown): QuayctlError {
+  const what = `layer ${shortDigest(digest)} is a foreign one, which the registry does not have`;
+  return new QuayctlError('unsupported', `${what}; nothing is made of what lies elsewhere`, { cause });
 }
 
 /** A file has its name only since it was verified. */

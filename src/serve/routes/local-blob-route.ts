@@ -5,6 +5,7 @@ import type { RequestContext, Route } from '../../http-server/request-context.ts
 import { sendFile } from '../../http-server/send-file.ts';
 import type { BlobCache } from '../cache/blob-cache.ts';
 import type { LocalBlob } from '../cache/blob-pass.ts';
+import type { ServeListener } from '../events.ts';
 import type { Permission } from '../../upstream/permission.ts';
 import type { Hashing } from '../torrents/hashing.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
@@ -18,6 +19,7 @@ export interface LocalBlobOptions {
   readonly cache: BlobCache;
   readonly hashing: Pick<Hashing, 'follow' | 'isRunning'>;
   readonly permission: Permission;
+  readonly listener: ServeListener;
 }
 
 /**
@@ -40,7 +42,7 @@ export function localBlobRoute(options: LocalBlobOptions, names: UpstreamNames, 
  * @returns false where nothing has been answered
  */
 export async function sendLocalBlob(
-  { cache, hashing, permission }: LocalBlobOptions,
+  { cache, hashing, permission, listener }: LocalBlobOptions,
   exchange: RequestContext,
   { repository, digest }: BlobName,
   authorization: string | undefined,
@@ -59,6 +61,7 @@ export async function sendLocalBlob(
     const blob = pass?.blob ?? (await cache.find(digest));
     // Another size is other content.
     if (blob?.length !== size) return false;
+    listener({ kind: 'blob-given', from: pass === undefined ? 'cache' : 'reading' });
     await send(blob);
     return true;
   } finally {

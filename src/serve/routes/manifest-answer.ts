@@ -3,6 +3,7 @@ import { digestOf, isDigest } from '../../image/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../../image/manifest.ts';
 import { passThrough, send, type RequestContext } from '../../http-server/request-context.ts';
 import type { Shares } from '../../http-server/shares.ts';
+import { whenOver } from '../../http-server/when-over.ts';
 import type { ManifestCache } from '../manifests/manifest-cache.ts';
 import { isDenied, type Permission } from '../../upstream/permission.ts';
 import { discard, headerOf, type Upstream, type UpstreamRequest } from '../../upstream/upstream.ts';
@@ -61,7 +62,7 @@ export async function answerManifest(
   }
   const place = manifestBytes.take(exchange.site, size);
   if (place === undefined) return passThrough(exchange, answer);
-  exchange.response.once('close', place);
+  whenOver(exchange.response, place);
   const bytes = await bodyOf(answer, size);
   // What cannot be kept is served all the same.
   const mediaType = headerOf(answer, 'content-type') ?? '';

@@ -1,4 +1,5 @@
 import { refuse, type RequestContext, type Route } from '../../http-server/request-context.ts';
+import { whenOver } from '../../http-server/when-over.ts';
 import { isDenied } from '../../upstream/permission.ts';
 import { NOT_STORED } from './waiting.ts';
 
@@ -29,7 +30,7 @@ export function limitPasswordGuesses(): (route: Route) => Route {
         'retry-after': String(WINDOW_MS / 1000),
       });
     }
-    response.once('close', () => {
+    whenOver(response, () => {
       if (!isDenied(response.statusCode)) return;
       wrong.add(user);
       wrong.add(site);

@@ -10,9 +10,11 @@ import {
   type RequestContext,
   type Route,
 } from '../../http-server/request-context.ts';
+import { claimantsOf } from '../claimants.ts';
 import type { SourceResolver } from '../derived/resolve-source.ts';
 import type { ImageReports } from '../security/image-reports.ts';
 import type { ReportWatch } from '../security/report-watch.ts';
+import type { Secret } from '../torrents/secret.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import { admitsNamespace, refuseUnknownPath } from './quay-api.ts';
 import { wantedPlatform } from './squash-route.ts';
@@ -26,6 +28,7 @@ export interface SecurityRouteOptions {
   /** What callers mean, and may read. */
   readonly resolver: SourceResolver;
   readonly names: UpstreamNames;
+  readonly secret: Secret;
 }
 
 /**
@@ -54,7 +57,7 @@ export function securityRoute(options: SecurityRouteOptions): Route {
 }
 
 async function answer(
-  { resolver, watch }: SecurityRouteOptions,
+  { resolver, watch, secret }: SecurityRouteOptions,
   reports: ImageReports,
   exchange: RequestContext,
   asked: { repository: string; selector: string; platform: Platform | undefined },
@@ -70,7 +73,7 @@ async function answer(
   const { repository, digest, manifest } = image;
   const wanted = { repository, digest, layers: manifest.layers.map((layer) => layer.digest) };
   try {
-    const found = reports.report(wanted, exchange.client);
+    const found = reports.report(wanted, claimantsOf(exchange, secret));
     const made = 'done' in found ? await waitFor(found.done, exchange) : found;
     if (made === undefined) {
       const step = 'step' in found ? found.step() : '';

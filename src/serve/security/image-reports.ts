@@ -1,5 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
-import { Semaphore } from '../../base/semaphore.ts';
+import { Turns, type Claimants, type TurnLimits } from '../../base/turns.ts';
 import type { BlobName } from '../../http-server/path.ts';
 import { shortDigest, type Digest } from '../../image/digest.ts';
 import type { Clair, ClairLayer } from '../../registry/security/clair.ts';
@@ -39,12 +39,21 @@ export interface ReportWork {
   readonly step: () => string;
 }
 
-/** Reports that are made at once. One of 32 MB takes about 200 MB of memory while it is read. */
-const AT_ONCE = 2;
-/** Reports that are made or wait, of all clients, ... */
-const MAX_RUNNING = 50;
-/** ... and of one client. A fleet pulls one image, or a few, at the same moment. */
-const MAX_RUNNING_OF_CLIENT = 8;
+/**
+ * Security reports that are made at once and that wait, in all and for one site or account. One of 32 MB takes about 200 MB
+ * of memory while it is read; a fleet pulls one image, or a few, at the same moment.
+ */
+const LIMITS: TurnLimits = {
+  what: 'security reports',
+  atOnce: 2,
+  atOnceEach: 1,
+  most: 50,
+  mostEach: 8,
+  spare: 1,
+  spareAfterMs: 60_000,
+};
+/** The service's own questions, for those who are told of changes. */
+const OWN: Claimants = ['the service itself'];
 /** A fleet that asks at the same moment is answered by one question to Clair. */
 const FRESH_MS = 60_000;
 /** What Clair cannot index now it can hardly index in the next seconds. */
@@ -58,10 +67,10 @@ const MAX_FAILURES = 1000;
 /** Reports by the operator's Clair: made once for all who wait, and for the next minute. */
 export class ImageReports {
   readonly #options: ImageReportsOptions;
-  readonly #running = new Map<string, ReportWork & { readonly client: string }>();
+  readonly #running = new Map<string, ReportWork>();
   readonly #kept = new Map<string, { readonly made: MadeReport; readonly until: number }>();
   readonly #failures = new Map<string, { readonly error: QuayctlError; readonly until: number }>();
-  readonly #turns = new Semaphore(AT_ONCE);
+  readonly #turns = new Turns(LIMITS);
   readonly #closing = new AbortController();
 
   constructor(options: ImageReportsOptions) {
@@ -70,43 +79,48 @@ export class ImageReports {
 
   /**
    * The report of an image, or the work that makes it, which outlives the request that began it.
-   * @param client who asks
-   * @throws QuayctlError `limit` where too many wait, or too many of this client; what it failed with a moment ago
+   * @param claimants for whom, where it is begun
+   * @throws QuayctlError `limit` where too many wait, or too many of theirs; what it failed with a moment ago
    */
-  report(image: ReportedImage, client: string): MadeReport | ReportWork {
+  report(image: ReportedImage, claimants: Claimants): MadeReport | ReportWork {
     const key = `${image.repository}@${image.digest}`;
     const kept = this.#kept.get(key);
     if (kept !== undefined && kept.until > Date.now()) return kept.made;
     const failure = this.#failures.get(key);
     if (failure !== undefined && failure.until > Date.now()) throw failure.error;
-    return this.#running.get(key) ?? this.#begin(key, image, client);
+    return this.#running.get(key) ?? this.#begin(key, image, claimants);
   }
 
   /** The report as Clair gives it now. @throws QuayctlError */
   fresh(image: ReportedImage): Promise<MadeReport> {
     const key = `${image.repository}@${image.digest}`;
-    return (this.#running.get(key) ?? this.#begin(key, image, '')).done;
+    return (this.#running.get(key) ?? this.#begin(key, image, OWN)).done;
   }
 
   close(): void {
     this.#closing.abort(new QuayctlError('interrupted', 'the service is stopping'));
   }
 
-  #begin(key: string, image: ReportedImage, client: string): ReportWork {
-    const ofClient = [...this.#running.values()].filter((work) => work.client === client).length;
-    if (this.#running.size >= MAX_RUNNING || ofClient >= MAX_RUNNING_OF_CLIENT) {
-      throw new QuayctlError('limit', 'too many security reports are being made');
-    }
+  #begin(key: string, image: ReportedImage, claimants: Claimants): ReportWork {
+    const place = this.#turns.enter(claimants);
     let step = 'waiting';
-    const done = this.#make(key, image, (at) => (step = at)).finally(() => this.#running.delete(key));
+    const done = this.#make(key, image, place.turn, (at) => (step = at)).finally(() => {
+      place.release();
+      this.#running.delete(key);
+    });
     // Whoever waited may have left.
     done.catch(() => undefined);
-    const work = { done, client, step: () => step };
+    const work = { done, step: () => step };
     this.#running.set(key, work);
     return work;
   }
 
-  async #make(key: string, image: ReportedImage, onStep: (step: string) => void): Promise<MadeReport> {
+  async #make(
+    key: string,
+    image: ReportedImage,
+    turn: (signal: AbortSignal) => Promise<void>,
+    onStep: (step: string) => void,
+  ): Promise<MadeReport> {
     const { clair, listener } = this.#options;
     const { repository, digest } = image;
     const [started, askedAt] = [performance.now(), Date.now()];
@@ -114,7 +128,8 @@ export class ImageReports {
     const signal = AbortSignal.any([this.#closing.signal, deadline]);
     try {
       const layers = (until: AbortSignal) => this.#layers(image, until);
-      const report = await this.#turns.run(() => clair.report({ digest, layers, onStep }, signal), signal);
+      await turn(signal);
+      const report = await clair.report({ digest, layers, onStep }, signal);
       const made = { askedAt, report, bytes: Buffer.from(`${JSON.stringify(reportJson(report))}\n`) };
       this.#keep(key, made);
       const total = report.packages.reduce((sum, { vulnerabilities }) => sum + vulnerabilities.length, 0);

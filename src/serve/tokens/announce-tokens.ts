@@ -94,6 +94,13 @@ export class AnnounceTokens {
     return isAlive && verified.infoHash === infoHash ? verified : 'unapproved request: invalid jwt';
   }
 
+  /** Who holds this token, whichever swarm it is for; undefined where it is none of ours, or no longer good. */
+  async holder(token: string): Promise<TokenHolder | undefined> {
+    const verified = token.length <= MAX_TOKEN ? await this.#verify(token) : undefined;
+    const isAlive = verified !== undefined && (verified.exp + CLOCK_TOLERANCE_SECONDS) * 1000 > Date.now();
+    return isAlive ? verified : undefined;
+  }
+
   /** The keys with which others verify: those of which a token may be alive, and those that will sign. */
   jwks(): Promise<JsonObject> {
     return this.#options.keys.jwks(this.#options.ttlSeconds);

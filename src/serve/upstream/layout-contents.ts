@@ -20,7 +20,7 @@ import { isRepository, isTag } from '../../http-server/path.ts';
 import type { LayoutFiles } from './layout-files.ts';
 
 /** What a layout offers, by the names of the distribution API. */
-export interface Catalogue {
+export interface LayoutListing {
   /** Repository -> tag -> manifest or index. */
   readonly repositories: ReadonlyMap<string, ReadonlyMap<string, Digest>>;
   /** Of every manifest and index that the layout's index leads to. */
@@ -39,7 +39,7 @@ export class LayoutContents {
   readonly #files: LayoutFiles;
   readonly #warn: (message: string) => void;
   #stamp = '';
-  #catalogue: Promise<Catalogue> | undefined;
+  #listing: Promise<LayoutListing> | undefined;
 
   constructor(directory: string, files: LayoutFiles, warn: (message: string) => void) {
     this.#directory = directory;
@@ -48,24 +48,24 @@ export class LayoutContents {
   }
 
   /** @throws QuayctlError `unreachable` where the directory holds no layout that can be read */
-  async current(): Promise<Catalogue> {
+  async current(): Promise<LayoutListing> {
     try {
       const { mtimeMs, size, ino } = await stat(join(this.#directory, INDEX_FILE));
       const stamp = `${mtimeMs} ${size} ${ino}`;
-      if (this.#catalogue === undefined || stamp !== this.#stamp) {
+      if (this.#listing === undefined || stamp !== this.#stamp) {
         this.#stamp = stamp;
-        this.#catalogue = this.#read();
+        this.#listing = this.#read();
       }
-      return await this.#catalogue;
+      return await this.#listing;
     } catch (error) {
-      this.#catalogue = undefined;
+      this.#listing = undefined;
       throw new QuayctlError('unreachable', `no OCI layout can be read in ${this.#directory}`, {
         cause: error,
       });
     }
   }
 
-  async #read(): Promise<Catalogue> {
+  async #read(): Promise<LayoutListing> {
     checkLayoutFile(await this.#files.read(LAYOUT_FILE, MAX_LAYOUT_BYTES));
     const { manifests } = parseLayoutIndex(await this.#files.read(INDEX_FILE, MAX_LAYOUT_BYTES));
     const repositories = new Map<string, Map<string, Digest>>();

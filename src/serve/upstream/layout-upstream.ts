@@ -21,28 +21,28 @@ export class LayoutUpstream implements Upstream {
   /** A layout has no name of its own in references: only the service's names mean it. */
   readonly hosts: readonly string[] = [];
   readonly #files: LayoutFiles;
-  readonly #catalogue: LayoutContents;
+  readonly #listing: LayoutContents;
   readonly #warn: (message: string) => void;
 
   /** @param warn is told of names in the layout that nobody can ask for */
   constructor(directory: string, warn: (message: string) => void) {
     this.#files = new LayoutFiles(directory);
-    this.#catalogue = new LayoutContents(directory, this.#files, warn);
+    this.#listing = new LayoutContents(directory, this.#files, warn);
     this.#warn = warn;
   }
 
   async ask(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer> {
     signal.throwIfAborted();
     const { resource, method } = request;
-    const catalogue = await this.#catalogue.current();
+    const listing = await this.#listing.current();
     if (resource.kind === 'base') return json(method, 200, {});
-    const tags = catalogue.repositories.get(resource.repository);
+    const tags = listing.repositories.get(resource.repository);
     if (tags === undefined) return refusal(method, 'NAME_UNKNOWN', `no repository ${resource.repository}`);
     switch (resource.kind) {
       case 'tags':
         return json(method, 200, { name: resource.repository, tags: [...tags.keys()].sort() });
       case 'manifest':
-        return this.#manifest(request, resource, tags, catalogue.mediaTypes);
+        return this.#manifest(request, resource, tags, listing.mediaTypes);
       case 'blob':
         return this.#blob(request, resource, signal);
     }

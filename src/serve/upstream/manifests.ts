@@ -1,4 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
+import { codingOf, decodeBody } from '../../http/content-encoding.ts';
 import { digestOf, isDigest, type Digest } from '../../image/digest.ts';
 import {
   MAX_MANIFEST_BYTES,
@@ -36,7 +37,11 @@ export async function readManifest(
     return answer;
   }
   const what = `${repository}${isDigest(selector) ? '@' : ':'}${selector}`;
-  const bytes = await bodyOf(answer, what);
+  const sent = await bodyOf(answer, what);
+  // Some registries compress what was asked for as it is.
+  const coding = codingOf(headerOf(answer, 'content-encoding'));
+  const bytes = coding === undefined ? sent : await decodeBody(sent, coding, MAX_MANIFEST_BYTES);
+  if (bytes === undefined) throw tooLong(what);
   const digest = digestOf(bytes);
   if (isDigest(selector) && digest !== selector)
     throw new QuayctlError('verification', `upstream: the content of ${what} has another digest`);
@@ -50,7 +55,7 @@ async function bodyOf({ body }: UpstreamAnswer, what: string): Promise<Buffer> {
   try {
     for await (const chunk of body as AsyncIterable<Uint8Array>) {
       length += chunk.length;
-      if (length > MAX_MANIFEST_BYTES) throw new QuayctlError('limit', `the manifest of ${what} is too long`);
+      if (length > MAX_MANIFEST_BYTES) throw tooLong(what);
       chunks.push(chunk);
     }
   } catch (error) {
@@ -59,4 +64,8 @@ async function bodyOf({ body }: UpstreamAnswer, what: string): Promise<Buffer> {
       : new QuayctlError('unreachable', `${what} broke off`, { cause: error });
   }
   return Buffer.concat(chunks, length);
+}
+
+function tooLong(what: string): QuayctlError {
+  return new QuayctlError('limit', `the manifest of ${what} is too long`);
 }

@@ -1,5 +1,5 @@
 import { upstreamPlace, type TorrentServiceOptions } from '../options.ts';
-import { BasicUpstream } from '../../upstream/password-upstream.ts';
+import { PasswordUpstream } from '../../upstream/password-upstream.ts';
 import { LayoutUpstream } from './layout-upstream.ts';
 import { ServiceCredentialUpstream } from '../../upstream/service-credential-upstream.ts';
 import { RegistryUpstream } from '../../upstream/registry-upstream.ts';
@@ -31,6 +31,6 @@ export function openUpstream(
   return {
     upstream,
     own: new ServiceCredentialUpstream({ ...reading, credential }),
-    basic: new BasicUpstream(reading),
+    basic: new PasswordUpstream(reading),
   };
 }

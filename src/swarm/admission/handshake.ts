@@ -60,7 +60,7 @@ async function settle(
   try {
     if (wire.tls?.alpnProtocol !== PEER_PROTOCOL) throw new NotAdmitted();
     const { infoHash } = await exchange(frames);
-    if (!frames.isEmpty || wire.destroyed) throw new NotAdmitted();
+    if (wire.destroyed) throw new NotAdmitted();
     wire.admit(infoHash);
     return true;
   } catch {
@@ -105,10 +105,6 @@ class Frames {
     wire.once('close', () => this.#waiting?.reject(new NotAdmitted()));
   }
 
-  get isEmpty(): boolean {
-    return this.#bytes.length === 0;
-  }
-
   send(content: Uint8Array): void {
     const frame = Buffer.alloc(2 + content.length);
     frame.writeUInt16BE(content.length);
@@ -121,23 +117,20 @@ class Frames {
     this.#max = max;
     this.#waiting = Promise.withResolvers();
     if (this.#wire.destroyed) this.#waiting.reject(new NotAdmitted());
-    this.#look();
     return this.#waiting.promise;
   }
 
   #read(chunk: Uint8Array): void {
     this.#bytes = Buffer.concat([this.#bytes, chunk]);
-    if (this.#bytes.length > 2 + MAX_TOKEN) return void this.#wire.destroy();
-    this.#look();
-  }
-
-  #look(): void {
-    if (this.#waiting === undefined || this.#bytes.length < 2) return;
+    if (this.#waiting === undefined || this.#bytes.length > 2 + MAX_TOKEN) return void this.#wire.destroy();
+    if (this.#bytes.length < 2) return;
     const length = this.#bytes.readUInt16BE();
     if (length === 0 || length > this.#max) return this.#waiting.reject(new NotAdmitted());
     if (this.#bytes.length < 2 + length) return;
-    const content = this.#bytes.subarray(2, 2 + length);
-    this.#bytes = this.#bytes.subarray(2 + length);
+    // What comes before its turn comes from nobody who keeps to the protocol.
+    if (this.#bytes.length > 2 + length) return void this.#wire.destroy();
+    const content = this.#bytes.subarray(2);
+    this.#bytes = Buffer.alloc(0);
     const { resolve } = this.#waiting;
     this.#waiting = undefined;
     resolve(content);

@@ -53,7 +53,8 @@ export class ClaimBook {
   readonly #tellers = new Map<number, Teller>();
   /** When the latest of those claims were made that have come, latest first. */
   #latestKept: number[] = [];
-  #isAnyLate = false;
+  /** Pieces that some peer claimed and did not have in time. */
+  readonly #late = new Set<number>();
 
   /** @returns what is news, to be passed on */
   hear(from: number, message: ClaimMessage, now: number): RelayedMessage | undefined {
@@ -117,14 +118,14 @@ export class ClaimBook {
       for (const { tag, from, since } of claims) {
         if (tag !== from || since > before || since > overtakenBy) continue;
         this.#teller(from).late.add(index);
-        this.#isAnyLate = true;
+        this.#late.add(index);
       }
     }
   }
 
   /** Whether it matters who has the piece. */
   isAbout(index: number): boolean {
-    return this.#claims.has(index) || this.#isAnyLate;
+    return this.#claims.has(index) || this.#late.has(index);
   }
 
   /** Who says that it fetches the piece. */

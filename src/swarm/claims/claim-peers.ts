@@ -1,6 +1,6 @@
 import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
 import type { ClaimsHandlers, ClaimsLink } from './claims-extension.ts';
-import { hasStrangers, isFetcher, type Standing } from './fetchers.ts';
+import { hasStrangers, isFetcher, seekersOf, type Standing } from './fetchers.ts';
 import { pairWeight, peerTag } from './rendezvous.ts';
 
 /** How many peers are told what a node has heard: enough to reach everybody, few enough to cost nothing. */
@@ -42,6 +42,8 @@ export class ClaimPeers<Peer extends SwarmPeer> {
   readonly #gossip = new Gossip();
   #relays: readonly Linked[] = [];
   #isFetcher = true;
+  #seekers = 0;
+  #seeds = 0;
 
   constructor(options: ClaimPeersOptions<Peer>) {
     this.#options = options;
@@ -54,6 +56,16 @@ export class ClaimPeers<Peer extends SwarmPeer> {
   /** This node is one of those that fetch from the registry. */
   get isFetcher(): boolean {
     return this.#isFetcher;
+  }
+
+  /** Connected nodes that miss pieces, this one not counted. */
+  get seekers(): number {
+    return this.#seekers;
+  }
+
+  /** Connected nodes that have everything, as of the last `rank`. */
+  get seeds(): number {
+    return this.#seeds;
   }
 
   tagOf(peer: Peer): number | undefined {
@@ -85,6 +97,9 @@ export class ClaimPeers<Peer extends SwarmPeer> {
    */
   rank(missing: number, swarmSize: number | undefined, stalls: number): void {
     const standing = this.#standing(missing, swarmSize, stalls);
+    this.#seekers = seekersOf(standing);
+    this.#seeds = 0;
+    for (const { count } of this.#links.keys()) if (count === this.#options.pieceCount) this.#seeds++;
     this.#isFetcher = isFetcher(standing, this.#options.fetchers);
     this.#relays = hasStrangers(standing)
       ? [...this.#links.values()]

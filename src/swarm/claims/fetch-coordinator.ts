@@ -1,15 +1,14 @@
-import type { PieceGeometry } from '../../metainfo/metainfo.ts';
 import type { ClaimMessage, RelayedMessage } from './claim-messages.ts';
-import type { OpenPiece } from '../pieces/pieces.ts';
 import { ClaimBook, type ClaimTimeouts } from './claim-book.ts';
 import { ClaimPeers, type ClaimPeersOptions, type SwarmPeer } from './claim-peers.ts';
 import type { ClaimsLink } from './claims-extension.ts';
 import { PieceTimes } from './piece-times.ts';
 import { peerTag, rendezvousOrder } from './rendezvous.ts';
 import { decideShares, type ShareDecision } from './fetch-policy.ts';
-import { SlowPeers } from './slow-peers.ts';
 import { SoleHolder, StallDetector } from './stalls.ts';
 import { StartUp } from './start-up.ts';
+import { SupplyWatch, type SupplyWatchOptions } from './supply-watch.ts';
+import type { RegistryPieces, SwarmView } from './swarm-view.ts';
 
 /** Between a claim and its request: two claims of one moment meet before bytes are asked for. Milliseconds. */
 const SETTLE_MS = 30;
@@ -22,34 +21,10 @@ const TAKE_OVER_MS = 100;
 /** At the end a claim is late sooner, in means of the time of a piece: flows through one pipe are very unequal. */
 const END_LATE_MEANS = 4;
 
-/** The registry as FetchCoordinator sees it; RegistrySeed. */
-export interface RegistryPieces {
-  readonly open: ReadonlyMap<number, OpenPiece>;
-  /** Bytes. */
-  readonly received: number;
-  readonly lost: unknown;
-  isBackingOff(index: number): boolean;
-  fetch(indexes: readonly number[], delayMs: number): void;
-  /** What is arriving is broken off. */
-  release(indexes: readonly number[]): void;
-}
-
-/** The torrent and its peers as FetchCoordinator sees them; TorrentState, or the simulator's. */
-export interface SwarmView {
-  /** Verified here. */
-  has(index: number): boolean;
-  /** How many connected peers that are not stalled have the piece. */
-  holders(index: number): number;
-  /** Connected peers that are not stalled. */
-  readonly activePeers: number;
-  /** Nodes that miss pieces, this one included, as a tracker counts them; undefined: not known. */
-  readonly swarmSize: number | undefined;
-}
-
-export interface FetchCoordinatorOptions<Peer> extends Pick<ClaimPeersOptions<Peer>, 'connect' | 'fetchers'> {
+export interface FetchCoordinatorOptions<Peer>
+  extends Pick<ClaimPeersOptions<Peer>, 'connect' | 'fetchers'>, SupplyWatchOptions {
   readonly selfId: string;
   readonly infoHash: string;
-  readonly geometry: PieceGeometry;
   readonly registry: RegistryPieces | undefined;
   /** Milliseconds; performance.now() by default. */
   readonly now?: () => number;
@@ -77,7 +52,7 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
   #lookedAt = -Infinity;
   #receivedBefore = 0;
   #registrySpeed = 0;
-  readonly #slowPeers = new SlowPeers();
+  readonly #supply: SupplyWatch;
 
   constructor(view: SwarmView, options: FetchCoordinatorOptions<Peer>) {
     this.#view = view;
@@ -99,6 +74,7 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
       },
       onMessage: (from, message) => this.#heard(from, message),
     });
+    this.#supply = new SupplyWatch(view, options, this.#peers, this.#now());
   }
 
   /** What the registry brings now, bytes per second. */
@@ -156,7 +132,9 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     const tag = this.#book.isAbout(index) ? this.#peers.tagOf(peer) : undefined;
     if (tag === undefined) return;
     const took = this.#book.fulfilled(tag, index, this.#now());
-    if (took !== undefined) this.#times.observe(took);
+    if (took === undefined) return;
+    this.#times.observe(took);
+    this.#supply.fetchedByOther();
   }
 
   /** Pieces came back from the registry without their bytes. */
@@ -164,8 +142,15 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     if (pieces.length > 0) this.#peers.tell({ kind: 'drop', pieces });
   }
 
-  /** @param peerBytes received from peers since the last call; @param seconds since then */
-  tick(peerBytes: number, seconds: number): void {
+  /** Whether the registry is to help peers. To be called often: where few wait, it is a question of moments. */
+  watch(): void {
+    const { registry } = this.#options;
+    if (registry === undefined || registry.lost !== undefined) return;
+    if (this.#supply.look(this.#now(), registry, this.#order)) this.decide();
+  }
+
+  /** @param seconds since the last call */
+  tick(seconds: number): void {
     const { registry } = this.#options;
     const now = this.#now();
     this.#order = this.#order.filter((index) => !this.#view.has(index));
@@ -175,14 +160,7 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     this.#receivedBefore = registry.received;
     this.#registrySpeed += RATE_WEIGHT * (bytes / seconds - this.#registrySpeed);
     this.#book.expire(now, this.#timeouts());
-    const backlog = this.#look(now);
-    this.#slowPeers.observe({
-      ms: seconds * 1000,
-      fromPeers: peerBytes,
-      fromRegistry: bytes,
-      backlog,
-      fetcher: this.#peers.isFetcher,
-    });
+    this.#lookForWork(now);
     this.#rank();
   }
 
@@ -231,13 +209,14 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
       settled: this.#startUp.isSettled || peers > 0,
       early: this.#startUp.isEarly,
       fetcher: this.#peers.isFetcher,
-      slowPeers: this.#slowPeers.areSlow,
-      knowsRegistry: !this.#slowPeers.isTrying,
+      ...this.#supply.facts,
+      begun: (index) => this.#view.begun(index),
       pieceMs: this.#times.pace,
     });
   }
 
   #isHeld(index: number): boolean {
+    if (this.#supply.isFetchedAnyway(index)) return false;
     return this.#soleHolders.isHeld(index, this.#view.holders(index), this.#now(), this.#times.lateMs);
   }
 
@@ -272,19 +251,12 @@ export class FetchCoordinator<Peer extends SwarmPeer> {
     return { overtaken: abandoned, abandoned, doubted: lateMs };
   }
 
-  /** Once in a while, for it costs a look at all pieces. @returns bytes that peers have and this node lacks */
-  #look(now: number): number {
-    const { pieceLength } = this.#options.geometry;
-    let backlog = 0;
-    let isWork = false;
-    for (const index of this.#order) {
-      if (this.#view.has(index)) continue;
-      if (this.#view.holders(index) > 0) backlog += pieceLength;
-      else isWork ||= this.#book.claimers(index).length === 0;
-    }
-    if (!isWork || this.#peers.isFetcher) this.#stalls.news(now);
+  /** Once in a while, for it costs a look at all pieces. */
+  #lookForWork(now: number): void {
+    const isWork = (index: number): boolean =>
+      !this.#view.has(index) && this.#view.holders(index) === 0 && this.#book.claimers(index).length === 0;
+    if (this.#peers.isFetcher || !this.#order.some(isWork)) this.#stalls.news(now);
     this.#stalls.look(now, this.#times.mean === undefined ? undefined : this.#times.lateMs);
-    return backlog;
   }
 
   /** What this node's place in the swarm depends on has changed. */

@@ -1,6 +1,7 @@
 import type { OpenPiece } from '../pieces/pieces.ts';
 import type { Claim } from './claim-book.ts';
 import { goesBefore } from './rendezvous.ts';
+import type { Help } from './slow-peers.ts';
 
 /** All that the choice depends on. Times in milliseconds, rates in bytes per second. */
 export interface FetchView {
@@ -33,10 +34,16 @@ export interface FetchView {
   readonly early: boolean;
   /** This node is one of those that fetch (isFetcher). */
   readonly fetcher: boolean;
-  /** Peers are clearly slower than the registry (arePeersSlow). */
-  readonly slowPeers: boolean;
-  /** What the registry brings is known. */
-  readonly knowsRegistry: boolean;
+  /** Peers have enough to fill what this node may take (`--download-rate`): what it claimed now would come late. */
+  readonly full: boolean;
+  /** How far the registry helps with what peers have and are slow with (SlowPeers). */
+  readonly help: Help;
+  /** What the registry brings to this node, bytes per millisecond; undefined: not known. */
+  readonly registryRate: number | undefined;
+  /** Connected nodes that miss pieces, this one included. */
+  readonly nodes: number;
+  /** Blocks of it have been asked of peers. */
+  readonly begun: (index: number) => boolean;
   /** How long one piece takes now from its claim to its end, whoever fetches it; undefined: not known yet. */
   readonly pieceMs: number | undefined;
 }
@@ -76,7 +83,7 @@ export function decideShares(view: FetchView): ShareDecision {
   const release = toRelease(view);
   const slots = openLimit(view) - (view.open.size - release.length);
   if (slots <= 0 || (view.peers === 0 && view.expecting === 'seeders')) return { open: [], release };
-  const ours = view.fetcher ? unheld(view, slots) : wantedUnheld(view).slice(0, slots);
+  const ours = view.fetcher && !view.full ? unheld(view, slots) : wantedUnheld(view).slice(0, slots);
   return { open: [...ours, ...fromSlowPeers(view, slots - ours.length)], release };
 }
 
@@ -112,7 +119,9 @@ function isCandidate(view: FetchView, index: number): boolean {
 }
 
 /** About a second of the registry's work at the pace that it has now, other nodes included. */
-function openLimit({ pieceMs, pieceLength }: FetchView): number {
+function openLimit(view: FetchView): number {
+  const { pieceMs, pieceLength } = view;
+  if (isHelpedAlone(view)) return aloneLimit(view);
   const wanted = pieceMs === undefined ? MIN_OPEN : Math.ceil(OPEN_AHEAD_MS / Math.max(1, pieceMs)) + 1;
   const roomy = Math.max(MIN_OPEN, Math.floor(OPEN_BYTES / pieceLength));
   return Math.min(Math.max(wanted, MIN_OPEN), MAX_OPEN, roomy);
@@ -133,7 +142,7 @@ function toRelease(view: FetchView): number[] {
 /** Better left to others, who have it or bring it, or who are those that fetch. */
 function isOthers(view: FetchView, index: number, { requested, received = Infinity }: OpenPiece): boolean {
   // What was opened because peers are slow must not be let go because a peer has it: that would never end.
-  if (view.held(index) && view.slowPeers) return false;
+  if (view.held(index) && view.help !== 'none') return false;
   const most = requested ? view.pieceLength * WORTH_ENDING : Infinity;
   if (received > most && requested) return false;
   if (view.held(index)) return true;
@@ -168,14 +177,28 @@ function wantedUnheld(view: FetchView): number[] {
   );
 }
 
-/** What peers have and are too slow for: one piece to learn what the registry does, more when it is faster. */
+/** Nobody else waits for what this node claims, so it may ask in long runs. */
+function isHelpedAlone({ help, nodes }: FetchView): boolean {
+  return help !== 'none' && nodes === 1;
+}
+
+function aloneLimit({ registryRate = 0, pieceLength }: FetchView): number {
+  const roomy = Math.max(MIN_OPEN, Math.floor(OPEN_BYTES / pieceLength));
+  return Math.min(MIN_OPEN + Math.ceil((registryRate * OPEN_AHEAD_MS) / pieceLength), roomy);
+}
+
+/** What peers have and are too slow for; of what they have begun, one piece, when nothing else is left. */
 function fromSlowPeers(view: FetchView, slots: number): number[] {
-  if (!view.slowPeers || slots <= 0) return [];
-  const most = view.knowsRegistry ? slots : Math.min(slots, view.open.size === 0 ? 1 : 0);
-  const chosen: number[] = [];
-  for (const index of view.order) {
-    if (chosen.length >= most) break;
-    if (isCandidate(view, index) && view.held(index) && view.claimers(index).length === 0) chosen.push(index);
-  }
-  return chosen;
+  const { help, open, order, nodes } = view;
+  if (help === 'none' || help === 'hold' || slots <= 0) return [];
+  if (help === 'probe' && open.size > 0) return [];
+  // The next run is asked for while the second half of the one before arrives.
+  if (isHelpedAlone(view) && slots * 2 < aloneLimit(view)) return [];
+  const candidates = order.filter(
+    (index) => isCandidate(view, index) && view.held(index) && view.claimers(index).length === 0,
+  );
+  const untouched = candidates.filter((index) => !view.begun(index));
+  if (untouched.length === 0) return open.size > 0 ? [] : candidates.slice(0, 1);
+  if (nodes === 1) untouched.sort((a, b) => a - b);
+  return untouched.slice(0, help === 'probe' ? 1 : slots);
 }

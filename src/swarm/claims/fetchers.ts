@@ -28,6 +28,8 @@ const BEHIND_PIECES = 8;
 const BEHIND_PART = 16;
 /** A swarm that is larger than a node's connections by this factor is known to it only in part. */
 const PART = 1.5;
+/** With fewer peers than this a node is not at its bound: what a tracker counts beyond them are dead, or out of reach. */
+const MANY = 20;
 const TAGS = 2 ** 32;
 
 /**
@@ -48,6 +50,12 @@ export function isFetcher(standing: Standing, fetchers: number = FETCHERS): bool
 /** Whether there are nodes to which this one is not connected, so that it relays what it hears. */
 export function hasStrangers({ others, swarmSize = 0 }: Standing): boolean {
   return swarmSize > others.length + 1;
+}
+
+/** So many others miss pieces: those that are connected, or, in a swarm that is known in part, all. */
+export function seekersOf({ others, swarmSize = 0 }: Standing): number {
+  const isPart = others.length >= MANY && swarmSize > PART * (others.length + 1);
+  return isPart ? swarmSize - 1 : others.length;
 }
 
 /** A node with fewer pieces does not fetch: its link is slow, or it has just come and takes from peers. */

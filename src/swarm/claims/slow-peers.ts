@@ -1,87 +1,255 @@
-/** What came since the last look, and what peers have and this node lacks. Bytes, milliseconds. */
-export interface Progress {
+/** What came since the last look, and what is to be had. Bytes, milliseconds. */
+export interface Supply {
   readonly ms: number;
   readonly fromPeers: number;
-  readonly fromRegistry: number;
+  /** Connected peers: of each a block may be on its way, which is counted when it is whole. */
+  readonly peers: number;
+  /** Pieces are open at the registry. */
+  readonly isAsking: boolean;
+  /** What the registry gave while it was giving, and for how long that was. */
+  readonly delivered: { readonly bytes: number; readonly ms: number };
+  /** What peers have and this node lacks. */
   readonly backlog: number;
-  /** This node is one of those that fetch. */
+  /** What of that none but complete peers have, so that all who miss something wait for those. */
+  readonly unspread: number;
+  /** What other nodes fetched from the registry. */
+  readonly fetchedByOthers: number;
+  /** This node is one of those that fetch for all. */
   readonly fetcher: boolean;
+  /** Connected nodes that miss pieces, this one included: so many would share the way to the registry. */
+  readonly nodes: number;
+  /** No more than this may come in all, bytes per millisecond (`--download-rate`). */
+  readonly most: number;
 }
 
-/** A backlog that peers would need less time for is left to them, whatever the registry could do. */
-const PATIENCE_MS = 20_000;
 /**
- * Peers alone are watched for so long before the registry is tried, longer by the many that do not fetch; and both for
- * so long before the verdict.
+ * What of that which peers have the registry is asked for, too: nothing; one piece, to learn how fast it is; as much as
+ * it brings; nothing more for a moment, while what is on its way still comes.
  */
-const WATCH_MS = 4000;
-const WATCH_LONG_MS = 20_000;
-const TRY_MS = 2000;
-/** Peers are clearly slower when so many times as much comes with the registry. */
-const CLEARLY_FASTER = 2;
-/** After a try that was of no use. */
-const REST_MS = 60_000;
-/** A verdict for the registry holds so long; then peers alone are watched again. */
-const TRUST_MS = 60_000;
-/** Weight of the newest look in a rate. */
-const NEWEST = 0.2;
+export type Help = 'none' | 'probe' | 'fill' | 'hold';
+
+/** For each node that would share the way to the registry, peers are watched for so long before it helps. Milliseconds. */
+const WATCH_MS = 250;
+/** A backlog for which peers need less than this is left to them; for each such node, too. Milliseconds. */
+const PATIENCE_MS = 500;
+const MOST_MS = 20_000;
+/** The same where all wait for complete peers: the nodes that fetch for all decide as one. */
+const SWARM_WATCH_MS = 500;
+const SWARM_PATIENCE_MS = 1500;
+/** The registry is faster than peers when it brings so many times as much. */
+const FASTER = 1.1;
+/** This node's own link, or limit, is full when the registry's help brings less than this in all. */
+const GAINED = 1.1;
+/** With less than this part of the limit, it is not peers who are slow. */
+const LIMITED = 0.85;
+/** Help is judged after this, and looked at once more after the second, then after twice as long, ... Milliseconds. */
+const JUDGE_MS = 1000;
+const CHECK_MS = 4000;
+/** How long peers alone are measured then; what is on its way from the registry has to end first, within the other. */
+const ALONE_MS = 250;
+const DRAIN_MS = 2000;
+/** Peers that bring less than this part of what the registry does are not held up by it: nothing to be looked at. */
+const NEGLIGIBLE = 1 / 8;
+/** A probe that brings nothing ends. Milliseconds. */
+const PROBE_MS = 3000;
+/** What is known of the registry is believed so long, and so long it rests where it was of no use; then twice as long. */
+const TRUST_MS = 30_000;
+const MOST_DOUBLINGS = 6;
+/** What peers bring is taken over this time, then half of it is forgotten. Milliseconds. */
+const MEMORY_MS = 4000;
+/** What may be on its way of each peer, and of all, before it is counted. Bytes. */
+const BLOCK = 128 * 1024;
+const MOST_UNDER_WAY = 1024 * 1024;
+/** Time over which rates are taken, milliseconds. */
+const SPAN_MS = 400;
 
 /**
- * Whether peers are clearly slower than the registry at what they have. The registry is tried where they would need
- * long; it is asked on if much more comes in all. Behind a slow link it does not: the registry's part is then missing
- * from what peers bring.
+ * Whether peers bring less than the registry alone would, so that a pull is never slower than without them. Peers are
+ * watched first; where they need long for what they have and the registry's rate is not known, one piece is taken to
+ * learn it. Behind a link that is slow itself the registry is never the faster one, and takes from what peers bring.
  */
 export class SlowPeers {
-  #watchedMs = 0;
-  #triedMs = 0;
+  #help: Help = 'none';
+  /** In this state, milliseconds. */
+  #ms = 0;
+  /** Until it is looked at once more, milliseconds of helping; how long the next time is. */
+  #untilCheck = CHECK_MS;
+  #check = CHECK_MS;
   #restMs = 0;
   #failures = 0;
-  #watchMs = WATCH_LONG_MS;
-  /** Bytes per millisecond: of peers alone, and of all with the registry. */
-  #alone = 0;
-  #together = 0;
+  /** Of peers alone. */
+  #aloneBytes = 0;
+  #aloneMs = 0;
+  #underWay = 0;
+  readonly #peers = new Mean();
+  readonly #registry = new Mean();
+  readonly #others = new Mean();
+  /** What is compared is what the whole swarm gets. */
+  #isForAll = false;
+  #registryAge = Infinity;
+  #probed = 0;
   #backlog = 0;
 
-  /** What the registry is good for is not known yet. */
-  get isTrying(): boolean {
-    return this.#triedMs < TRY_MS;
+  get help(): Help {
+    return this.#help;
   }
 
-  get areSlow(): boolean {
-    return this.#judge();
+  /** What the registry brings to this node, bytes per millisecond; undefined: not known. */
+  get registryRate(): number | undefined {
+    return this.#registryAge < TRUST_MS * this.#growth ? this.#registry.value : undefined;
   }
 
-  #judge(): boolean {
-    if (this.#restMs > 0 || this.#watchedMs < this.#watchMs) return false;
-    if (this.#backlog < PATIENCE_MS * this.#alone) return false;
-    return this.isTrying || this.#together > CLEARLY_FASTER * this.#alone;
+  /** Pieces that complete peers alone have are fetched as if nobody had them. */
+  get fetchesUnspread(): boolean {
+    return this.#isForAll && (this.#help === 'fill' || this.#help === 'hold');
   }
 
-  observe({ ms, fromPeers, fromRegistry, backlog, fetcher }: Progress): void {
-    const wereSlow = this.#judge();
-    if (!wereSlow) this.#watchMs = fetcher ? WATCH_MS : WATCH_LONG_MS;
-    this.#backlog = backlog;
-    this.#restMs = Math.max(0, this.#restMs - ms);
-    const rate = (fromPeers + fromRegistry) / ms;
-    if (backlog === 0) this.#watchedMs = 0;
-    else if (!wereSlow && fromRegistry > 0) this.#watchedMs = 0;
-    else if (!wereSlow) {
-      this.#alone = mean(this.#alone, rate, this.#watchedMs);
-      this.#watchedMs += ms;
-    } else if (fromRegistry > 0) {
-      this.#together = mean(this.#together, rate, this.#triedMs);
-      this.#triedMs += ms;
+  /** The rate that peers have to be slower than. */
+  get #rate(): number | undefined {
+    const own = this.registryRate;
+    return own === undefined || !this.#isForAll ? own : own + this.#others.value;
+  }
+
+  get #growth(): number {
+    return 2 ** Math.min(this.#failures, MOST_DOUBLINGS);
+  }
+
+  /** What peers alone bring at most, bytes per millisecond. */
+  get #alone(): number {
+    return (this.#aloneBytes + this.#underWay) / Math.max(1, this.#aloneMs);
+  }
+
+  observe(supply: Supply): void {
+    const { ms, delivered } = supply;
+    this.#underWay = Math.min(MOST_UNDER_WAY, Math.max(2, supply.peers) * BLOCK);
+    this.#ms += ms;
+    this.#restMs -= ms;
+    this.#registryAge += ms;
+    if (delivered.ms > 0) {
+      if (this.#registryAge > TRUST_MS) this.#registry.clear();
+      this.#registry.add(delivered.bytes / delivered.ms, delivered.ms);
+      this.#registryAge = 0;
     }
-    if (!wereSlow) return;
-    const areSlow = this.#judge();
-    if (areSlow && this.#triedMs < TRUST_MS) return;
-    if (!areSlow) this.#restMs = REST_MS * 2 ** this.#failures++;
-    this.#watchedMs = 0;
-    this.#triedMs = 0;
+    this.#others.add(supply.fetchedByOthers / ms, ms);
+    const begins = this.#backlog === 0;
+    this.#backlog = supply.backlog;
+    // What came before there was something to be had says nothing.
+    if (begins || supply.backlog === 0) return this.#enter('none');
+    switch (this.#help) {
+      case 'none':
+        return this.#watch(supply);
+      case 'probe':
+        return this.#learn(supply);
+      case 'fill':
+        return this.#judge(supply);
+      case 'hold':
+        return this.#compare(supply);
+    }
   }
+
+  #watch(supply: Supply): void {
+    const { ms, fromPeers, isAsking, backlog, unspread, nodes, most, fetcher } = supply;
+    // Pieces that nobody has come first.
+    if (isAsking) return this.#enter('none');
+    this.#addAlone(fromPeers, ms);
+    const alone = this.#alone;
+    if (this.#restMs > 0 || alone > most * LIMITED) return;
+    const isSlowForAll =
+      nodes > 1 && fetcher && this.#ms >= SWARM_WATCH_MS && unspread > alone * SWARM_PATIENCE_MS;
+    const isSlow = this.#ms >= perNode(WATCH_MS, nodes) && backlog > alone * perNode(PATIENCE_MS, nodes);
+    if (!isSlow && !isSlowForAll) return;
+    this.#isForAll = isSlowForAll;
+    const rate = this.#rate;
+    if (rate === undefined) this.#enter('probe');
+    else if (rate > alone * FASTER) this.#enter('fill');
+  }
+
+  #learn({ delivered, isAsking }: Supply): void {
+    this.#probed += delivered.bytes;
+    const rate = this.#rate;
+    if (this.#probed > 0 && !isAsking && rate !== undefined) {
+      if (rate > this.#alone * FASTER) return this.#enter('fill');
+      this.#failures++;
+      return this.#enter('none');
+    }
+    if (this.#ms > PROBE_MS) this.#rest();
+  }
+
+  #judge({ ms, fromPeers, unspread }: Supply): void {
+    if (this.#isForAll && unspread === 0) return this.#enter('none');
+    this.#peers.add(fromPeers / ms, ms);
+    const [own, rate] = [this.registryRate ?? 0, this.#rate ?? 0];
+    // What others fetched comes from them.
+    const peers = this.#peers.value - (rate - own);
+    if (this.#ms < JUDGE_MS) return;
+    if (peers > rate * FASTER) return this.#enter('none');
+    if (this.#peers.value + own < this.#alone * GAINED) return this.#rest();
+    if (peers < rate * NEGLIGIBLE) return;
+    this.#untilCheck -= ms;
+    if (this.#untilCheck <= 0 && !this.#isForAll) this.#enter('hold');
+  }
+
+  #compare({ ms, fromPeers, isAsking }: Supply): void {
+    if (isAsking && this.#ms < DRAIN_MS) {
+      this.#clearAlone();
+      return;
+    }
+    this.#addAlone(fromPeers, ms);
+    if (this.#aloneMs < ALONE_MS) return;
+    const [alone, rate] = [this.#alone, this.#rate ?? 0];
+    if (rate <= alone * FASTER) return this.#enter('none');
+    if (this.#peers.value + rate < alone * GAINED) return this.#rest();
+    this.#check *= 2;
+    this.#untilCheck = this.#check;
+    this.#enter('fill');
+  }
+
+  #addAlone(bytes: number, ms: number): void {
+    this.#aloneBytes += bytes;
+    this.#aloneMs += ms;
+    if (this.#aloneMs < MEMORY_MS) return;
+    this.#aloneBytes /= 2;
+    this.#aloneMs /= 2;
+  }
+
+  #clearAlone(): void {
+    this.#aloneBytes = 0;
+    this.#aloneMs = 0;
+  }
+
+  /** It was of no use. */
+  #rest(): void {
+    this.#restMs = TRUST_MS * this.#growth;
+    this.#failures++;
+    this.#enter('none');
+  }
+
+  #enter(help: Help): void {
+    this.#help = help;
+    this.#ms = 0;
+    this.#probed = 0;
+    this.#peers.clear();
+    if (help === 'probe') this.#others.clear();
+    if (help === 'none' || help === 'hold') this.#clearAlone();
+  }
+}
+
+function perNode(ms: number, nodes: number): number {
+  return Math.min(ms * nodes, MOST_MS);
 }
 
 /** Of the whole time at first, then of the newest. */
-function mean(before: number, rate: number, ms: number): number {
-  return ms === 0 ? rate : before + NEWEST * (rate - before);
+class Mean {
+  value = 0;
+  ms = 0;
+
+  add(value: number, ms: number): void {
+    this.ms += ms;
+    this.value += Math.min(1, ms / Math.min(this.ms, SPAN_MS)) * (value - this.value);
+  }
+
+  clear(): void {
+    this.value = 0;
+    this.ms = 0;
+  }
 }

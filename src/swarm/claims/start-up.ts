@@ -1,5 +1,7 @@
 /** Peers that a tracker named are waited for, with few pieces open, for this long. Milliseconds. */
 const EXPECT_MS = 3000;
+/** Of those some that have everything: so long nothing is opened. Machines that are gone stay with trackers for a while. */
+const SEEDERS_MS = 500;
 /** While no tracker has answered, nodes that start together begin one after the other: no sooner, and within. */
 const EARLY_FIRST_MS = 150;
 const EARLY_SPREAD_MS = 350;
@@ -30,6 +32,7 @@ export class StartUp {
   /** Peers that the tracker named and that have not had the time to answer. */
   expecting(now: number): 'none' | 'leechers' | 'seeders' {
     if (now >= this.#expectingUntil) return 'none';
-    return this.#seeders ? 'seeders' : 'leechers';
+    const isEarly = now < this.#expectingUntil - EXPECT_MS + SEEDERS_MS;
+    return this.#seeders && isEarly ? 'seeders' : 'leechers';
   }
 }

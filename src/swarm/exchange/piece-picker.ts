@@ -11,8 +11,6 @@ const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
 const MIN_PIECES_IN_MEMORY = 2;
 /** Of the pieces that somebody waits for, so many may be begun out of turn. */
 const MAX_WANTED_AT_ONCE = 2;
-/** At the end, a block that a peer has owed for this long is also asked of a peer that is idle. Milliseconds. */
-const OVERDUE_MS = 750;
 /** A sort key has three digits: availability, order, index. Above the number of pieces that a torrent can have. */
 const INDEX_RADIX = 2 ** 20;
 const ORDER_RADIX = 2 ** 21;
@@ -147,9 +145,10 @@ export class PiecePicker {
   /** Nobody waits for one slow peer while others have the same. */
   #requestOverdue(peer: Peer): void {
     const { pieces, peers } = this.#state;
-    const before = performance.now() - OVERDUE_MS;
+    const now = performance.now();
     for (const { transfer } of peers.values()) {
       if (transfer === peer.transfer) continue;
+      const before = now - transfer.overdueMs;
       for (const asked of transfer.requests) {
         if (asked.at > before) break;
         const { index, offset, length } = asked;

@@ -5,7 +5,7 @@ import { Dialer } from '../peers/dialer.ts';
 import { sendOpening, type Peer } from '../peers/peer.ts';
 import type { TorrentState } from '../peers/torrent-state.ts';
 import type { PieceWriter } from '../pieces/piece-writer.ts';
-import type { JoinOptions, Meeting } from '../swarm-client.ts';
+import type { Contact, JoinOptions, Meeting } from '../swarm-client.ts';
 import type { SwarmContext } from '../swarm-context.ts';
 import type { PeerWire } from '../wire/peer-wire.ts';
 import { Download } from './download.ts';
@@ -23,6 +23,8 @@ export class TorrentPeers {
   readonly #picker: PiecePicker;
   readonly #dialer: Dialer;
   #reached = 0;
+  /** Why the last attempt to connect to an address failed. */
+  readonly #failures = new Map<string, string>();
 
   constructor(
     state: TorrentState,
@@ -49,8 +51,10 @@ export class TorrentPeers {
       limiter: context.downloadLimiter,
       refuses: (address) => this.#connections.refuses(address),
       onWire: (wire, address) => this.accept(wire, address),
-      onFailed: (address, why) =>
-        context.onDebug(`peer ${address} of ${shortName(state.metainfo)} cannot be reached: ${why}`),
+      onFailed: (address, why) => {
+        this.#failures.set(address, why);
+        context.onDebug(`peer ${address} of ${shortName(state.metainfo)} cannot be reached: ${why}`);
+      },
     });
     this.#listen();
   }
@@ -66,6 +70,26 @@ export class TorrentPeers {
   get meeting(): Meeting {
     const isOverdue = this.#dialer.isOverdue(performance.now());
     return { known: this.#state.othersNamed, reached: this.#reached, isOverdue };
+  }
+
+  contacts(): readonly Contact[] {
+    const { pieceCount } = this.#state;
+    const connected = [...this.#state.peers.values()].map(
+      ({ wire, host, address = host, count }): Contact => {
+        return { address, state: 'connected', isTls: wire.tls !== undefined, share: count / pieceCount };
+      },
+    );
+    const met = new Set(connected.map(({ address }) => address));
+    const others = [...this.#dialer.addresses].filter(
+      (address) => !met.has(address) && !this.#connections.refuses(address),
+    );
+    return [
+      ...connected,
+      ...others.map((address): Contact => {
+        const why = this.#failures.get(address);
+        return { address, state: why === undefined ? 'waiting' : 'failed', why };
+      }),
+    ];
   }
 
   /** A connection whose handshake is here. @param address at which it was dialled */

@@ -55,6 +55,8 @@ export interface DialerOptions {
   /** Connection attempts per second are limited over all torrents. */
   readonly tryDial: () => boolean;
   readonly dialWaitMs: number;
+  /** Milliseconds after each failure; RETRY_MS, unless a test is in a hurry. */
+  readonly retryMs?: readonly number[];
   /** The handshake is done. */
   readonly onWire: (wire: PeerWire, address: string) => void;
   /** For people: an attempt failed. */
@@ -89,6 +91,11 @@ export class Dialer {
     if (this.#stopped || target === undefined || target.busy) return;
     this.#queue.add(address);
     this.#drain();
+  }
+
+  /** Every address that is remembered: at most MAX_ADDRESSES. */
+  get addresses(): Iterable<string> {
+    return this.#targets.keys();
   }
 
   /** Whether an attempt to connect has failed or takes too long. @param now milliseconds, as performance.now */
@@ -261,7 +268,7 @@ export class Dialer {
   /** Later, unless the address is not wanted any more by then. */
   #again(address: string, target: Target): void {
     if (this.#stopped) return;
-    const delay = RETRY_MS[target.failures++];
+    const delay = (this.#options.retryMs ?? RETRY_MS)[target.failures++];
     if (delay === undefined) target.failures = 0;
     else
       this.#later(delay, () => {

@@ -86,6 +86,16 @@ export class TorrentState extends EventEmitter<TorrentEvents> {
     return this.availability.of(index);
   }
 
+  /** Blocks of it have been asked of peers. */
+  begun(index: number): boolean {
+    return this.pieces.begun.has(index);
+  }
+
+  /** Bytes that came from peers. */
+  get fromPeers(): number {
+    return this.stats.receivedFromPeers;
+  }
+
   /** Connected peers that are not stalled. */
   get activePeers(): number {
     return this.availability.wires.size;

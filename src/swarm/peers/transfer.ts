@@ -11,6 +11,13 @@ const MOST_AHEAD = 8 * 1024 * 1024;
 const SHORT_REQUEST = 128 * 1024;
 /** The time over which a rate is taken, milliseconds. */
 const RATE_SPAN_MS = 500;
+/**
+ * At the end, what a peer has owed for so many times what it needs for all that it owes, and within these bounds, is also
+ * asked of a peer that is idle. Of one that has brought nothing yet: the least. Milliseconds.
+ */
+const OVERDUE_TIMES = 3;
+const LEAST_OVERDUE_MS = 150;
+const MOST_OVERDUE_MS = 750;
 /** What may come without having been asked for, besides what was taken back too late; the least that is counted. Bytes. */
 const UNASKED = 1024 * 1024;
 const LEAST_UNASKED = 2 ** 14;
@@ -60,6 +67,13 @@ export class Transfer {
   /** Of a peer that is slow or not known yet the longest request is short, so that others can take over. Bytes. */
   get longestRequest(): number {
     return Math.min(this.#wire.longestBlock, Math.max(SHORT_REQUEST, this.#ahead / 8));
+  }
+
+  /** What it has owed for longer may be asked of others, too. Milliseconds. */
+  get overdueMs(): number {
+    if (this.#rate === 0) return LEAST_OVERDUE_MS;
+    const ms = (OVERDUE_TIMES * this.#bytesAsked * 1000) / this.#rate;
+    return Math.min(Math.max(ms, LEAST_OVERDUE_MS), MOST_OVERDUE_MS);
   }
 
   has(index: number, offset: number, length: number): boolean {

@@ -7,6 +7,7 @@ import type { OpenPiece } from '../pieces/pieces.ts';
 import type { TorrentState } from '../peers/torrent-state.ts';
 import { PieceAssembly } from './piece-assembly.ts';
 import { RegistryBackoff } from './registry-backoff.ts';
+import { DeliveryMeter, type Delivered } from '../pieces/delivery.ts';
 import type { RangeSource } from '../swarm-client.ts';
 
 /** Wrong bytes may be a broken transfer once; then the torrent and the registry mean different content. */
@@ -45,6 +46,7 @@ export class RegistrySeed {
   #badPieces = 0;
   #lost: unknown;
   #received = 0;
+  readonly #meter = new DeliveryMeter();
 
   constructor(state: TorrentState, source: RangeSource, limiter: RateLimiter, sink: RegistryPieceSink) {
     this.#state = state;
@@ -57,6 +59,10 @@ export class RegistrySeed {
 
   get open(): ReadonlyMap<number, OpenPiece> {
     return this.#open;
+  }
+
+  get delivered(): Delivered {
+    return this.#meter.total(performance.now());
   }
 
   get #open(): Map<number, { requested: boolean; received: number }> {
@@ -141,6 +147,7 @@ export class RegistrySeed {
     const signal = AbortSignal.any([this.#end.signal, stop.signal]);
     const assembly = new PieceAssembly(geometry, first);
     this.#mark(first);
+    let hasBegun = false;
     let heardAt = performance.now();
     const silence = this.#backoff.silenceMs;
     const watch = setInterval(() => {
@@ -151,9 +158,13 @@ export class RegistrySeed {
       for await (const chunk of this.#source(start, end, signal)) {
         // What waits for its turn, or for the disk, is no silence.
         heardAt = Infinity;
-        await this.#limiter.take(chunk.length, signal);
+        // Peers first: what they have need not come again, and their messages say what is being fetched.
+        await this.#limiter.takeLast(chunk.length, signal);
         heardAt = performance.now();
         this.#received += chunk.length;
+        if (hasBegun) this.#meter.came(chunk.length);
+        else this.#meter.begins(heardAt);
+        hasBegun = true;
         this.#backoff.heard();
         for (const { index, bytes } of assembly.add(chunk)) {
           this.#backoff.pieceCame();
@@ -182,6 +193,7 @@ export class RegistrySeed {
       this.#failed(missing, stop.signal.aborted ? stop.signal.reason : error, heardAt);
     } finally {
       clearInterval(watch);
+      if (hasBegun) this.#meter.ends(performance.now());
       this.#runs.delete(run);
       // Also where the run ended early: the rest of the range is not wanted.
       stop.abort();

@@ -236,7 +236,8 @@ export class PeerWire extends Wire {
 
   #receive(chunk: Uint8Array, limiter: RateLimiter): void {
     this.#limits.heard();
-    if (limiter.bytesPerSecond === 0) return this.#read(chunk);
+    // The rate may have been another one a moment ago: who waits for it goes first.
+    if (this.#waiting === 0 && limiter.bytesPerSecond === 0) return this.#read(chunk);
     this.#socket.pause();
     this.#waiting++;
     // TLS hands over what it has deciphered even after a pause, and the limiter keeps no order between its timers.
@@ -250,7 +251,8 @@ export class PeerWire extends Wire {
   /** @param chunk is written over after this returns */
   receiveShared(chunk: Uint8Array, limiter: RateLimiter): void {
     // The reader copies what it keeps. bittorrent-protocol, which reads the handshake, does not; and who waits keeps it.
-    const isCopied = this.#reader !== undefined && limiter.bytesPerSecond === 0;
+    const isAtOnce = this.#waiting === 0 && limiter.bytesPerSecond === 0;
+    const isCopied = this.#reader !== undefined && isAtOnce;
     this.#receive(isCopied ? chunk : Buffer.from(chunk), limiter);
   }
 

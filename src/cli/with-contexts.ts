@@ -9,48 +9,49 @@ import type { PullContext, PullRules } from '../pull/pull-context.ts';
 import { openRepository } from '../registry/open-repository.ts';
 import { openTorrentService } from '../registry/open-torrent-service.ts';
 import type { ContextOpener } from '../pull/seed-store.ts';
+import { GO_NAMES } from './build-facts.ts';
 import { credentialFor } from './credentials.ts';
 import type { RawTorrentFlags, TorrentFlags } from './flags.ts';
 import { locateAci } from './locate-aci.ts';
-import { openCommons, type Commons } from './open-commons.ts';
+import { openServices, type ClientServices } from './open-services.ts';
 import type { Session } from './session.ts';
 
 /** All that a torrent command opens, closed in one go. */
-interface OpenWorlds extends ContextOpener {
-  readonly http: Commons['http'];
-  readonly nodeKey: Commons['nodeKey'];
+interface OpenContexts extends ContextOpener {
+  readonly http: ClientServices['http'];
+  readonly nodeKey: ClientServices['nodeKey'];
   /** @param service where torrents are asked for; by default `--torrent-service`, else the registry itself */
   of(reference: ImageReference, service?: URL): Promise<PullContext>;
   close(): Promise<void>;
 }
 
-/** Opens the worlds for a piece of work and closes them after it, however it ends. */
-export async function inWorlds(
+/** Opens the contexts for a piece of work and closes them after it, however it ends. */
+export async function withContexts(
   flags: TorrentFlags,
   engine: Engine | undefined,
   listener: Listener,
   session: Session,
-  work: (worlds: OpenWorlds) => Promise<void>,
-  options: Parameters<typeof openCommons>[3] = {},
+  work: (contexts: OpenContexts) => Promise<void>,
+  options: Parameters<typeof openServices>[3] = {},
 ): Promise<void> {
-  const worlds = await openWorlds(flags, engine, listener, session, options);
+  const contexts = await openContexts(flags, engine, listener, session, options);
   try {
-    await work(worlds);
+    await work(contexts);
   } finally {
-    await worlds.close();
+    await contexts.close();
   }
 }
 
 /** The composition root of `torrent pull` and `torrent seed`: every constructor is called here. */
-async function openWorlds(
+async function openContexts(
   flags: TorrentFlags,
   engine: Engine | undefined,
   listener: Listener,
   session: Session,
-  options: Parameters<typeof openCommons>[3],
-): Promise<OpenWorlds> {
-  const commons = await openCommons(flags, listener, session, options);
-  const { http, warn, store, downloads, nodeKey } = commons;
+  options: Parameters<typeof openServices>[3],
+): Promise<OpenContexts> {
+  const services = await openServices(flags, listener, session, options);
+  const { http, warn, store, downloads, nodeKey } = services;
   return {
     http,
     nodeKey,
@@ -71,7 +72,7 @@ async function openWorlds(
         service,
         insecure: flags.insecure,
         sendCredentials: flags.sendCredentials,
-        silentHosts: store.silentHosts,
+        hostsWithoutTorrents: store.hostsWithoutTorrents,
         nodeKey: async () => (await nodeKey()).thumbprint,
       });
       return {
@@ -87,9 +88,9 @@ async function openWorlds(
       const reference = aciReference(name);
       const known = reference === undefined ? undefined : await store.serviceOf(reference);
       const torrentService = flags.torrentService ?? known;
-      return locateAci(name, { ...flags, torrentService }, commons, session, signal);
+      return locateAci(name, { ...flags, torrentService }, services, session, signal);
     },
-    close: commons.close,
+    close: services.close,
   };
 }
 
@@ -98,14 +99,6 @@ export function rulesOf(flags: TorrentFlags): PullRules {
   const { skipWebSeed, waitForPeersMs, trackers, offlineOk } = flags;
   return { skipWebSeed, waitForPeersMs, trackers, offlineOk };
 }
-
-/** Node's names of processors where Go has others. */
-const GO_NAMES: Readonly<Record<string, string>> = {
-  x64: 'amd64',
-  ia32: '386',
-  ppc64: 'ppc64le',
-  mipsel: 'mipsle',
-};
 
 /** What this machine would run. Container images are for Linux wherever the tool itself runs. */
 export function hostPlatform(): Platform {

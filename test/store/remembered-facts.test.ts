@@ -49,16 +49,19 @@ test('the torrent service of a repository is remembered, without secrets', async
 
 test('a host without torrents is remembered for an hour', async (t) => {
   const { store, directory } = await newStore(t);
-  const { silentHosts } = store;
-  assert.equal(await silentHosts.isSilent('registry.example:5000'), false);
-  await silentHosts.remember('registry.example:5000');
-  assert.equal(await (await storeIn(t, directory)).silentHosts.isSilent('registry.example:5000'), true);
-  assert.equal(await silentHosts.isSilent('registry.example'), false);
+  const { hostsWithoutTorrents } = store;
+  assert.equal(await hostsWithoutTorrents.isSilent('registry.example:5000'), false);
+  await hostsWithoutTorrents.remember('registry.example:5000');
+  assert.equal(
+    await (await storeIn(t, directory)).hostsWithoutTorrents.isSilent('registry.example:5000'),
+    true,
+  );
+  assert.equal(await hostsWithoutTorrents.isSilent('registry.example'), false);
   const folder = join(directory, 'quayctl', 'hosts');
   const [name = ''] = await readdir(folder);
   for (const text of [String(Date.now() - 3_600_001), String(Date.now() + 60_000), 'garbage', '']) {
     await writeFile(join(folder, name), text);
-    assert.equal(await silentHosts.isSilent('registry.example:5000'), false, text);
+    assert.equal(await hostsWithoutTorrents.isSilent('registry.example:5000'), false, text);
   }
 });
 

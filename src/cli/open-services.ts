@@ -1,5 +1,5 @@
 import { Http } from '../http/http.ts';
-import { createRateLimiter } from '../base/rate-limiter.ts';
+import { createTimetableLimiter } from '../base/rate-limiter.ts';
 import { redact } from '../base/redact.ts';
 import type { Listener } from '../pull/events.ts';
 import { Downloads } from '../blobs/downloads.ts';
@@ -14,7 +14,7 @@ import type { Session } from './session.ts';
 import { ownStoreDirectory } from './store-directory.ts';
 
 /** What every torrent command opens, whatever kind of image it is about. */
-export interface Commons extends SharedServices {
+export interface ClientServices extends SharedServices {
   readonly http: Http;
   readonly warn: (message: string) => void;
   /** This user's, opened or made when it is needed first. */
@@ -27,20 +27,21 @@ export interface Commons extends SharedServices {
  * @param lingerMs how long a download goes on that nobody wants any more, milliseconds
  * @throws QuayctlError `store`
  */
-export async function openCommons(
+export async function openServices(
   flags: TorrentFlags,
   listener: Listener,
   session: Session,
   { lingerMs = 0 }: { readonly lingerMs?: number } = {},
-): Promise<Commons> {
+): Promise<ClientServices> {
   const http = new Http({
     env: session.env,
     certsDirectory: CERTS_DIRECTORY,
+    ...(flags.retries === undefined ? {} : { retries: flags.retries }),
     onExchange: (message) => listener({ kind: 'debug', message }),
   });
   const store = await openStore(await ownStoreDirectory(flags.store, session));
-  const downloadLimiter = createRateLimiter(flags.downloadRate);
-  const uploadLimiter = createRateLimiter(flags.uploadRate);
+  const downloadLimiter = createTimetableLimiter(flags.downloadRate);
+  const uploadLimiter = createTimetableLimiter(flags.uploadRate);
   const warn = (message: string): void => listener({ kind: 'warning', message });
   let key: Promise<NodeKey> | undefined;
   const nodeKey = (): Promise<NodeKey> => (key ??= openNodeKey(session, warn));
@@ -65,7 +66,7 @@ export async function openCommons(
 }
 
 /** Loaded at the first torrent. */
-async function openSwarm(
+export async function openSwarm(
   flags: TorrentFlags,
   shared: Pick<SwarmClientOptions, 'http' | 'downloadLimiter' | 'uploadLimiter'>,
   nodeKey: () => Promise<NodeKey>,

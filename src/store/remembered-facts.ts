@@ -13,7 +13,7 @@ const MAX_RECORD_BYTES = 64 * 1024;
 const MAX_URL = 2048;
 
 /** Small files that quayctl remembers things in. What is damaged counts as absent. */
-export class Records {
+export class RememberedFacts {
   readonly #paths: StorePaths;
 
   constructor(paths: StorePaths) {

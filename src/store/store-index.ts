@@ -36,7 +36,7 @@ export interface StoredImage {
 }
 
 /** The images of the store: index.json and the documents behind it. Writers hold the lock of the index. */
-export class Catalogue {
+export class StoreIndex {
   readonly #paths: StorePaths;
   readonly #blobs: BlobFiles;
 
