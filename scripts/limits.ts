@@ -51,7 +51,8 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'credentials/keychain.ts': 'FIND_LIMIT_MS CHANGE_LIMIT_MS',
   },
   'Torrents and peers': {
-    'metainfo/metainfo.ts': 'MAX_TORRENT_BYTES MAX_TRACKERS MAX_WEB_SEEDS',
+    'metainfo/metainfo.ts': 'MAX_TORRENT_BYTES',
+    'metainfo/addresses.ts': 'MAX_TRACKERS MAX_WEB_SEEDS',
     'metainfo/bencode.ts': 'MAX_DEPTH MAX_VALUES',
     'metainfo/geometry.ts': 'SMALLEST_PIECE LARGEST_PIECE AIMED_PIECES',
     'swarm/open-swarm-client.ts': 'DEFAULT_DIALS_PER_SECOND CACHE_BYTES ANNOUNCES_AT_ONCE',

@@ -24,10 +24,11 @@ export class TestSummary {
     }
     if (event.type !== 'test:pass' && event.type !== 'test:fail') return;
     const { name, file = '', details, skip } = event.data;
-    if (details.type === 'suite') return;
     const where = `${relative('.', file)}: ${name}`;
+    // Of a suite that is skipped nothing else is told.
     if (skip !== undefined && skip !== false)
       this.skipped.push(`${where} (${skip === true ? 'no reason' : skip})`);
+    else if (details.type === 'suite') return;
     else if (event.type === 'test:fail') this.failed.push(where);
     else this.#passed.push({ name: where, ms: details.duration_ms });
   }

@@ -6,7 +6,7 @@ import { COMPILE_CACHE } from '../test/helpers/quayctl.ts';
 import { TestSummary } from './test-summary.ts';
 
 /** Files that run at a time. Those that start engines want the processor and the disk; most others wait for something. */
-const LANES = { engines: 2, others: 3 };
+const LANES = { engines: 2, others: 2 };
 /** Of one test, milliseconds. */
 const TIMEOUT_MS = 240_000;
 /** What a file that starts an engine calls. */

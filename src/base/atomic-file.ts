@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { link, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { orAborted } from './abort.ts';
 
 /** The bytes of a file: all of them, or as they come. */
 export type FileContent = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
@@ -44,6 +45,7 @@ export async function writeAtomically(
     draftDirectory === undefined
       ? join(dirname(path), `.${basename(path)}.${randomUUID()}`)
       : join(draftDirectory, randomUUID());
+  signal?.throwIfAborted();
   try {
     const file = await open(draft, 'wx', mode);
     try {
@@ -55,7 +57,9 @@ export async function writeAtomically(
         if (durable) await file.datasync();
       } else {
         // The stream closes the file; a second close below does nothing.
-        await pipeline(content, file.createWriteStream({ flush: durable }), { signal });
+        const written = pipeline(content, file.createWriteStream({ flush: durable }), { signal });
+        // By itself a pipeline waits for a source that gives nothing, aborted or not.
+        await (signal === undefined ? written : orAborted(written, signal));
       }
     } finally {
       await file.close();

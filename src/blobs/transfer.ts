@@ -1,6 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../base/errors.ts';
 import type { RateLimiter } from '../base/rate-limiter.ts';
-import { delay } from '../base/retry.ts';
 import { shortDigest } from '../image/digest.ts';
 import type { Metainfo } from '../metainfo/metainfo.ts';
 import { BESIDE_PEERS } from '../registry/resuming.ts';
@@ -14,6 +13,7 @@ import { fillGaps } from './fill-gaps.ts';
 import type { Seeds } from './seeds.ts';
 import type { TorrentPlan } from './torrent-finder.ts';
 import { TransferLedger, type ThroughputEstimate } from './transfer-ledger.ts';
+import { readUntilHashed } from './until-hashed.ts';
 
 /** Blobs below this size are asked of the registry first, because a swarm costs more time than it saves for them. */
 export const SMALL_BLOB_BYTES = 1024 * 1024;
@@ -26,9 +26,6 @@ const WANTED_PIECES = 2;
 
 /** Places within a blob at which pieces of any length up to it begin. Bytes. */
 const PLACE_BYTES = 1024 * 1024;
-
-/** A download that would end so soon goes on without a swarm. Milliseconds. */
-const ENDS_SOON_MS = 1_000;
 
 /** What the transfers of one process share. */
 export interface TransferContext {
@@ -226,37 +223,16 @@ export class Transfer {
 
   /** The registry now; the swarm as soon as its hashes come, with what is here by then. */
   async #registryUntilHashed(): Promise<'whole' | 'hashed'> {
-    const stopAsking = new AbortController();
-    const stopRegistry = new AbortController();
-    const ask = AbortSignal.any([this.#signal, stopAsking.signal]);
-    const hashed = (this.#metainfoLater?.(ask) ?? Promise.resolve()).catch(() => undefined);
-    const registry = this.#registry(AbortSignal.any([this.#signal, stopRegistry.signal]), this.#begin);
-    registry.catch(() => undefined);
-    try {
-      const metainfo = await Promise.race([registry.then(() => undefined), hashed]);
-      if (metainfo === undefined) return await registry;
-      if (this.#isFollowing && (await this.#endsSoon(registry))) return 'whole';
-      this.#metainfo = metainfo;
-      stopRegistry.abort();
-      await registry.catch(() => undefined);
-      return 'hashed';
-    } finally {
-      stopAsking.abort();
-    }
-  }
-
-  /** Whoever has nearly everything has nothing to gain from a swarm, which would first hash what is here. */
-  async #endsSoon(registry: Promise<'whole'>): Promise<boolean> {
-    const { downloadRate, received, size } = this.ledger.progress();
-    if (size - received > downloadRate * (ENDS_SOON_MS / 1000)) return false;
-    const late = new AbortController();
-    try {
-      const signal = AbortSignal.any([this.#signal, late.signal]);
-      const isLate = delay(2 * ENDS_SOON_MS, signal).then(() => false);
-      return await Promise.race([registry.then(() => true), isLate]);
-    } finally {
-      late.abort();
-    }
+    const outcome = await readUntilHashed({
+      read: (signal) => this.#registry(signal, this.#begin),
+      hashes: async (signal) => this.#metainfoLater?.(signal),
+      endsWithHashes: this.#isFollowing,
+      progress: () => this.ledger.progress(),
+      signal: this.#signal,
+    });
+    if (outcome === 'whole') return outcome;
+    this.#metainfo = outcome;
+    return 'hashed';
   }
 
   async #swarm(): Promise<'whole' | 'unusable'> {

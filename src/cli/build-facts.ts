@@ -4,7 +4,7 @@ import { arch, platform } from 'node:os';
 /** What a build was made of. Empty strings where it is not known, in a checkout for instance. */
 interface BuildFacts {
   readonly version: string;
-  /** Of git, 40 hexadecimal digits. */
+  /** The git commit, 40 hexadecimal digits. */
   readonly commit: string;
 }
 

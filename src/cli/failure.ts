@@ -13,7 +13,7 @@ export interface Failure {
   readonly exitCode: number;
   /** One line. */
   readonly message: string;
-  /** Of the causes, outermost first, without those that only repeat. */
+  /** The messages of the causes, outermost first, without those that only repeat. */
   readonly causes: readonly string[];
   readonly hint?: string;
   readonly stack?: string;

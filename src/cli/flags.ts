@@ -14,7 +14,7 @@ export interface RawTorrentFlags extends Readonly<Record<string, unknown>>, RawG
   readonly duration?: string;
   readonly seedAfter?: string;
   readonly output?: string;
-  /** Of `pull`: a file that names images. */
+  /** `pull` only: a file that names images. */
   readonly from?: string;
   readonly torrentService?: string;
   readonly tracker?: readonly string[];
@@ -290,7 +290,7 @@ function encryptionMode(value: string): 0 | 1 | 2 {
   );
 }
 
-/** Of a flag that is repeatable and comma-separated. */
+/** Gathers the values of a flag that may be repeated, and may hold several with commas between them. */
 export function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, ...value.split(',').filter((part) => part !== '')];
 }

@@ -34,7 +34,7 @@ export function securityWait({ securityWait: given }: RawReportFlags, fallback: 
 const LONGEST_WAIT_MS = 86_400_000;
 
 /**
- * Who is told of changes, if anybody.
+ * The receivers of change notifications, if there are any.
  * @throws QuayctlError `usage`, `credentials` for a key that cannot be read
  */
 export async function notifyOptions(raw: RawNotifyFlags): Promise<NotifyOptions | undefined> {

@@ -1,7 +1,7 @@
 import type { Command, Option } from 'commander';
 
 const PREFIX = 'QUAYCTL_';
-/** Of these there is nothing to set beforehand. */
+/** Flags that are useful for one run only, so they have no environment variable. */
 const WITHOUT = new Set(['--help', '--version', '--password-stdin', '--local-ip', '--system']);
 
 /** `--torrent-service` is QUAYCTL_TORRENT_SERVICE. */

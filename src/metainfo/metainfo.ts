@@ -8,9 +8,11 @@ import {
   type BInput,
   type BValue,
 } from './bencode.ts';
+import { readTrackers, readWebSeeds } from './addresses.ts';
 import { PIECE_HASH_LENGTH, pieceGeometry, type PieceGeometry } from './geometry.ts';
 import { infoHashOf, type InfoHash } from './info-hash.ts';
-import { TrackerAddress } from './tracker-address.ts';
+import { byteString, integer, malformed, text } from './read-fields.ts';
+import type { TrackerAddress } from './tracker-address.ts';
 
 export type { PieceGeometry } from './geometry.ts';
 export type { InfoHash } from './info-hash.ts';
@@ -66,18 +68,10 @@ export interface TorrentFields {
  * up to 800 GiB.
  */
 export const MAX_TORRENT_BYTES = 16 * 1024 * 1024;
-/** Trackers of a torrent. Public torrents have one or two dozen. */
-const MAX_TRACKERS = 50;
-/** Web seeds of a torrent. */
-const MAX_WEB_SEEDS = 50;
-/** A token of a 4096-bit key is under 2 KiB. */
-const MAX_URL = 8192;
 /** The longest file name of common file systems. */
 const MAX_NAME = 255;
 /** Half of a SHA-512 (appc spec, "Image ID", as rkt shortens it). */
 const IMAGE_ID = /^sha512-[0-9a-f]{64}$/;
-const TRACKER_PROTOCOLS = new Set(['http:', 'https:', 'udp:', 'ws:', 'wss:']);
-const WEB_SEED_PROTOCOLS = new Set(['http:', 'https:']);
 
 /**
  * The info dictionary (docs/protocol.md, "The metainfo"), exactly {length, name, piece length, pieces, private: 1}.
@@ -238,73 +232,7 @@ function readImageId(value: BValue): string {
   throw malformed('quayctl.imageID is not sha512- and 64 hexadecimal digits');
 }
 
-/** `announce`, then the tiers of `announce-list` (BEP 12). */
-function readTrackers({ entries }: BDictionary): TrackerAddress[] {
-  const announce = entries.get('announce');
-  const tiers = entries.get('announce-list') ?? [];
-  if (!isList(tiers)) throw malformed('announce-list is not a list');
-  const listed = tiers.flatMap((tier) => {
-    if (!isList(tier)) throw malformed('announce-list is not a list of lists');
-    return tier;
-  });
-  const all = announce === undefined ? listed : [announce, ...listed];
-  if (all.length > MAX_TRACKERS)
-    throw new QuayctlError('limit', `torrent: more than ${MAX_TRACKERS} trackers`);
-  const urls = all.map((value) => text(value, 'announce', MAX_URL));
-  const wrong = urls.find((url) => !isUrl(url, TRACKER_PROTOCOLS));
-  if (wrong !== undefined) throw malformed('a tracker without an http, https, udp or ws URL');
-  const quayctl = entries.get('quayctl');
-  const denyLocal = isDictionary(quayctl) && quayctl.entries.get('from elsewhere') === 1;
-  return [...new Set(urls)].map((url) => new TrackerAddress(url, denyLocal));
-}
-
-/** BEP 19: one URL or a list, often an empty one. Other schemes are left out: nothing here could ask them. */
-function readWebSeeds({ entries }: BDictionary): string[] {
-  const value = entries.get('url-list') ?? [];
-  const all = isList(value) ? value : value instanceof Uint8Array && value.length === 0 ? [] : [value];
-  if (all.length > MAX_WEB_SEEDS)
-    throw new QuayctlError('limit', `torrent: more than ${MAX_WEB_SEEDS} web seeds`);
-  const urls = all.map((url) => text(url, 'url-list', MAX_URL));
-  return [...new Set(urls.filter((url) => isUrl(url, WEB_SEED_PROTOCOLS)))];
-}
-
-function isUrl(url: string, protocols: ReadonlySet<string>): boolean {
-  // URL() drops line breaks and spaces without a word; what is printed and what is asked would differ.
-  if (/[^\x21-\x7e]/.test(url)) return false;
-  const parsed = URL.parse(url);
-  return parsed !== null && protocols.has(parsed.protocol) && parsed.hostname !== '';
-}
-
 /** For people: the blob, else its torrent. */
 export function shortName({ digest, name }: Metainfo): string {
   return digest === undefined ? name.slice(0, 12) : digest.slice(0, 'sha256:'.length + 12);
-}
-
-function isList(value: BValue): value is readonly BValue[] {
-  return Array.isArray(value);
-}
-
-function integer({ entries }: BDictionary, key: string): number {
-  const value = entries.get(key);
-  if (typeof value === 'number') return value;
-  throw malformed(`info.${key} is missing, or not a number`);
-}
-
-function byteString(value: BValue | undefined, key: string): Uint8Array {
-  if (value instanceof Uint8Array) return value;
-  throw malformed(`${key} is missing, or not a string`);
-}
-
-function text(value: BValue | undefined, key: string, max: number): string {
-  const bytes = byteString(value, key);
-  if (bytes.length === 0 || bytes.length > max) throw malformed(`${key} is not a text of 1 to ${max} bytes`);
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw malformed(`${key} is not UTF-8`);
-  }
-}
-
-function malformed(reason: string): QuayctlError {
-  return new QuayctlError('protocol', `torrent: ${reason}`);
 }

@@ -11,7 +11,7 @@ import type { MirrorContext, MirrorRequest } from './mirror-context.ts';
 const REFUSED_MS = 30_000;
 /** Layers that are begun before an engine asks for them: it asks for three at a time. */
 const LOOK_AHEAD_LAYERS = 4;
-/** Of those layers together. */
+/** The size of those layers together. */
 const LOOK_AHEAD_BYTES = 512 * 1024 * 1024;
 /** An image that is pulled again is recorded again; its use counts for the store's quota. */
 const RECORDED_MS = 60_000;

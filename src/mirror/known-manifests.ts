@@ -8,7 +8,7 @@ import {
   type ResolvedImage,
 } from '../image/manifest.ts';
 
-/** Of all documents together. A manifest has a few kilobytes; MAX_MANIFEST_BYTES is the bound of one. */
+/** The size of all documents together. A manifest has a few kilobytes; MAX_MANIFEST_BYTES is the bound of one. */
 const MAX_BYTES = 16 * 1024 * 1024;
 const MAX_TAGS = 10_000;
 const MAX_BLOBS = 50_000;

@@ -56,7 +56,7 @@ export interface MirrorRequest {
   readonly exchange: RequestContext;
   readonly registry: MirroredRegistry;
   readonly form: AccessForm;
-  /** Of the caller; secret. */
+  /** The caller's Authorization header; secret. */
   readonly authorization: string | undefined;
 }
 

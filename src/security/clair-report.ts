@@ -1,7 +1,15 @@
 import { QuayctlError } from '../base/errors.ts';
 import { isDigest, type Digest } from '../image/digest.ts';
 import { list, object, parseJsonObject, type JsonObject } from '../image/json.ts';
-import { foreignLinks, foreignText } from './foreign-text.ts';
+import {
+  isScore,
+  MAX_DESCRIPTION,
+  MAX_NAME,
+  MAX_OF_PACKAGE,
+  readPackage,
+  readVulnerability,
+} from './foreign-package.ts';
+import { foreignText } from './foreign-text.ts';
 import {
   makeReport,
   MAX_PACKAGES,
@@ -11,13 +19,7 @@ import {
   type SecurityReport,
   type Vulnerability,
 } from './report.ts';
-import { severityFromReport } from './severity.ts';
 
-/** Names, versions, and what is kept of a description. */
-export const MAX_NAME = 200;
-export const MAX_DESCRIPTION = 600;
-/** Flaws of one package: an old kernel has some 3,000. */
-const MAX_OF_PACKAGE = 20_000;
 const MAX_ENRICHMENTS = 100;
 /** Scores of one flaw: CVSS 2, 3.0, 3.1 and 4, by NVD and by others. */
 const MAX_SCORES = 100;
@@ -63,18 +65,18 @@ export function parseClairReport(bytes: Uint8Array, digest: Digest, source: Repo
     for (const [id, value] of packages) {
       const { name, version } = object(value, "Clair's report: a package");
       const ids = list(found.get(id) ?? null, "Clair's report: package_vulnerabilities", MAX_OF_PACKAGE);
-      const layer = layerOf(environments.get(id));
-      yield {
-        name: foreignText(name, MAX_NAME) || `package ${foreignText(id, 40)}`,
-        version: foreignText(version, MAX_NAME),
-        ...(layer === undefined ? {} : { layer }),
+      yield readPackage({
+        name,
+        otherName: `package ${foreignText(id, 40)}`,
+        version,
+        layer: layerOf(environments.get(id)),
         vulnerabilities: ids.map((each) => {
           const flaw = flaws.get(String(each));
           // A report that lost one of its flaws must not be taken for a better one.
           if (flaw === undefined) throw dangling('vulnerability', String(each));
           return flaw;
         }),
-      };
+      });
     }
   }
 }
@@ -84,16 +86,16 @@ function parseVulnerabilities(json: JsonObject): ReadonlyMap<string, Vulnerabili
   const flaws = new Map<string, Vulnerability>();
   for (const [id, value] of entries(json, 'vulnerabilities')) {
     const flaw = object(value, "Clair's report: a vulnerability");
-    const cvss = scores.get(id);
-    const fixedIn = fixedVersion(flaw['fixed_in_version']);
-    flaws.set(id, {
-      name: foreignText(flaw['name'], MAX_NAME) || `vulnerability ${foreignText(id, 40)}`,
-      severity: severityFromReport(flaw['normalized_severity']),
-      ...(cvss === undefined ? {} : { cvss }),
-      ...(fixedIn === '' ? {} : { fixedIn }),
-      links: foreignLinks(flaw['links']),
-      description: foreignText(flaw['description'], MAX_DESCRIPTION),
-    });
+    const told = {
+      name: flaw['name'],
+      otherName: `vulnerability ${foreignText(id, 40)}`,
+      severity: flaw['normalized_severity'],
+      score: scores.get(id),
+      fixedIn: fixedVersion(flaw['fixed_in_version']),
+      links: flaw['links'],
+      description: flaw['description'],
+    };
+    flaws.set(id, readVulnerability(told));
   }
   return flaws;
 }
@@ -117,10 +119,6 @@ function parseScores(json: JsonObject): ReadonlyMap<string, number> {
 function baseScore(record: unknown): number {
   const { baseScore: score } = Object(record) as { baseScore?: unknown };
   return isScore(score) ? score : -Infinity;
-}
-
-export function isScore(value: unknown): value is number {
-  return typeof value === 'number' && value >= 0 && value <= 10;
 }
 
 /**

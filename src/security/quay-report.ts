@@ -1,7 +1,8 @@
 import { isDigest, type Digest } from '../image/digest.ts';
 import { list, object, parseJsonObject, type JsonObject } from '../image/json.ts';
-import { fixedVersion, isScore, MAX_DESCRIPTION, MAX_NAME } from './clair-report.ts';
-import { foreignLinks, foreignText } from './foreign-text.ts';
+import { fixedVersion } from './clair-report.ts';
+import { MAX_NAME, MAX_OF_PACKAGE, readPackage, readVulnerability } from './foreign-package.ts';
+import { foreignText } from './foreign-text.ts';
 import {
   makeReport,
   MAX_PACKAGES,
@@ -11,9 +12,6 @@ import {
   type SecurityReport,
   type Vulnerability,
 } from './report.ts';
-import { severityFromReport } from './severity.ts';
-
-const MAX_OF_PACKAGE = 20_000;
 
 /** What Quay says of a manifest; `status` is its own word: `queued`, `failed`, `unsupported`, ... */
 export type QuayAnswer =
@@ -39,33 +37,33 @@ function parseFeature(value: unknown): ImagePackage {
   // `DIGEST`, and in old versions `DIGEST.UUID`.
   const [layer = ''] = foreignText(feature['AddedBy'], MAX_NAME).split('.');
   const flaws = list(feature['Vulnerabilities'] ?? null, "Quay's report: Vulnerabilities", MAX_OF_PACKAGE);
-  return {
-    name: foreignText(feature['Name'], MAX_NAME) || 'a package without a name',
-    version: foreignText(feature['Version'], MAX_NAME),
-    ...(isDigest(layer) ? { layer } : {}),
+  return readPackage({
+    name: feature['Name'],
+    otherName: 'a package without a name',
+    version: feature['Version'],
+    layer: isDigest(layer) ? layer : undefined,
     vulnerabilities: flaws.map((each) => parseFlaw(object(each, "Quay's report: a vulnerability"))),
-  };
+  });
 }
 
 function parseFlaw(flaw: JsonObject): Vulnerability {
-  const cvss = scoreOf(flaw['Metadata']);
-  const fixedIn = fixedVersion(flaw['FixedBy']);
-  return {
-    name: foreignText(flaw['Name'], MAX_NAME) || 'a vulnerability without a name',
-    severity: severityFromReport(flaw['Severity']),
-    ...(cvss === undefined ? {} : { cvss }),
-    ...(fixedIn === '' ? {} : { fixedIn }),
-    links: foreignLinks(flaw['Link']),
-    description: foreignText(flaw['Description'], MAX_DESCRIPTION),
-  };
+  return readVulnerability({
+    name: flaw['Name'],
+    otherName: 'a vulnerability without a name',
+    severity: flaw['Severity'],
+    score: scoreOf(flaw['Metadata']),
+    fixedIn: fixedVersion(flaw['FixedBy']),
+    links: flaw['Link'],
+    description: flaw['Description'],
+  });
 }
 
 /** `Metadata.NVD.CVSSv3.Score`, of which any part may be missing, null or an empty text. */
-function scoreOf(metadata: unknown): number | undefined {
+function scoreOf(metadata: unknown): unknown {
   let at = metadata;
   for (const key of ['NVD', 'CVSSv3', 'Score']) {
     if (typeof at !== 'object' || at === null || !Object.hasOwn(at, key)) return undefined;
     at = (at as JsonObject)[key];
   }
-  return isScore(at) ? at : undefined;
+  return at;
 }

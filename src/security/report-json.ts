@@ -1,8 +1,8 @@
 import { QuayctlError } from '../base/errors.ts';
 import { isDigest, type Digest } from '../image/digest.ts';
 import { list, object, parseJsonObject, type JsonObject } from '../image/json.ts';
-import { isScore, MAX_DESCRIPTION, MAX_NAME } from './clair-report.ts';
-import { foreignLinks, foreignText } from './foreign-text.ts';
+import { MAX_OF_PACKAGE, readPackage, readVulnerability } from './foreign-package.ts';
+import { foreignText } from './foreign-text.ts';
 import {
   makeReport,
   MAX_PACKAGES,
@@ -12,9 +12,6 @@ import {
   type SecurityReport,
   type Vulnerability,
 } from './report.ts';
-import { severityFromReport } from './severity.ts';
-
-const MAX_OF_PACKAGE = 20_000;
 
 /** A report as the torrent service gives it at `/c1/security/REPO/TAG`. Packages without a flaw are in it, too. */
 export function reportJson({ digest, source, packages }: SecurityReport): object {
@@ -44,23 +41,24 @@ function parsePackage(value: unknown): ImagePackage {
   const each = object(value, "the service's report: a package");
   const { layer } = each;
   const flaws = list(each['vulnerabilities'], "the service's report: vulnerabilities", MAX_OF_PACKAGE);
-  return {
-    name: foreignText(each['name'], MAX_NAME) || 'a package without a name',
-    version: foreignText(each['version'], MAX_NAME),
-    ...(typeof layer === 'string' && isDigest(layer) ? { layer } : {}),
+  return readPackage({
+    name: each['name'],
+    otherName: 'a package without a name',
+    version: each['version'],
+    layer: typeof layer === 'string' && isDigest(layer) ? layer : undefined,
     vulnerabilities: flaws.map((flaw) => parseFlaw(object(flaw, "the service's report: a vulnerability"))),
-  };
+  });
 }
 
 function parseFlaw(flaw: JsonObject): Vulnerability {
-  const { cvss, links } = flaw;
-  const fixedIn = foreignText(flaw['fixedIn'], MAX_NAME);
-  return {
-    name: foreignText(flaw['name'], MAX_NAME) || 'a vulnerability without a name',
-    severity: severityFromReport(flaw['severity']),
-    ...(isScore(cvss) ? { cvss } : {}),
-    ...(fixedIn === '' ? {} : { fixedIn }),
-    links: foreignLinks(Array.isArray(links) ? links.join(' ') : ''),
-    description: foreignText(flaw['description'], MAX_DESCRIPTION),
-  };
+  const { links } = flaw;
+  return readVulnerability({
+    name: flaw['name'],
+    otherName: 'a vulnerability without a name',
+    severity: flaw['severity'],
+    score: flaw['cvss'],
+    fixedIn: flaw['fixedIn'],
+    links: Array.isArray(links) ? links.join(' ') : '',
+    description: flaw['description'],
+  });
 }

@@ -1,7 +1,7 @@
 import { isQuayctlError, QuayctlError, type ErrorCode } from '../base/errors.ts';
 import { Turns, type Claimants, type TurnLimits } from '../base/turns.ts';
 
-/** Whoever was told that it is not done asks again at least every 60 seconds. */
+/** A caller that was told that the work is not done asks again at least every 60 seconds. */
 const RETURN_MS = 90_000;
 const INTEREST_CHECK_MS = 1000;
 const MAX_FAILURES = 1000;

@@ -25,11 +25,11 @@ export interface TorrentServiceOptions {
   /** PEM. */
   readonly tls?: { readonly cert: string | Uint8Array; readonly key: string | Uint8Array } | undefined;
   readonly dataDirectory: string;
-  /** Of the blobs that are kept in the data directory; 0 for none, by default a tenth of the disk and at most 20 GiB. */
+  /** The size of the blobs that are kept in the data directory; 0 for none, by default a tenth of the disk and at most 20 GiB. */
   readonly cacheBytes?: number | undefined;
   /** By default in the data directory. */
   readonly secretFile?: string | undefined;
-  /** Of announce tokens and signed web seed URLs; one hour by default. */
+  /** The life of announce tokens and signed web seed URLs; one hour by default. */
   readonly tokenTtlSeconds?: number | undefined;
   /** Plain HTTP towards an upstream that is not on loopback. */
   readonly insecure?: boolean | undefined;
@@ -45,7 +45,7 @@ export interface TorrentServiceOptions {
   readonly peers?: PeerRule | undefined;
   /** Address ranges of peers whose `ip=` the embedded tracker believes, besides loopback. */
   readonly announceFrom?: readonly string[] | undefined;
-  /** Of announces to the embedded tracker, for each client. */
+  /** How often each client may announce to the embedded tracker. */
   readonly announceLimit?: ClientLimit | undefined;
   /** Where the operator reads metrics; absent: nowhere. A default place that is taken is done without. */
   readonly admin?: (AdminOptions & { readonly isDefault?: boolean }) | undefined;
@@ -53,7 +53,7 @@ export interface TorrentServiceOptions {
   readonly bounds?: Partial<ServerBounds> | undefined;
   /** Asked for security reports; without one there are none. */
   readonly clair?: Clair | undefined;
-  /** Who is told what changes in them. */
+  /** The receiver of notifications about changes in them. */
   readonly notify?: NotifyOptions | undefined;
   /** Of this build, for `/metrics`: version, commit, Node. */
   readonly build?: Readonly<Record<string, string>> | undefined;

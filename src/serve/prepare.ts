@@ -20,7 +20,7 @@ export interface Prepared {
   readonly image: string;
   /** Blobs with piece hashes now, made or found. */
   readonly blobs: number;
-  /** Of these blobs. */
+  /** The size of these blobs. */
   readonly bytes: number;
 }
 

@@ -60,7 +60,7 @@ export type { ServeEvent } from './events.ts';
  */
 const START_TIMEOUT_MS = 10_000;
 
-/** Of what the service may not read by itself: the web seeds of private blobs come so much later. */
+/** How long a refusal to the service itself is remembered; web seeds of a blob that becomes readable come that much later. */
 const OWN_REFUSALS_MS = 30_000;
 
 /**

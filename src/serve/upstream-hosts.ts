@@ -14,7 +14,7 @@ export interface UpstreamNames {
 }
 
 export interface NamedUpstream {
-  /** Of the upstream itself; none for an OCI layout. */
+  /** The host of the upstream itself; undefined for an OCI layout. */
   readonly hosts: readonly string[];
   /** `serve --alias`. */
   readonly aliases: readonly string[];

@@ -19,7 +19,7 @@ export interface PieceStorage {
 /** The registry behind a RegistrySeed: bytes `start` to `end` (exclusive), in order. */
 export type RangeSource = (start: number, end: number, signal: AbortSignal) => AsyncIterable<Uint8Array>;
 
-/** Who was met in a swarm. */
+/** A peer that this node has met in a swarm. */
 export interface Meeting {
   /** Addresses of other nodes that trackers named. */
   readonly known: number;
@@ -34,11 +34,11 @@ export interface Contact {
   /** `host:port` where it accepts connections; of one that came in and did not say, the host alone. */
   readonly address: string;
   readonly state: 'connected' | 'failed' | 'waiting';
-  /** Of one that failed: why, for people. */
+  /** Why the connection failed, for people. */
   readonly why?: string | undefined;
-  /** Of one that is connected: by TLS, and so by its token. */
+  /** The connection uses TLS, so the peer was admitted by its token. */
   readonly isTls?: boolean;
-  /** Of one that is connected: the part of the pieces that it has, 0 to 1. */
+  /** The share of the pieces that a connected peer has, 0 to 1. */
   readonly share?: number;
 }
 
@@ -134,7 +134,7 @@ export interface SwarmClientOptions {
   readonly announceIp?: string;
   /** By which other nodes know this one; absent: there is no TLS with them. */
   readonly nodeKey?: NodeKey;
-  /** Of connections without TLS; default 1. */
+  /** How connections without TLS are encrypted; default 1. */
   readonly encryptionMode?: EncryptionMode;
   /** Connection attempts per second over all torrents; default 200. */
   readonly connectionsPerSecond?: number;

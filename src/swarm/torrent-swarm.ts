@@ -77,7 +77,7 @@ export class TorrentSwarm implements Swarm {
     this.#listen();
   }
 
-  /** Who may take part. */
+  /** Decides which peers may take part. */
   get peerRule(): PeerRule | 'any' {
     return this.#options.metainfo.peers ?? 'any';
   }

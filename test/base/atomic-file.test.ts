@@ -34,6 +34,29 @@ test('where the bytes break off, the old file stays, and no draft', async (t) =>
   assert.deepEqual(await readdir(directory), ['file']);
 });
 
+test('a signal ends the writing with its own reason: the old file stays, and no draft', async (t) => {
+  const directory = await tempDirectory(t);
+  const path = join(directory, 'file');
+  await writeFile(path, 'old');
+  const stop = new AbortController();
+  const reason = new Error('Ctrl-C');
+  const endless = async function* (): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('half');
+    stop.abort(reason);
+    await new Promise(() => undefined);
+  };
+  await assert.rejects(
+    writeAtomically(path, endless(), { signal: stop.signal }),
+    (error) => error === reason,
+  );
+  await assert.rejects(
+    writeAtomically(path, Buffer.from('late'), { signal: stop.signal }),
+    (error) => error === reason,
+  );
+  assert.equal(await readFile(path, 'utf8'), 'old');
+  assert.deepEqual(await readdir(directory), ['file']);
+});
+
 test('of several exclusive writers one wins, the others are told', async (t) => {
   const directory = await tempDirectory(t);
   const path = join(directory, 'file');

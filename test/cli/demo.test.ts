@@ -18,16 +18,20 @@ for (const columns of [60, 80, 130]) {
       const directory = await tempDirectory(t, 'tmux');
       const tmux = (...args: string[]): Promise<string> =>
         mustRun(programPath('tmux'), ['-S', join(directory, 'socket'), '-f', '/dev/null', ...args]);
-      t.after(() => tmux('kill-server').catch(() => undefined));
       const command = `'${process.execPath}' '${DEMO}' --small; cat`;
       await tmux('new-session', '-d', '-x', String(columns), '-y', '50', '-s', 'demo', command);
-      const begun = performance.now();
       let shown = '';
-      while (!LAST_LINE.test(shown)) {
-        assert.ok(performance.now() - begun < MOST_MS, shown);
-        await sleep(200);
-        // -J joins rows that the terminal has wrapped.
-        shown = await tmux('capture-pane', '-p', '-J', '-S', '-', '-t', 'demo');
+      try {
+        const begun = performance.now();
+        while (!LAST_LINE.test(shown)) {
+          assert.ok(performance.now() - begun < MOST_MS, shown);
+          await sleep(200);
+          // -J joins rows that the terminal has wrapped.
+          shown = await tmux('capture-pane', '-p', '-J', '-S', '-', '-t', 'demo');
+        }
+      } finally {
+        // Not in a hook: they run in the order of their making, and the socket's directory goes first.
+        await tmux('kill-server');
       }
       const bars = shown.split('\n').filter((line) => /^ {2}node \d .*█/.test(line));
       assert.equal(bars.length, 3, shown);

@@ -114,23 +114,18 @@ describe('what a node has it keeps, and gives', { skip: skipWithout('docker-regi
     assert.equal(code, 0, seed.stderr());
   });
 
-  test('a seed with --duration ends with 0 by itself, and gives meanwhile', async (t) => {
+  test('a seed with --duration gives meanwhile, and ends with 0: at a signal, and by itself', async (t) => {
     const giver = await quayctlNode(t);
-    const seed = giver.start([
-      'torrent',
-      'seed',
-      stage.name(IMAGE),
-      '--duration',
-      '12s',
-      '--torrent-service',
-      stage.service.url,
-    ]);
-    await seed.waitFor(/Seeding/);
+    const service = ['--torrent-service', stage.service.url];
+    const args = ['torrent', 'seed', stage.name(IMAGE), ...service, '--duration'];
+    const seed = giver.start([...args, '10m']);
+    await seed.waitFor(/Seeding/, 60_000);
     const taker = await quayctlNode(t);
     const output = await taker.run(['torrent', 'pull', stage.name(IMAGE), ...flags(), '--skip-web-seed']);
     assert.equal(receiptOf(output).total.fromPeers, size);
-    const { code } = await seed.exited;
-    assert.equal(code, 0, seed.stderr());
+    assert.equal((await seed.kill('SIGINT')).code, 0, seed.stderr());
+    const short = await giver.run([...args, '1s']);
+    assert.equal(short.code, 0, short.stderr);
   });
 
   test('what is in the store is not downloaded again', async (t) => {

@@ -12,7 +12,7 @@ import { suiteScope } from '../helpers/suite-scope.ts';
 import { tempDirectory } from '../helpers/temp.ts';
 
 const CHECKOUT = join(import.meta.dirname, '../..');
-/** `--help` is to be instant; a heavy library alone would cost this much. */
+/** Of the processor: `--help` is to be instant; a heavy library alone would cost this much. */
 const HELP_MS = 400;
 
 describe('the published package', () => {
@@ -73,14 +73,13 @@ describe('the published package', () => {
     assert.deepEqual([told.code, told.stdout], [0, `quayctl ${version}\n`]);
     const times: number[] = [];
     for (let round = 0; round < 5; round += 1) {
-      const begun = performance.now();
-      const help = await node.run(['--help']);
-      times.push(performance.now() - begun);
-      assert.equal(help.code, 0);
-      assert.match(help.stdout, /torrent/);
+      const shell = ['-c', '"$@" --help; times', 'sh', process.execPath, program];
+      const help = await mustRun('sh', shell, { env: node.env });
+      assert.match(help, /torrent/);
+      times.push(childrenMs(help));
     }
     const best = Math.min(...times);
-    assert.ok(best < HELP_MS, `--help takes ${best} ms`);
+    assert.ok(best < HELP_MS, `--help takes ${best} ms of the processor`);
   });
 
   test(
@@ -148,3 +147,13 @@ test('the first two files hold nothing that an old parser would refuse', async (
     );
   }
 });
+
+/** Processor time of a shell's children, in the last line of what its `times` prints: `0m0.10s 0m0.02s`. */
+function childrenMs(text: string): number {
+  const parts = [...(text.trim().split('\n').at(-1) ?? '').matchAll(/(\d+)m([\d.]+)s/g)];
+  assert.equal(parts.length, 2, text);
+  return parts.reduce(
+    (sum, [, minutes, seconds]) => sum + (Number(minutes) * 60 + Number(seconds)) * 1000,
+    0,
+  );
+}

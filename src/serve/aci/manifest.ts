@@ -19,9 +19,9 @@ export interface AciIdentity {
   readonly repository: string;
   readonly tag: string;
   readonly platform: AppcPlatform;
-  /** Of the platform's manifest. */
+  /** The digest of the platform's manifest. */
   readonly manifest: Digest;
-  /** Of the image's config: Docker's image ID. */
+  /** The digest of the image's config, which is Docker's image ID. */
   readonly config: Digest;
 }
 

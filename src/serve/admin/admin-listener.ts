@@ -8,7 +8,7 @@ import { router, type RouterListener } from '../../http-server/router.ts';
 /** `serve --admin-listen`, `--admin-token-file`. */
 export interface AdminOptions {
   readonly place: ListenPlace;
-  /** Who shows it as a Bearer token is the operator. Needed where others than this machine's users can connect. */
+  /** The Bearer token of the operator. It is needed where others than this machine's users can connect. */
   readonly token?: string | undefined;
 }
 

@@ -7,7 +7,7 @@ import { BlobPass, type LocalBlob } from './blob-pass.ts';
 
 const DEFAULT_MOST_BYTES = 20 * 2 ** 30;
 const DEFAULT_SHARE_OF_DISK = 0.1;
-/** Of the disk, left to everything else that writes on it. Bytes. */
+/** Disk space that is left to everything else that writes there. Bytes. */
 const KEPT_FREE_BYTES = 128 * 2 ** 20;
 const READ_BYTES = 256 * 1024;
 
@@ -30,7 +30,7 @@ export class BlobCache {
   readonly #entries = new Map<Digest, Entry>();
   /** Bytes of entries, and of what is being read. */
   #used = 0;
-  /** Of what is being read. */
+  /** The files of blobs that are being read from the upstream. */
   readonly #paths = new Map<BlobPass, string>();
 
   private constructor(directory: string, limit: number) {

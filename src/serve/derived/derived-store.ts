@@ -11,7 +11,7 @@ import { writePrivateFile } from '../torrents/private-file.ts';
 
 /** A derived image on disk. */
 export interface DerivedFile {
-  /** Of all of its bytes. */
+  /** The digest of all of its bytes. */
   readonly digest: Digest;
   /** Bytes, > 0. */
   readonly length: number;
@@ -24,7 +24,7 @@ export interface DerivedFile {
 export interface CleaningLimits {
   /** Unused for longer, it goes; milliseconds. */
   readonly maxAgeMs: number;
-  /** Of all derived images together; the least recently used go first. Undefined: a fifth of the file system. */
+  /** The size of all derived images together; the least recently used go first. Undefined: a fifth of the file system. */
   readonly maxBytes?: number | undefined;
 }
 

@@ -4,7 +4,7 @@ import type { LayerSource } from '../../layers/merge.ts';
 
 /** What an image is made into something else from: its blobs are on this disk, and verified. */
 export interface SourceImage {
-  /** Of the platform's manifest. */
+  /** The digest of the platform's manifest. */
   readonly digest: Digest;
   readonly manifest: ImageManifest;
   readonly config: ImageConfig;

@@ -7,7 +7,7 @@ import { readManifest } from '../upstream/manifests.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { ImageName } from './source-blobs.ts';
 
-/** Who names no platform gets this one, wherever the service runs: replicas make the same. */
+/** The platform of requests that name none, wherever the service runs, so that all replicas make the same image. */
 const DEFAULT_PLATFORM: Platform = { os: 'linux', architecture: 'amd64' };
 
 export interface SourceQuestion {
@@ -21,7 +21,7 @@ export interface SourceQuestion {
 
 /** What somebody was told an image is; kept for when the upstream does not answer. */
 const MAX_KNOWN = 500;
-/** Of these images together: some 200 bytes each, whatever else their manifests hold. */
+/** How many images are remembered: some 200 bytes each, whatever else their manifests hold. */
 const MAX_KNOWN_LAYERS = 20_000;
 
 /** The image that a caller means, if the upstream lets that caller have it: it is asked with the caller's credential. */

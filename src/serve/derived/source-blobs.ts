@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { readFile, rename, stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { writeAtomically } from '../../base/atomic-file.ts';
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
 import { parseImageConfig } from '../../image/config.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
@@ -18,12 +18,12 @@ import type { SourceImage } from './recipe.ts';
 /** One image of one repository. */
 export interface ImageName {
   readonly repository: string;
-  /** Of the manifest. */
+  /** The manifest's digest. */
   readonly digest: Digest;
   readonly manifest: ImageManifest;
 }
 
-/** Who is told while an image's blobs are fetched. */
+/** Callbacks while an image's blobs are fetched. */
 export interface SourceListener {
   readonly check?: ((config: ImageConfig) => void) | undefined;
   readonly onBytes: (bytes: number) => void;
@@ -109,23 +109,21 @@ async function fetchOne(
   onBytes: (bytes: number) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const path = join(directory, digestHex(digest));
   const hash = createHash('sha256');
   let length = 0;
-  const checked = async function* (chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    for await (const chunk of chunks) {
+  const checked = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of body) {
       length += chunk.length;
       if (length > size) break;
       hash.update(chunk);
       onBytes(chunk.length);
       yield chunk;
     }
+    if (length !== size || digestFromHex(hash.digest('hex')) !== digest) {
+      throw new QuayctlError('verification', `upstream: the content of blob ${digest} has another digest`);
+    }
   };
-  await pipeline(body, checked, createWriteStream(`${path}.part`, { mode: 0o600 }), { signal });
-  if (length !== size || digestFromHex(hash.digest('hex')) !== digest) {
-    throw new QuayctlError('verification', `upstream: the content of blob ${digest} has another digest`);
-  }
-  await rename(`${path}.part`, path);
+  await writeAtomically(join(directory, digestHex(digest)), checked(), { mode: 0o600, signal });
 }
 
 function layerSource(

@@ -15,7 +15,7 @@ export interface KeptManifest {
 export interface ManifestCacheLimits {
   /** Names that are kept: some hundred bytes each. */
   readonly maxNames: number;
-  /** Of all documents together. */
+  /** The size of all documents together. */
   readonly maxBytes: number;
 }
 

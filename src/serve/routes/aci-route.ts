@@ -8,6 +8,7 @@ import type { ImageName } from '../derived/source-blobs.ts';
 import { refuse, send, type RequestContext, type Route } from '../../http-server/request-context.ts';
 import { isRepository, isTag } from '../../http-server/path.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
+import { readableImage } from './asked-image.ts';
 import { admitsNamespace, refuseUnknownPath } from './quay-api.ts';
 import { claimantsOf } from '../claimants.ts';
 import { answerDerived, progressOf, waitForJob, type DerivedAnswerOptions } from './derived-answer.ts';
@@ -48,13 +49,9 @@ async function answer(
   question: AciQuestion,
 ): Promise<void> {
   const { repository, tag, platform } = question;
-  const { authorization } = exchange.request.headers;
-  const asked = { repository, selector: tag, platform: platformOfAppc(platform), authorization };
-  const image = await options.resolver.resolve(asked, exchange.signal);
-  if ('kind' in image) {
-    const message = `the registry answers ${image.status} for this image`;
-    return refuse(exchange, image.status, 'DENIED', message, { ...image.headers, ...NOT_STORED });
-  }
+  const asked = { repository, selector: tag, platform: platformOfAppc(platform) };
+  const image = await readableImage(options.resolver, exchange, asked);
+  if (image === undefined) return;
   const recipe = aciRecipe(question, options.signer, await options.signer.fingerprint());
   if (question.kind === 'aci.asc') return answerSignature(options, exchange, image, recipe);
   await answerDerived(options, exchange, {

@@ -20,7 +20,7 @@ export interface DerivedAnswerOptions {
   readonly derived: DerivedImages;
   readonly secret: Secret;
   readonly tokens: AnnounceTokens;
-  /** Who may be in a swarm; undefined: anybody with a token. */
+  /** The rule for peers of a swarm; undefined: every peer with a token. */
   readonly peers: PeerRule | undefined;
   /** The signed URL of a file of the service's own. */
   readonly webSeed: (blob: BlobName) => string;

@@ -10,7 +10,7 @@ import { discard, headerOf, type Upstream, type UpstreamRequest } from '../../up
 import type { Resource } from '../../http-server/path.ts';
 import type { UpstreamAnswer } from '../../http-server/request-context.ts';
 
-/** Who could have the kept one waits no longer for the upstream than a pull may stall. */
+/** How long the upstream may take where a kept manifest could be served: no longer than a pull may stall. */
 const PATIENCE_MS = 5_000;
 
 export interface ManifestAnswerOptions {

@@ -39,7 +39,7 @@ export function limitPasswordGuesses(): (route: Route) => Route {
   };
 }
 
-/** Who shows a password (RFC 7617), and from where; undefined for all others. */
+/** The user of a Basic credential (RFC 7617), with the site; undefined where the request shows none. */
 function userOf({ site, request }: RequestContext): string | undefined {
   const [, encoded] = /^basic +([A-Za-z0-9+/=_-]+) *$/i.exec(request.headers.authorization ?? '') ?? [];
   if (encoded === undefined) return undefined;

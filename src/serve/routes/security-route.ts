@@ -1,8 +1,6 @@
 import { isQuayctlError } from '../../base/errors.ts';
 import { isDigest } from '../../image/digest.ts';
 import { unrunnableReason } from '../../image/manifest.ts';
-import type { Platform } from '../../image/platform.ts';
-import { isRepository, isTag } from '../../http-server/path.ts';
 import {
   refuse,
   send,
@@ -16,8 +14,7 @@ import type { ImageReports } from '../security/image-reports.ts';
 import type { ReportWatch } from '../security/report-watch.ts';
 import type { Secret } from '../torrents/secret.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
-import { admitsNamespace, refuseUnknownPath } from './quay-api.ts';
-import { wantedPlatform } from './squash-route.ts';
+import { askedImage, readableImage, type AskedImage } from './asked-image.ts';
 import { NOT_STORED, waitFor } from './waiting.ts';
 
 export interface SecurityRouteOptions {
@@ -37,22 +34,12 @@ export interface SecurityRouteOptions {
  */
 export function securityRoute(options: SecurityRouteOptions): Route {
   return async (exchange: RequestContext): Promise<void> => {
-    const { components } = exchange;
-    const selector = components.at(-1) ?? '';
-    const repository = components.slice(2, -1).join('/');
-    if (components.some((each) => each.includes('/'))) return refuseUnknownPath(exchange);
-    if (!isRepository(repository) || !(isDigest(selector) || isTag(selector))) {
-      return refuseUnknownPath(exchange);
-    }
-    if (!admitsNamespace(options.names, exchange)) return;
-    const platform = wantedPlatform(exchange);
-    if (platform === 'none') {
-      return refuse(exchange, 400, 'UNSUPPORTED', 'expected platform=OS/ARCH[/VARIANT]', NOT_STORED);
-    }
+    const asked = askedImage(exchange, options.names);
+    if (asked === undefined) return;
     if (options.reports === undefined) {
       return refuse(exchange, 404, 'UNSUPPORTED', 'it was started without --clair', NOT_STORED);
     }
-    await answer(options, options.reports, exchange, { repository, selector, platform });
+    await answer(options, options.reports, exchange, asked);
   };
 }
 
@@ -60,14 +47,10 @@ async function answer(
   { resolver, watch, secret }: SecurityRouteOptions,
   reports: ImageReports,
   exchange: RequestContext,
-  asked: { repository: string; selector: string; platform: Platform | undefined },
+  asked: AskedImage,
 ): Promise<void> {
-  const { authorization } = exchange.request.headers;
-  const image = await resolver.resolve({ ...asked, authorization }, exchange.signal);
-  if ('kind' in image) {
-    const message = `the registry answers ${image.status} for this image`;
-    return refuse(exchange, image.status, 'DENIED', message, { ...image.headers, ...NOT_STORED });
-  }
+  const image = await readableImage(resolver, exchange, asked);
+  if (image === undefined) return;
   const reason = unrunnableReason(image.manifest);
   if (reason !== undefined) return refuse(exchange, 404, 'UNSUPPORTED', reason, NOT_STORED);
   const { repository, digest, manifest } = image;

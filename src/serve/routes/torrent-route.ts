@@ -30,7 +30,7 @@ export interface TorrentRouteOptions {
   readonly tokens: AnnounceTokens;
   /** The signed URL of a blob that the service can read by itself. */
   readonly webSeed: (blob: BlobName) => string;
-  /** Who may be in a swarm; undefined: anybody with a token. */
+  /** The rule for peers of a swarm; undefined: every peer with a token. */
   readonly peers: PeerRule | undefined;
   /** By which callers may mean this upstream. */
   readonly names: UpstreamNames;

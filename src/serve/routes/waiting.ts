@@ -6,7 +6,7 @@ import { sendJson, type RequestContext } from '../../http-server/request-context
 const MAX_WAIT_SECONDS = 60;
 /** A small blob is hashed before its 202 could be read. */
 const SHORTEST_WAIT_SECONDS = 0.25;
-/** Of a server, of ours too, that takes a silent connection for a dead one: well before that. */
+/** Well before any server, this one included, takes a silent connection for a dead one. */
 const SIGN_OF_LIFE_MS = 20_000;
 /**
  * The longest time for which a request for an image itself is held while the image is made. The largest take minutes.

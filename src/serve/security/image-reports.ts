@@ -19,7 +19,7 @@ export interface ImageReportsOptions {
 /** An image of which a report is wanted. */
 export interface ReportedImage {
   readonly repository: string;
-  /** Of the manifest. */
+  /** The manifest's digest. */
   readonly digest: Digest;
   readonly layers: readonly Digest[];
 }
@@ -60,7 +60,7 @@ const FRESH_MS = 60_000;
 const FAILURE_REMEMBERED_MS = 30_000;
 /** The longest time that making a report may take. */
 const LONGEST_WORK_MS = 15 * 60_000;
-/** Of the reports that are kept for a minute, bytes. */
+/** The size of the reports that are kept for a minute, bytes. */
 const MAX_KEPT_BYTES = 32 * 1024 * 1024;
 const MAX_FAILURES = 1000;
 

@@ -19,7 +19,7 @@ export function squashedConfig(config: ImageConfig, diffId: Digest, from: Digest
   return Buffer.from(JSON.stringify({ ...json, rootfs: { type: 'layers', diff_ids: [diffId] }, history }));
 }
 
-/** Of the image's own time: of ours would make other bytes each time. */
+/** The time is the image's own: the time of squashing would make other bytes each time. */
 function squashStep({ created }: JsonObject, from: Digest): JsonObject {
   return {
     ...(typeof created === 'string' ? { created } : {}),

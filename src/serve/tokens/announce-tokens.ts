@@ -29,10 +29,10 @@ export interface AnnounceTokenOptions {
   readonly ttlSeconds: number;
 }
 
-/** Whose token it is. */
+/** The holder of the token. */
 export interface TokenCaller {
   readonly authorization: string | undefined;
-  /** Of the key with which the node proves to others that the token is its own (RFC 7638, SHA-256). */
+  /** The thumbprint of the key by which the node proves to others that the token is its own (RFC 7638, SHA-256). */
   readonly keyThumbprint?: string | undefined;
 }
 
@@ -80,7 +80,7 @@ export class AnnounceTokens {
     return `${announce}${announce.includes('?') ? '&' : '?'}jwt=${token}`;
   }
 
-  /** Who announces or scrapes `infoHash` with this token, or why that is refused. */
+  /** The holder of a token that is good for announcing or scraping `infoHash`, or why it is refused. */
   async check(
     token: unknown,
     infoHash: string,
@@ -94,7 +94,7 @@ export class AnnounceTokens {
     return isAlive && verified.infoHash === infoHash ? verified : 'unapproved request: invalid jwt';
   }
 
-  /** Who holds this token, whichever swarm it is for; undefined where it is none of ours, or no longer good. */
+  /** The holder of a token, whichever swarm it is for; undefined where this service did not sign it, or it has expired. */
   async holder(token: string): Promise<TokenHolder | undefined> {
     const verified = token.length <= MAX_TOKEN ? await this.#verify(token) : undefined;
     const isAlive = verified !== undefined && (verified.exp + CLOCK_TOLERANCE_SECONDS) * 1000 > Date.now();

@@ -14,7 +14,7 @@ export interface Secrets {
   readonly keys: readonly SigningKey[];
 }
 
-/** Of the HMAC secret: as long as the hash. */
+/** The length of the HMAC secret, which is that of the hash. */
 const SECRET_BYTES = 32;
 const MAX_SECRET_FILE_BYTES = 256 * 1024;
 const LOCK_RETRY_MS = 50;

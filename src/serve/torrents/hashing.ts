@@ -44,7 +44,7 @@ const OWN_READING_REFUSED = ['unauthorized', 'not-found', 'verification'] as con
 
 /** For whom a blob is hashed. */
 export interface HashingCaller {
-  /** Of a caller who may read the blob. */
+  /** The Authorization header of a caller who may read the blob. */
   readonly authorization: string | undefined;
   readonly claimants: Claimants;
 }

@@ -9,11 +9,11 @@ export interface TorrentSurroundings {
   /** Tracker URL, with the caller's token. */
   readonly announce: (infoHash: InfoHash) => Promise<string>;
   readonly webSeeds: readonly string[];
-  /** Who may be in the swarm; undefined: anybody with a token. */
+  /** The rule for peers of the swarm; undefined: every peer with a token. */
   readonly peers: PeerRule | undefined;
-  /** Of an ACI. */
+  /** For an ACI only. */
   readonly imageId?: string | undefined;
-  /** Of a squashed image or an ACI: that of the image which it was made of. */
+  /** For a squashed image or an ACI: the manifest of the image from which it was made. */
   readonly manifest?: Digest | undefined;
 }
 

@@ -7,7 +7,7 @@ export interface Announcement {
   readonly peerId: string;
   /** Where the announce came from; nobody else can take the entry away. */
   readonly source: string;
-  /** Of the token that it showed; undefined for strangers, who are counted by their site alone. */
+  /** The subject of the token that the peer showed; undefined for strangers, who are counted by their site alone. */
   readonly subject?: string | undefined;
   readonly ip: string;
   readonly port: number;
@@ -16,7 +16,7 @@ export interface Announcement {
   readonly expires: number;
 }
 
-/** Of peers now, and of downloads that came to their end (BEP 48). */
+/** The number of peers now, and of completed downloads (BEP 48). */
 export interface SwarmCount {
   readonly complete: number;
   readonly incomplete: number;

@@ -61,7 +61,7 @@ export class Tracker {
   readonly #options: TrackerOptions;
   readonly #limiter: ClientLimiter;
   readonly #subjectLimiter: ClientLimiter;
-  /** Of all swarms. */
+  /** The sum over all swarms. */
   #peerCount = 0;
 
   constructor(options: TrackerOptions) {
@@ -113,7 +113,7 @@ export class Tracker {
     response.end(scrapeAnswer(infoHash, this.#swarms.get(infoHash)?.count()));
   };
 
-  /** Of now. */
+  /** The counts at this moment. */
   get counts(): { readonly swarms: number; readonly peers: number } {
     let peers = 0;
     for (const list of this.#swarms.values()) peers += list.size;

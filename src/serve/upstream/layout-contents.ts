@@ -23,7 +23,7 @@ import type { LayoutFiles } from './layout-files.ts';
 export interface LayoutListing {
   /** Repository -> tag -> manifest or index. */
   readonly repositories: ReadonlyMap<string, ReadonlyMap<string, Digest>>;
-  /** Of every manifest and index that the layout's index leads to. */
+  /** The media type of every manifest and index that the layout's index leads to. */
   readonly mediaTypes: ReadonlyMap<Digest, string>;
 }
 

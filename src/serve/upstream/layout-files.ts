@@ -83,7 +83,7 @@ export class LayoutFiles {
   }
 }
 
-/** Of the whole file, whatever is read of it elsewhere. */
+/** The digest of the whole file, whatever part of it was asked for. */
 async function hash(handle: FileHandle): Promise<Digest> {
   const sum = createHash('sha256');
   const buffer = Buffer.allocUnsafe(READ_BYTES);

@@ -8,7 +8,7 @@ import { discard, isSuccess, type Upstream } from '../../upstream/upstream.ts';
 
 /** What is read of a blob, and as whom. */
 export interface UpstreamBlobRequest extends BlobName {
-  /** Of the whole blob, bytes. */
+  /** The size of the whole blob, bytes. */
   readonly size: number;
   readonly start: number;
   /** Exclusive. */

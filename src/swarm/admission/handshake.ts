@@ -18,7 +18,7 @@ class NotAdmitted extends Error {}
 
 /**
  * The exchange that comes first on a TLS connection between nodes (docs/protocol.md, "Peers"), on the side that dialled.
- * Who answers shows that it knows the torrent before it is shown the token. Ends the connection where the other side is
+ * The answering side proves that it knows the torrent before it is shown the token. Ends the connection where the other side is
  * not to be admitted, and when its token ends.
  * @returns whether it is admitted
  */

@@ -42,7 +42,7 @@ interface OwnToken {
 }
 
 /**
- * Who may take part in one torrent: whoever shows a token of the same service for it, and has the key that the token
+ * Decides which peers may take part in one torrent: those that show a token of the same service for it and have the key that the token
  * names (RFC 7800 `cnf`, RFC 9449 `jkt`).
  */
 export class TorrentAdmission {

@@ -3,7 +3,7 @@ import type { ClaimMessage, HeardClaim, RelayedMessage } from './claim-messages.
 /** Somebody says that it is fetching a piece. Peers are known by their tags (peerTag). */
 export interface Claim {
   readonly tag: number;
-  /** Who told it: the claimer itself, or a peer that passed it on. */
+  /** The peer that sent the claim: the claimer itself, or one that passed it on. */
   readonly from: number;
   /** When it was heard, milliseconds. */
   readonly since: number;
@@ -128,7 +128,7 @@ export class ClaimBook {
     return this.#claims.has(index) || this.#late.has(index);
   }
 
-  /** Who says that it fetches the piece. */
+  /** The peers that claim the piece. */
   claimers(index: number): readonly Claim[] {
     return this.#claims.get(index) ?? NO_CLAIMS;
   }

@@ -20,7 +20,7 @@ export interface FetchView {
   readonly speculative: (index: number) => boolean;
   /** Some connected peer has it and is not stalled. */
   readonly held: (index: number) => boolean;
-  /** Who says that it is fetching it. */
+  /** The peers that claim to fetch it. */
   readonly claimers: (index: number) => readonly Claim[];
   /** The registry failed at it a moment ago. */
   readonly backingOff: (index: number) => boolean;

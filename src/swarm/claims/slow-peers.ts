@@ -77,7 +77,7 @@ export class SlowPeers {
   #check = CHECK_MS;
   #restMs = 0;
   #failures = 0;
-  /** Of peers alone. */
+  /** From peers, without the registry. */
   #aloneBytes = 0;
   #aloneMs = 0;
   #underWay = 0;
@@ -238,7 +238,7 @@ function perNode(ms: number, nodes: number): number {
   return Math.min(ms * nodes, MOST_MS);
 }
 
-/** Of the whole time at first, then of the newest. */
+/** The average over the whole time at first, later over the newest part of it. */
 class Mean {
   value = 0;
   ms = 0;

@@ -1,6 +1,6 @@
 /** Peers that a tracker named are waited for, with few pieces open, for this long. Milliseconds. */
 const EXPECT_MS = 3000;
-/** Of those some that have everything: so long nothing is opened. Machines that are gone stay with trackers for a while. */
+/** Where the tracker names seeders, nothing is opened for this long. Trackers go on naming machines that are gone for a while. */
 const SEEDERS_MS = 500;
 /** While no tracker has answered, nodes that start together begin one after the other: no sooner, and within. */
 const EARLY_FIRST_MS = 150;

@@ -9,7 +9,7 @@ const COALESCE_MS = 25;
  */
 const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
 const MIN_PIECES_IN_MEMORY = 2;
-/** Of the pieces that somebody waits for, so many may be begun out of turn. */
+/** How many of the pieces that a reader waits for may be begun out of turn. */
 const MAX_WANTED_AT_ONCE = 2;
 /** A sort key has three digits: availability, order, index. Above the number of pieces that a torrent can have. */
 const INDEX_RADIX = 2 ** 20;

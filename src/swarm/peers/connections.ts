@@ -9,7 +9,7 @@ const STALL_MS = 4000;
 const STALL_REST_MS = 10_000;
 /** Choking and unchoking is no sign of life more often than this, without a block between. */
 const MAX_UNCHOKES = 2;
-/** Who refuses so many requests on end gives nothing (a peer that is choking may refuse hundreds at once). */
+/** Refused requests in a row after which a peer counts as giving nothing (a choking peer may refuse hundreds at once). */
 const MAX_REFUSALS = 64;
 /** What it has, as a whole, a peer says at first (BEP 3, BEP 6); aria2 also later, in place of several `have`. */
 const MAX_FIRST_BITFIELDS = 4;

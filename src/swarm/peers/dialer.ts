@@ -4,7 +4,8 @@ import type { InfoHash, PeerRule } from '../../metainfo/metainfo.ts';
 import { admitDialled } from '../admission/handshake.ts';
 import type { TorrentAdmission } from '../admission/torrent-admission.ts';
 import type { PeerTls } from '../wire/peer-tls.ts';
-import { PeerWire } from '../wire/peer-wire.ts';
+import type { PeerWire } from '../wire/peer-wire.ts';
+import { dialPeer, dialPeerTls } from '../wire/dial.ts';
 import type { DialLimits } from './dial-limits.ts';
 import type { ThirdParties } from './third-parties.ts';
 
@@ -41,7 +42,7 @@ interface Target {
 export interface DialerOptions {
   readonly infoHash: InfoHash;
   readonly peerId: string;
-  /** Of connections without TLS. 0: plaintext, 1: encrypted handshake, 2: encrypted payload, too. */
+  /** How connections without TLS are encrypted. 0: plaintext, 1: encrypted handshake, 2: encrypted payload, too. */
   readonly encryption: number;
   /** What other nodes are admitted by, over TLS; undefined where this node has no key, or the torrent no service. */
   readonly admission: TorrentAdmission | undefined;
@@ -180,7 +181,7 @@ export class Dialer {
   #dialTls(address: string, target: Target, tls: PeerTls, admission: TorrentAdmission): void {
     const { host, port } = target;
     const { limiter, infoHash, peerId, peers, thirdParties } = this.#options;
-    const wire = PeerWire.dialTls({ host, port }, tls, limiter);
+    const wire = dialPeerTls({ host, port }, tls, limiter);
     let secure = false;
     wire.onceSecure(() => {
       secure = true;
@@ -203,7 +204,7 @@ export class Dialer {
   #dialBitTorrent(address: string, target: Target): void {
     const { infoHash, peerId, encryption, limiter } = this.#options;
     const { host, port } = target;
-    const wire = PeerWire.dial({ host, port }, encryption, limiter);
+    const wire = dialPeer({ host, port }, encryption, limiter);
     const shake = (): void => {
       // Asked for an encrypted payload, the peer chose another: it is not told the info hash either.
       if (encryption === RC4_ONLY && !wire.isEncrypted) wire.destroy();

@@ -64,7 +64,7 @@ export class Transfer {
     return this.#bytesAsked > ahead / 2 ? 0 : ahead - this.#bytesAsked;
   }
 
-  /** Of a peer that is slow or not known yet the longest request is short, so that others can take over. Bytes. */
+  /** The longest request to a peer that is slow or unknown: short, so that other peers can take over. Bytes. */
   get longestRequest(): number {
     return Math.min(this.#wire.longestBlock, Math.max(SHORT_REQUEST, this.#ahead / 8));
   }

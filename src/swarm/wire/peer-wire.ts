@@ -1,5 +1,4 @@
-import { connect, type Socket, type TcpSocketConnectOpts } from 'node:net';
-import { platform } from 'node:os';
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import Wire from 'bittorrent-protocol';
 import type { RateLimiter } from '../../base/rate-limiter.ts';
@@ -7,7 +6,6 @@ import type { InfoHash } from '../../metainfo/info-hash.ts';
 import { ConnectionLimits } from './connection-limits.ts';
 import { KeyExchange } from './key-exchange.ts';
 import { BLOCK, MAX_BLOCK, MessageReader, type Filling } from './message-reader.ts';
-import type { PeerTls, SharedRead } from './peer-tls.ts';
 import { SendBuffer } from './send-buffer.ts';
 
 /** What stands behind the first byte of a handshake (BEP 3), bytes. */
@@ -23,14 +21,6 @@ const UNCOUNTED: readonly (number | undefined)[] = [REQUEST, CANCEL, REJECT];
 const RC4 = 2;
 /** A number in the extended handshake (BEP 10): the longest block that may be asked for. Clients without it take 16 KiB. */
 export const LONGEST_BLOCK = 'quayctl_block';
-/**
- * What comes on a dialled connection is read into one buffer for all of them, and taken out of it before the next read:
- * no memory to allocate and to collect for each read (a sixth of the CPU of a download). Bytes. Windows reads ahead of
- * time, so there each connection would need a buffer of its own; it reads as Node does by itself. Node offers this for
- * connections that are dialled, and not for those that come in.
- */
-const READ_BYTES = 256 * 1024;
-let readBuffer: Uint8Array | undefined;
 const DISCARD: Filling = { target: undefined };
 
 /** What a connection tells of; everything else is an event of bittorrent-protocol's Wire. */
@@ -83,24 +73,6 @@ export class PeerWire extends Wire {
     socket.on('error', () => {});
     socket.on('end', () => this.destroy());
     socket.on('close', () => this.destroy());
-  }
-
-  /** Begins a connection. Its parameters are those of the constructor. */
-  static dial(end: TcpSocketConnectOpts, encryption: number, limiter: RateLimiter): PeerWire {
-    return dialShared(
-      (onread) => connect(onread === undefined ? end : { ...end, onread }),
-      encryption,
-      limiter,
-    );
-  }
-
-  /** Begins a TLS connection with another node. Who is there has to be admitted before the wire protocol begins. */
-  static dialTls(
-    end: { readonly host: string; readonly port: number },
-    tls: PeerTls,
-    limiter: RateLimiter,
-  ): PeerWire {
-    return dialShared((onread) => tls.dial(end, onread), 0, limiter);
   }
 
   /** Calls back when the connection is there, before anything is sent. */
@@ -344,23 +316,4 @@ export class PeerWire extends Wire {
   override _onReject(index: number, offset: number, length: number): void {
     this.#handlers?.onReject(index, offset, length);
   }
-}
-
-/** @param open makes a socket that reads into a buffer for all, where it is given one */
-function dialShared(
-  open: (onread: SharedRead | undefined) => Socket,
-  encryption: number,
-  limiter: RateLimiter,
-): PeerWire {
-  if (platform() === 'win32') return new PeerWire(open(undefined), 'Outgoing', encryption, limiter);
-  readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
-  const onread = {
-    buffer: readBuffer,
-    callback: (length: number, buffer: Uint8Array) => {
-      wire.receiveShared(buffer.subarray(0, length), limiter);
-      return true;
-    },
-  };
-  const wire = new PeerWire(open(onread), 'Outgoing', encryption, limiter);
-  return wire;
 }
