@@ -1,6 +1,7 @@
 import { build, type Plugin } from 'esbuild';
 import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { buildPage } from '../src/admin/build-page.ts';
 import { releaseVersion } from './packaging/release-version.ts';
 import { bundledPackages, cycloneDx, licensesText, type BundledPackage } from './bundled-packages.ts';
 
@@ -34,6 +35,8 @@ const leaveOut: Plugin = {
     // The tracker of `serve` is HTTP alone; UDP's parser would bring `ip`, whose known holes nobody mends
     // (CVE-2024-29415).
     context.onResolve({ filter: /\/parse-udp\.js$/ }, ({ path }) => ({ path, namespace: 'left-out' }));
+    // The page of the admin listener is built here, ahead of time.
+    context.onResolve({ filter: /\/build-page\.ts$/ }, ({ path }) => ({ path, namespace: 'left-out' }));
     context.onLoad({ filter: /^/, namespace: 'left-out' }, () => ({ contents: 'module.exports = {};' }));
   },
 };
@@ -124,11 +127,14 @@ const { metafile } = await build({
   banner: { js: "const quayctlUrl = require('node:url').pathToFileURL(__filename).href;" },
 });
 await copyFile(join(ROOT, 'node_modules', OPENPGP), join(OUT, 'openpgp.cjs'));
-const packages = await bundledPackages(ROOT, metafile, [join('node_modules', OPENPGP)]);
+const page = await buildPage();
+await writeFile(join(OUT, 'page.html'), page.html);
+const inputs = { ...metafile.inputs, ...page.metafile.inputs };
+const packages = await bundledPackages(ROOT, { inputs }, [join('node_modules', OPENPGP)]);
 await writeFile(join(OUT, 'LICENSES.txt'), licensesText(packages));
 const self = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as BundledPackage;
 await writeFile(join(OUT, 'sbom.cdx.json'), cycloneDx({ ...self, version }, packages));
 
-const outputs = Object.values(metafile.outputs);
+const outputs = [...Object.values(metafile.outputs), { bytes: page.html.length }];
 const megabytes = outputs.reduce((sum, { bytes }) => sum + bytes, 0) / 1e6;
 process.stdout.write(`dist: ${outputs.length} files, ${megabytes.toFixed(1)} MB\n`);

@@ -108,6 +108,10 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'security/report.ts': 'MAX_REPORT_BYTES MAX_PACKAGES MAX_VULNERABILITIES',
     'serve/security/image-reports.ts': 'LIMITS LONGEST_WORK_MS',
     'serve/security/kept-images.ts': 'MAX_IMAGES KEPT_MS',
+    'serve/observe/observer.ts':
+      'MAX_SWARMS MAX_NODES MAX_MEMBERS OPEN_SECONDS WATCHED_SECONDS UNWATCHED_SECONDS REPORTS_PER_SECOND',
+    'serve/routes/report-route.ts': 'REPORT_LIMIT',
+    'blobs/layer-reporter.ts': 'FIRST_MS',
     'serve/security/report-watch.ts': 'MAX_PENDING MAX_CHANGES LONGEST_RETRY_MS',
   },
 };

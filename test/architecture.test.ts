@@ -9,7 +9,7 @@ const FLOORS = [
   ['base'],
   ['http', 'image', 'metainfo', 'tar'],
   ['http-server', 'credentials', 'store', 'layers', 'security'],
-  ['image-output'],
+  ['image-output', 'admin'],
   ['registry', 'swarm', 'engines'],
   ['blobs', 'upstream'],
   ['pull'],

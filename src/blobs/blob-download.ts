@@ -4,6 +4,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
 import type { BlobReader, BlobStore } from '../store/blob-store.ts';
 import { ReplacedBytes } from '../store/replaced-bytes.ts';
+import type { Swarm } from '../swarm/swarm-client.ts';
 import type { BlobProgress } from './blob-events.ts';
 import type { BlobOrigin } from './blob-origin.ts';
 import type { DownloadQueue } from './download-queue.ts';
@@ -92,6 +93,11 @@ export class BlobDownload {
   /** Bytes per second, from peers and the registry together. */
   get rate(): number {
     return this.progress().downloadRate;
+  }
+
+  /** The swarm that it is in, if it is in one. */
+  get swarm(): Swarm | undefined {
+    return this.#transfer?.ledger.swarm;
   }
 
   progress(): BlobProgress {
@@ -212,8 +218,16 @@ export class BlobDownload {
       this.#transfer = transfer;
       this.#begun.resolve();
       tickers = [setInterval(move, QUEUE_MS), setInterval(report, PROGRESS_MS)];
-      await transfer.run();
-      const outcome = transfer.ledger.outcome();
+      const { ledger } = transfer;
+      let isWhole = false;
+      try {
+        await transfer.run();
+        isWhole = true;
+      } finally {
+        const { fromPeers, fromRegistry } = isWhole ? ledger.outcome() : ledger.progress();
+        listener({ kind: 'fetched', digest: this.digest, name: this.origin.name, fromPeers, fromRegistry });
+      }
+      const outcome = ledger.outcome();
       estimate.observe(outcome);
       return outcome;
     } finally {

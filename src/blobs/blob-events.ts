@@ -15,9 +15,24 @@ export interface BlobProgress {
   readonly uploadRate: number;
 }
 
+/** Where blobs come from, for people and for counting. */
+export interface OriginName {
+  /** As in references. */
+  readonly registry: string;
+  readonly repository: string;
+}
+
 /** What downloads tell while they run. Messages are for people and hold no secret. */
 export type BlobEvent =
   | { readonly kind: 'progress'; readonly progress: BlobProgress }
+  /** A download has ended, well or not; bytes that it received by then. */
+  | {
+      readonly kind: 'fetched';
+      readonly digest: Digest;
+      readonly name: OriginName | undefined;
+      readonly fromPeers: number;
+      readonly fromRegistry: number;
+    }
   | {
       readonly kind: 'warning';
       readonly message: string;

@@ -1,3 +1,4 @@
+import type { OriginName } from './blob-events.ts';
 import type { BlobSource } from './blob-source.ts';
 import type { TorrentFinder } from './torrent-finder.ts';
 
@@ -13,6 +14,7 @@ export interface FetchRules {
 
 /** Where the blobs of one repository come from, and under which rules. */
 export interface BlobOrigin {
+  readonly name?: OriginName | undefined;
   readonly source: BlobSource;
   readonly torrents: TorrentFinder;
   readonly rules: FetchRules;

@@ -8,7 +8,10 @@ import { DownloadQueue } from './download-queue.ts';
 import { Seeds } from './seeds.ts';
 import { NOTHING, ThroughputEstimate, type BlobOutcome } from './transfer-ledger.ts';
 
-export interface DownloadsOptions extends Pick<DownloadContext, 'swarm' | 'downloadLimiter' | 'listener'> {
+export interface DownloadsOptions extends Pick<
+  DownloadContext,
+  'swarm' | 'downloadLimiter' | 'listener' | 'reports'
+> {
   readonly store: Pick<BlobStore, 'begin' | 'open'>;
   /** How long a download goes on after its last user has left, milliseconds. Default 0. */
   readonly lingerMs?: number;
@@ -51,6 +54,11 @@ export class Downloads {
     return this.#running.get(digest);
   }
 
+  /** Those that are under way. */
+  list(): BlobDownload[] {
+    return [...this.#running.values()];
+  }
+
   /** When a byte of any of them came last; milliseconds on the clock of performance.now. */
   get movedAt(): number {
     return this.#context.queue.movedAt;
@@ -86,6 +94,6 @@ export class Downloads {
     const running = [...this.#running.values()];
     for (const each of running) each.cancel(new QuayctlError('interrupted', 'the downloads were closed'));
     await Promise.allSettled(running.map(({ done }) => done));
-    await this.seeds.close();
+    await Promise.all([this.seeds.close(), this.#context.reports?.close()]);
   }
 }

@@ -13,6 +13,12 @@ interface Seed {
   readonly close: () => Promise<void>;
 }
 
+/** One blob that is given to others. */
+export interface SeedInfo {
+  readonly digest: Digest;
+  readonly swarm: Swarm;
+}
+
 export interface SeedsOptions {
   readonly store: Pick<BlobStore, 'open'>;
   readonly swarm: () => Promise<SwarmClient>;
@@ -44,6 +50,10 @@ export class Seeds {
 
   has(digest: Digest): boolean {
     return this.#seeds.has(digest);
+  }
+
+  list(): readonly SeedInfo[] {
+    return [...this.#seeds.values()];
   }
 
   digests(): Digest[] {

@@ -3,8 +3,9 @@ import { delay } from '../base/retry.ts';
 import { shortDigest, type Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { decodeTorrent, withoutSecrets, type Metainfo } from '../metainfo/metainfo.ts';
-import type { TrackerAddress } from '../metainfo/tracker-address.ts';
+import type { AnnounceToken, TrackerAddress } from '../metainfo/tracker-address.ts';
 import type { TorrentAnswer, TorrentService } from '../registry/repository.ts';
+import type { LayerReport, ReportAnswer } from '../registry/service-reports.ts';
 import type { Store } from '../store/store.ts';
 import { askUntilMade } from './ask-until-made.ts';
 import type { BlobListener } from './blob-events.ts';
@@ -55,7 +56,7 @@ export type TorrentPlan =
 
 export interface TorrentFinderOptions {
   readonly torrents: Pick<TorrentService, 'torrent' | 'isGiven' | 'host' | 'blob'> &
-    Partial<Pick<TorrentService, 'serviceKeys'>>;
+    Partial<Pick<TorrentService, 'serviceKeys' | 'report'>>;
   readonly store: Pick<Store, 'saveTorrent' | 'loadTorrent'>;
   readonly listener: BlobListener;
 }
@@ -189,6 +190,12 @@ export class TorrentFinder {
     const { torrents } = this.#options;
     const ask = torrents.serviceKeys?.bind(torrents);
     return ask === undefined ? {} : { serviceKeys: (kid) => ask(kid, signal) };
+  }
+
+  /** Tells the service how a layer arrives. @throws QuayctlError as TorrentService.report */
+  report(token: AnnounceToken, report: LayerReport, signal: AbortSignal): Promise<ReportAnswer> {
+    const { torrents } = this.#options;
+    return torrents.report?.(token, report, signal) ?? Promise.resolve('unwanted' as const);
   }
 
   async #earlyAnswer(digest: Digest): Promise<TorrentAnswer | undefined> {

@@ -10,6 +10,8 @@ import type { BlobOrigin } from './blob-origin.ts';
 import { nearestSource, type BlobSource } from './blob-source.ts';
 import { nextState, type DownloadState, type EventOf, type WorkingState } from './download-states.ts';
 import { fillGaps } from './fill-gaps.ts';
+import { LayerReporter } from './layer-reporter.ts';
+import type { Reports } from './reports.ts';
 import type { Seeds } from './seeds.ts';
 import type { TorrentPlan } from './torrent-finder.ts';
 import { TransferLedger, type ThroughputEstimate } from './transfer-ledger.ts';
@@ -37,6 +39,8 @@ export interface TransferContext {
   readonly seeds: Seeds;
   readonly estimate: ThroughputEstimate;
   readonly listener: BlobListener;
+  /** Absent: services are told nothing (`--no-report`). */
+  readonly reports?: Reports | undefined;
 }
 
 /** One blob on its way into the store, through the states of `download-states.ts`. */
@@ -47,6 +51,7 @@ export class Transfer {
   readonly #context: TransferContext;
   readonly #signal: AbortSignal;
   readonly #onState: (state: DownloadState) => void;
+  readonly #reporter: LayerReporter | undefined;
   #metainfo: Metainfo | undefined;
   #metainfoLater: ((signal: AbortSignal) => Promise<Metainfo | undefined>) | undefined;
   /** The reading that makes the hashes is followed, so it ends together with them. */
@@ -77,6 +82,8 @@ export class Transfer {
     this.#signal = signal;
     this.#onState = onState;
     this.#source = origin.source;
+    const { reports } = context;
+    this.#reporter = reports && new LayerReporter(partial.descriptor, origin.torrents, this.ledger, reports);
   }
 
   get generation(): number {
@@ -225,7 +232,11 @@ export class Transfer {
   async #registryUntilHashed(): Promise<'whole' | 'hashed'> {
     const outcome = await readUntilHashed({
       read: (signal) => this.#registry(signal, this.#begin),
-      hashes: async (signal) => this.#metainfoLater?.(signal),
+      hashes: async (signal) => {
+        const metainfo = await this.#metainfoLater?.(signal);
+        if (metainfo !== undefined) this.#reporter?.found(metainfo);
+        return metainfo;
+      },
       endsWithHashes: this.#isFollowing,
       progress: () => this.ledger.progress(),
       signal: this.#signal,
@@ -271,6 +282,7 @@ export class Transfer {
         : {}),
     });
     this.ledger.joined(swarm);
+    this.#reporter?.joined(client, metainfo);
     if (this.#wanted !== undefined) this.want(this.#wanted.start, this.#wanted.end);
     await swarm.done;
     return 'whole';
@@ -306,6 +318,7 @@ export class Transfer {
   async #end(isDone: boolean): Promise<void> {
     const { swarm } = this.ledger;
     const { partial } = this;
+    this.#reporter?.end(isDone, isDone && this.#metainfoLater !== undefined);
     if (isDone && swarm !== undefined) {
       const { digest } = partial.descriptor;
       return this.#context.seeds.add({ digest, swarm, close: () => partial.close() });

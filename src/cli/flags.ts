@@ -32,6 +32,10 @@ export interface RawTorrentFlags extends Readonly<Record<string, unknown>>, RawG
   readonly uploadRate: string;
   readonly connectionsPerSecond: string;
   readonly encryptionMode: string;
+  readonly report?: boolean;
+  /** Of `seed`. */
+  readonly metricsListen?: string;
+  readonly adminTokenFile?: string;
   readonly store?: string;
   readonly localIp?: string;
   readonly json?: boolean;
@@ -70,6 +74,8 @@ export interface TorrentFlags {
   readonly uploadRate: RateTimetable;
   readonly connectionsPerSecond: number;
   readonly encryptionMode: 0 | 1 | 2;
+  /** The torrent service is told where the bytes of each layer came from. */
+  readonly report: boolean;
   readonly store: string | undefined;
 }
 
@@ -88,6 +94,16 @@ export function declareTorrentFlags(
   verb: 'pull' | 'seed',
   engine: EngineEntry | undefined,
 ): Command {
+  if (verb === 'seed' && engine?.imageKind !== 'appc')
+    command
+      .option(
+        '--metrics-listen <host:port>',
+        'where Prometheus reads /metrics of this node; also unix:PATH (default: nowhere)',
+      )
+      .option(
+        '--admin-token-file <file>',
+        'with --metrics-listen: who shows its content as a Bearer token may read',
+      );
   if (verb === 'seed')
     command
       .option('--duration <duration>', 'how long to seed: 90s, 10m, 1h30m (default: forever)')
@@ -155,6 +171,7 @@ export function declareSwarmFlags(command: Command): Command {
     )
     .option('--upload-rate <rate>', 'over all torrents, in the same forms; 0: unlimited', '0')
     .option('--connections-per-second <n>', 'connection attempts per second', '200')
+    .option('--no-report', 'do not tell the torrent service where the bytes of each layer came from')
     .option(
       '--encryption-mode <mode>',
       'other clients: 0 encrypted only, 1 plaintext if they come so, 2 dialled in it',
@@ -207,6 +224,7 @@ export function readTorrentFlags(raw: RawTorrentFlags): TorrentFlags {
     uploadRate: named('--upload-rate', raw.uploadRate, parseRateTimetable),
     connectionsPerSecond: integer('--connections-per-second', raw.connectionsPerSecond, 1, 100_000),
     encryptionMode: encryptionMode(raw.encryptionMode),
+    report: raw.report ?? true,
     store: raw.store,
   };
 }

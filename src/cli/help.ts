@@ -33,7 +33,7 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
     '--install-root',
     '--root',
   ],
-  'What it prints:': ['--json', '--quiet', '--no-progress', '--log-format', '--debug'],
+  'What it prints:': ['--json', '--quiet', '--no-progress', '--no-speed', '--log-format', '--debug'],
 };
 
 /** What somebody types who has the command before him for the first time; by the command's path. */
@@ -64,6 +64,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   login: ['echo "$TOKEN" | quayctl login -u robot --password-stdin registry.example.com'],
   logout: ['quayctl logout registry.example.com'],
   store: ['quayctl store ls', 'quayctl store gc --max-size 20G'],
+  status: ['quayctl status --watch', 'quayctl status --admin unix:/run/quayctl/admin.sock'],
   'store ls': ['quayctl store ls --json'],
   'store rm': ['quayctl store rm registry.example.com/team/app:1.0'],
   'store share': ['sudo quayctl store share --group quayctl'],

@@ -53,6 +53,14 @@ export function addMirror(program: Command, session: Session): void {
     )
     .option('--insecure', 'plain HTTP to the registries and the service (loopback may be HTTP without it)')
     .option('--log-format <format>', LOG_FORMAT_HELP, 'text')
+    .option(
+      '--admin-listen <host:port>',
+      'where the operator looks at it, and reads /metrics; also unix:PATH, or none (default: 127.0.0.1:7073)',
+    )
+    .option(
+      '--admin-token-file <file>',
+      'who shows its content as a Bearer token, or as a password, is the operator',
+    )
     .option('--debug', 'every request and the protocol log on stderr');
   declareIdentity(mirror);
   declareSwarmFlags(mirror).action(async (flags: RawMirrorFlags) => {

@@ -9,12 +9,15 @@ import type { MirrorEvent } from '../mirror/mirror-context.ts';
 import { RecentBlobs, startControl, type ControlOptions } from '../mirror/control.ts';
 import { openIdentity } from '../mirror/identity.ts';
 import { startMirror } from '../mirror/mirror.ts';
+import type { BlobEvent } from '../blobs/blob-events.ts';
 import { canonicalHost } from '../mirror/target.ts';
 import type { PullEvent } from '../pull/events.ts';
 import type { PullContext } from '../pull/pull-context.ts';
 import { pull } from '../pull/pull.ts';
 import { seedStore } from '../pull/seed-store.ts';
 import { shortDigest } from '../image/digest.ts';
+import { adminOptions } from './admin-flags.ts';
+import { openMirrorAdmin } from './mirror-admin.ts';
 import { serviceCredential } from './credentials.ts';
 import { hostAndPort, named, readTorrentFlags } from './flags.ts';
 import { jsonLine, parseLogFormat } from './log-format.ts';
@@ -29,6 +32,8 @@ import { startWatchdog } from './watchdog.ts';
 
 /** A download goes on for so long after its last reader has left. */
 const LINGER_MS = 60_000;
+/** Beside that of `serve`, 7072. */
+const DEFAULT_ADMIN_LISTEN = '127.0.0.1:7073';
 const SHORTEST_STALL_MS = 1_000;
 
 /** `quayctl mirror`'s flags as commander hands them over. */
@@ -56,6 +61,9 @@ export interface RawMirrorFlags {
   readonly uploadRate: string;
   readonly connectionsPerSecond: string;
   readonly encryptionMode: string;
+  readonly adminListen?: string;
+  readonly adminTokenFile?: string;
+  readonly report?: boolean;
   readonly store?: string;
 }
 
@@ -83,11 +91,14 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   if (raw.install !== undefined) enginesOf(raw.install);
   const cacheSize = raw.cacheSize === undefined ? undefined : named('--cache-size', raw.cacheSize, parseSize);
   const permissionGraceMs = named('--permission-grace', raw.permissionGrace, parseDuration);
+  const admin = await adminOptions(raw, DEFAULT_ADMIN_LISTEN);
+  const told: ((event: BlobEvent) => void)[] = [];
   const format = parseLogFormat(raw.logFormat);
   const say = (event: { readonly kind: string }, line: string): void => {
     session.terminal.err(`${format === 'json' ? jsonLine(event, line) : printableLine(redact(line))}\n`);
   };
   const listener = (event: PullEvent | MirrorEvent): void => {
+    if (isBlobEvent(event)) for (const tell of told) tell(event);
     const line = eventLine(event, raw.debug ?? false);
     if (line !== undefined) say(event, line);
   };
@@ -100,6 +111,11 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
       listener,
       session,
       async (contexts) => {
+        const adminListener = await openMirrorAdmin(admin, [...registries.keys()], told, {
+          downloads: contexts.downloads,
+          listener,
+          version: session.version,
+        });
         const { http, store, downloads, nodeKey } = contexts;
         const recent = new RecentBlobs();
         const mirror = await startMirror({
@@ -152,6 +168,7 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
         try {
           await seedStore({ contexts: { ...contexts, of }, rules, durationMs: undefined }, session.signal);
         } finally {
+          await adminListener?.close();
           await control?.close();
           await mirror.close();
         }
@@ -161,6 +178,10 @@ export async function runMirror(raw: RawMirrorFlags, session: Session): Promise<
   } finally {
     await stopWatching();
   }
+}
+
+function isBlobEvent(event: PullEvent | MirrorEvent): event is BlobEvent {
+  return ['fetched', 'warning'].includes(event.kind);
 }
 
 /** An image for the store alone; it is seeded as all that the store holds. */

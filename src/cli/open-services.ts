@@ -3,6 +3,7 @@ import { createTimetableLimiter } from '../base/rate-limiter.ts';
 import { redact } from '../base/redact.ts';
 import type { Listener } from '../pull/events.ts';
 import { Downloads } from '../blobs/downloads.ts';
+import { Reports } from '../blobs/reports.ts';
 import type { SharedServices } from '../pull/pull-context.ts';
 import { openStore } from '../store/open-store.ts';
 import type { SwarmClient, SwarmClientOptions } from '../swarm/swarm-client.ts';
@@ -48,7 +49,8 @@ export async function openServices(
   let client: Promise<SwarmClient> | undefined;
   const swarm = (): Promise<SwarmClient> =>
     (client ??= openSwarm(flags, { http, downloadLimiter, uploadLimiter }, nodeKey, listener));
-  const downloads = new Downloads({ store, swarm, downloadLimiter, listener, lingerMs });
+  const reports = flags.report ? new Reports(session.version) : undefined;
+  const downloads = new Downloads({ store, swarm, downloadLimiter, listener, lingerMs, reports });
   return {
     http,
     store,

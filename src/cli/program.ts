@@ -16,6 +16,7 @@ import { addSecurity } from './security-command.ts';
 import { addMirror } from './mirror-command.ts';
 import type { RawDoctorFlags } from './doctor.ts';
 import type { RawServeFlags } from './serve.ts';
+import type { RawStatusFlags } from './status.ts';
 import type { Session } from './session.ts';
 import { addLogin, addStore } from './local-commands.ts';
 import { nameVariables } from './variables.ts';
@@ -50,6 +51,7 @@ export function makeProgram(session: Session, engines: readonly EngineEntry[] = 
   addSecurity(program, session);
   addServe(program, session);
   addMirror(program, session);
+  addStatus(program, session);
   addLogin(program, session);
   addStore(program, session);
   program
@@ -225,9 +227,12 @@ function addServe(program: Command, session: Session): void {
     .option('--public-url <url>', 'how clients reach it (default: from --listen)')
     .option(
       '--admin-listen <host:port>',
-      'where the operator reads /metrics; also unix:PATH, or none (default: 127.0.0.1:7072)',
+      'where the operator looks at it, and reads /metrics; also unix:PATH, or none (default: 127.0.0.1:7072)',
     )
-    .option('--admin-token-file <file>', 'who shows its content as a Bearer token is the operator')
+    .option(
+      '--admin-token-file <file>',
+      'who shows its content as a Bearer token, or as a password, is the operator',
+    )
     .option('--announce <url>', 'use an external tracker instead of its own')
     .option('--tls-cert <file>', 'serve HTTPS with this certificate (PEM)')
     .option('--tls-key <file>', 'the key of --tls-cert (PEM)')
@@ -284,5 +289,18 @@ function addServe(program: Command, session: Session): void {
     .action(async (_flags: object, command: Command) => {
       const { runRotateKey } = await import('./serve.ts');
       await runRotateKey(command.optsWithGlobals<RawServeFlags>(), session);
+    });
+}
+function addStatus(program: Command, session: Session): void {
+  program
+    .command('status')
+    .description('what peers saved, swarms and nodes: of `serve` or `mirror` on this machine, or at --admin')
+    .option('--admin <url>', 'their --admin-listen: http://HOST:PORT or unix:PATH')
+    .option('--admin-token-file <file>', 'the token of that listener')
+    .option('--watch', 'again every two seconds, until Ctrl-C')
+    .option('--json', 'as JSON (docs/api.md)')
+    .action(async (flags: RawStatusFlags) => {
+      const { runStatus } = await import('./status.ts');
+      await runStatus(flags, session);
     });
 }

@@ -2,6 +2,7 @@ import type { OciEngineEntry } from '../engines/engine-entry.ts';
 import { parseImageReference } from '../image/reference.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { pull } from '../pull/pull.ts';
+import type { PullEvent } from '../pull/events.ts';
 import type { Receipt } from '../pull/receipt.ts';
 import type { Destination, PullRequest } from '../pull/request.ts';
 import { pullSquashed } from '../pull/squashed.ts';
@@ -15,6 +16,9 @@ import type { Session } from './session.ts';
 import { storeDirectory } from './store-directory.ts';
 import { openTalk } from './reporter.ts';
 import { eachImage, namedImages } from './several.ts';
+import type { PullTrace } from './trace-pull.ts';
+
+const TRACE_VARIABLES = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'];
 
 /**
  * `quayctl ENGINE torrent pull`, and `quayctl torrent pull` without an engine. With several images `--output` is a
@@ -57,6 +61,11 @@ async function pullOne(
     session.terminal.out(`${raw.json === true ? JSON.stringify(receipt) : receipt.image}\n`);
     await tellHook(raw.hook, receipt, talk, session);
   };
+  const trace = await openTrace(image, session);
+  const listener = (event: PullEvent): void => {
+    trace?.listener(event);
+    talk.listener(event);
+  };
   const { gate, close } = await openGate(reference, flags, raw, talk.listener, own);
   const request: PullRequest = {
     reference,
@@ -70,8 +79,13 @@ async function pullOne(
     seedMs: flags.seedAfterMs,
   };
   try {
-    await withContexts(flags, await openEngine(engine, raw, own), talk.listener, own, async (contexts) => {
-      await (squashed ? pullSquashed : pull)(request, await contexts.of(reference), own.signal);
+    await withContexts(flags, await openEngine(engine, raw, own), listener, own, async (contexts) => {
+      const pulled = (squashed ? pullSquashed : pull)(
+        trace === undefined ? request : { ...request, onReceipt: trace.until(request.onReceipt) },
+        await contexts.of(reference),
+        own.signal,
+      );
+      await (trace === undefined ? pulled : trace.around(pulled, contexts.http));
     });
   } catch (error) {
     deadline.explain(error);
@@ -80,6 +94,14 @@ async function pullOne(
     talk.end();
     await close();
   }
+}
+
+/** OpenTelemetry is loaded where its variables ask for it. */
+async function openTrace(image: string, session: Session): Promise<PullTrace | undefined> {
+  const { env, version } = session;
+  if (!TRACE_VARIABLES.some((name) => (env[name] ?? '') !== '')) return undefined;
+  const { openPullTrace } = await import('./trace-pull.ts');
+  return openPullTrace(image, { env, version });
 }
 
 function destinationOf({ output }: TorrentFlags, engine: OciEngineEntry | undefined): Destination {

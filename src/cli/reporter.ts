@@ -135,6 +135,7 @@ function wording(event: PullEvent, engine: string): string | undefined {
     case 'debug':
       return `debug: ${redact(event.message)}`;
     case 'layer-loaded':
+    case 'fetched':
     case 'progress':
     case 'pull-progress':
       return undefined;

@@ -1,6 +1,8 @@
 import type { OciEngineEntry } from '../engines/engine-entry.ts';
 import { parseImageReference, type ImageReference } from '../image/reference.ts';
+import type { BlobEvent } from '../blobs/blob-events.ts';
 import { pull } from '../pull/pull.ts';
+import type { PullEvent } from '../pull/events.ts';
 import type { Receipt } from '../pull/receipt.ts';
 import type { PullRequest } from '../pull/request.ts';
 import { pullSquashed } from '../pull/squashed.ts';
@@ -11,6 +13,7 @@ import { readTorrentFlags, type RawTorrentFlags } from './flags.ts';
 import { hostPlatform, withContexts, openEngine, rulesOf } from './with-contexts.ts';
 import type { Session } from './session.ts';
 import { storeDirectory } from './store-directory.ts';
+import { openSeedMetrics } from './seed-metrics.ts';
 import { openTalk } from './reporter.ts';
 
 /**
@@ -29,33 +32,35 @@ export async function runSeed(
   const references = images.map(parseImageReference);
   const talk = await openTalk(raw, engine?.title, session.terminal);
   const rules = rulesOf(flags);
+  const told: ((event: BlobEvent) => void)[] = [];
+  const listener = (event: PullEvent): void => {
+    if (event.kind === 'fetched') for (const tell of told) tell(event);
+    talk.listener(event);
+  };
+  let closeMetrics: (() => Promise<void>) | undefined;
   try {
-    await withContexts(
-      flags,
-      await openEngine(engine, raw, session),
-      talk.listener,
-      session,
-      async (contexts) => {
-        if (references.length === 0) {
-          const { durationMs, torrentService } = flags;
-          const { store } = contexts;
-          if ((await store.listImages()).length === 0)
-            talk.line(`The store ${store.path} holds no images yet; what is pulled into it is seeded`);
-          // Each image's torrents where they were found when it was pulled.
-          const of = async (reference: ImageReference): Promise<PullContext> =>
-            contexts.of(reference, torrentService ?? (await store.serviceOf(reference)));
-          await seedStore({ contexts: { ...contexts, of }, rules, durationMs }, session.signal);
-          const { torrents, uploaded, takers } = contexts.downloads.seeds.totals();
-          if (raw.json === true)
-            session.terminal.out(`${JSON.stringify({ seeded: { torrents, uploaded, takers } })}\n`);
-          return;
-        }
-        await Promise.all(
-          references.map(async (reference) => seedImage(reference, await contexts.of(reference))),
-        );
-      },
-    );
+    await withContexts(flags, await openEngine(engine, raw, session), listener, session, async (contexts) => {
+      closeMetrics = await openSeedMetrics(raw, contexts.downloads, told, listener);
+      if (references.length === 0) {
+        const { durationMs, torrentService } = flags;
+        const { store } = contexts;
+        if ((await store.listImages()).length === 0)
+          talk.line(`The store ${store.path} holds no images yet; what is pulled into it is seeded`);
+        // Each image's torrents where they were found when it was pulled.
+        const of = async (reference: ImageReference): Promise<PullContext> =>
+          contexts.of(reference, torrentService ?? (await store.serviceOf(reference)));
+        await seedStore({ contexts: { ...contexts, of }, rules, durationMs }, session.signal);
+        const { torrents, uploaded, takers } = contexts.downloads.seeds.totals();
+        if (raw.json === true)
+          session.terminal.out(`${JSON.stringify({ seeded: { torrents, uploaded, takers } })}\n`);
+        return;
+      }
+      await Promise.all(
+        references.map(async (reference) => seedImage(reference, await contexts.of(reference))),
+      );
+    });
   } finally {
+    await closeMetrics?.();
     talk.end();
   }
 

@@ -13,6 +13,7 @@ import { defaultSecretFile } from '../serve/options.ts';
 import { prepareTorrents, type PrepareOptions } from '../serve/prepare.ts';
 import { rotateKey } from '../serve/tokens/secret-file.ts';
 import type { OwnCredential } from '../upstream/service-credential-upstream.ts';
+import { adminOptions } from './admin-flags.ts';
 import { describeBuild } from './build-facts.ts';
 import { becomeOwnerOf } from './become-owner.ts';
 import { serviceCredential } from './credentials.ts';
@@ -71,7 +72,8 @@ export async function runServe(flags: RawServeFlags, session: Session): Promise<
       trustedProxies: flags.trustedProxy,
       announceFrom: flags.announceFrom,
       peers: peerRule(flags.peers),
-      admin: await adminOptions(flags),
+      version: session.version,
+      admin: await adminOptions(flags, DEFAULT_ADMIN_LISTEN),
       build: describeBuild(),
       clair: await openClair(flags, upstream.http),
       notify: await notifyOptions(flags),
@@ -182,37 +184,10 @@ function secretPath({ secretFile }: RawServeFlags): string | undefined {
 }
 
 /** @throws QuayctlError `usage` */
-async function adminOptions({
-  adminListen,
-  adminTokenFile,
-}: RawServeFlags): Promise<TorrentServiceOptions['admin']> {
-  if (adminListen === 'none') return undefined;
-  const isDefault = adminListen === undefined;
-  const [, path] = /^unix:(.+)$/.exec(adminListen ?? '') ?? [];
-  const place =
-    path === undefined
-      ? hostAndPort('--admin-listen', adminListen ?? DEFAULT_ADMIN_LISTEN)
-      : { path: resolve(path) };
-  const token = adminTokenFile === undefined ? undefined : await adminToken(adminTokenFile);
-  return { place, token, isDefault };
-}
-
-/** @throws QuayctlError `usage` */
 function peerRule(text: string): TorrentServiceOptions['peers'] {
   if (text === 'any') return undefined;
   if (text === 'tls') return 'tls';
   throw new QuayctlError('usage', `--peers: expected any or tls, got ${JSON.stringify(text)}`);
-}
-
-async function adminToken(path: string): Promise<string> {
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new QuayctlError('usage', `--admin-token-file: cannot read ${path}`, { cause });
-  });
-  const token = text.trim();
-  if (!/^[\x21-\x7e]{16,4096}$/.test(token)) {
-    throw new QuayctlError('usage', `--admin-token-file: ${path} holds no token of 16 characters or more`);
-  }
-  return token;
 }
 
 async function keyPair({

@@ -76,6 +76,7 @@ async function openContexts(
         nodeKey: async () => (await nodeKey()).thumbprint,
       });
       return {
+        name: { registry, repository: reference.repository },
         repository,
         torrents,
         store,

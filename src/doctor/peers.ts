@@ -103,13 +103,15 @@ async function meet(swarm: Swarm, measures: boolean, signal: AbortSignal): Promi
     const contacts = [...met.values()];
     if (fromPeers > 0) first ??= now - LOOK_MS;
     const isSettled = contacts.length > 0 && contacts.every(({ state }) => state !== 'waiting');
+    // Beyond that it would only fill the disk.
+    const isEnough = fromPeers + fromStorage >= MEASURE_BYTES;
     const isMeasured =
       !measures ||
-      fromPeers + fromStorage >= MEASURE_BYTES ||
       (first === undefined ? contacts.every(({ state }) => state === 'failed') : now - first > MEASURE_MS) ||
       (await isDone(swarm));
     const most = contacts.length === 0 ? ALONE_MS : MEETING_MS;
-    if ((isSettled && isMeasured) || now - begun > most) return { contacts, ms: now - (first ?? begun) };
+    if (isEnough || (isSettled && isMeasured) || now - begun > most)
+      return { contacts, ms: now - (first ?? begun) };
   }
 }
 

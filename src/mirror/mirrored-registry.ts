@@ -122,6 +122,7 @@ export class MirroredRegistry {
       nodeKey,
     });
     return {
+      name: { registry: this.name, repository: name },
       source: registrySource(repository),
       torrents: new TorrentFinder({ torrents, store, listener }),
       rules: { skipWebSeed: false, waitForPeersMs: 0, trackers: [] },

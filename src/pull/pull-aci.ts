@@ -63,6 +63,7 @@ export function aciOrigin(
     torrents: {
       torrent: (_, waitSeconds, signal) => source.torrent(waitSeconds, signal),
       serviceKeys: (kid, signal) => source.serviceKeys(kid, signal),
+      report: (token, report, signal) => source.report(token, report, signal),
     },
   });
   return {

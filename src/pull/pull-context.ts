@@ -16,6 +16,8 @@ export interface SharedServices {
 
 /** What the pulls of one repository work with. */
 export interface PullContext extends SharedServices {
+  /** For people and for counting. */
+  readonly name?: BlobOrigin['name'];
   readonly repository: Repository;
   readonly torrents: TorrentService;
   /** Absent for `quayctl torrent ...`. */
@@ -31,6 +33,7 @@ export interface PullRules extends FetchRules {
 /** Where the blobs of the context's repository come from. */
 export function repositoryOrigin(context: PullContext, rules: FetchRules): BlobOrigin {
   return {
+    name: context.name,
     source: registrySource(context.repository),
     torrents: new TorrentFinder(context),
     rules,

@@ -100,6 +100,7 @@ function withFirst(source: AciSource, first: TorrentAnswer): AciSource {
   return {
     host: source.host,
     serviceKeys: source.serviceKeys.bind(source),
+    report: source.report.bind(source),
     blob: source.blob.bind(source),
     signature: source.signature.bind(source),
     torrent: async (waitSeconds, signal) => {
@@ -123,6 +124,7 @@ function gone(reason: QuayctlError): AciSource {
     host: '',
     torrent: fail,
     serviceKeys: fail,
+    report: fail,
     signature: fail,
     // eslint-disable-next-line require-yield
     async *blob() {

@@ -53,7 +53,11 @@ export class SquashedSource {
       source: { open: (file, start, end, signal) => this.#read(file, start, end, signal) },
       torrents: new TorrentFinder({
         ...this.#context,
-        torrents: { torrent, serviceKeys: (kid, signal) => torrents.serviceKeys(kid, signal) },
+        torrents: {
+          torrent,
+          serviceKeys: (kid, signal) => torrents.serviceKeys(kid, signal),
+          report: (token, report, signal) => torrents.report(token, report, signal),
+        },
       }),
       rules,
     };

@@ -9,6 +9,8 @@ import { Authorizer } from './authorizer.ts';
 import { discover, type DiscoveryOptions } from './discovery/discover.ts';
 import type { AciPlace } from './discovery/template.ts';
 import { readRefusal } from './failures.ts';
+import type { AnnounceToken } from '../metainfo/tracker-address.ts';
+import { sendReport, type LayerReport, type ReportAnswer } from './service-reports.ts';
 import type { TorrentAnswer } from './repository.ts';
 import type { LocatedResponse } from '../http/redirect.ts';
 import { Requester, type RegistryRequest } from './requester.ts';
@@ -41,6 +43,8 @@ export interface AciSource {
   torrent(waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer>;
   /** As TorrentService's. */
   serviceKeys(kid: string, signal: AbortSignal): Promise<unknown>;
+  /** As TorrentService's. */
+  report(token: AnnounceToken, report: LayerReport, signal: AbortSignal): Promise<ReportAnswer>;
   /** Bytes `start` to `end` of the ACI; not verified. */
   blob(aci: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** The detached signature. @throws QuayctlError `not-found`, `unauthorized`, `unreachable`, `limit` */
@@ -140,6 +144,7 @@ class PlacedAci implements AciSource {
   readonly #get: Get;
   readonly #nodeKey: ServiceAskerOptions['nodeKey'];
   readonly #keySet: ServiceKeySet;
+  readonly #http: ServiceAskerOptions['http'];
 
   constructor(
     name: string,
@@ -151,6 +156,7 @@ class PlacedAci implements AciSource {
     this.#place = place;
     this.#get = get;
     this.#nodeKey = nodeKey;
+    this.#http = http;
     this.#keySet = new ServiceKeySet(async (signal) => {
       const { base, denyLocal = false } = place;
       const url = new URL(`${base.pathname.replace(/\/+$/, '')}${KEY_SET_PATH}`, base);
@@ -178,6 +184,11 @@ class PlacedAci implements AciSource {
 
   serviceKeys(kid: string, signal: AbortSignal): Promise<unknown> {
     return this.#keySet.get(kid, signal);
+  }
+
+  report(token: AnnounceToken, report: LayerReport, signal: AbortSignal): Promise<ReportAnswer> {
+    const { base, denyLocal = false } = this.#place;
+    return sendReport(this.#http, base, { token, report }, { denyLocal, signal });
   }
 
   blob(aci: Descriptor, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array> {

@@ -6,8 +6,10 @@ import { isLoopback } from '../base/ip-address.ts';
 import { dumpBody } from '../http/http.ts';
 import { QuayctlError } from '../base/errors.ts';
 import { manifestName, readManifestDocument } from './manifest-document.ts';
+import type { AnnounceToken } from '../metainfo/tracker-address.ts';
 import { readConnectBack } from './connect-back.ts';
 import type { ConnectBack, TorrentAnswer, TorrentService } from './repository.ts';
+import { sendReport, type LayerReport, type ReportAnswer } from './service-reports.ts';
 import {
   assertNotInTheClear,
   nodeKeyHeader,
@@ -90,6 +92,11 @@ class HttpTorrentService implements TorrentService {
 
   serviceKeys(kid: string, signal: AbortSignal): Promise<unknown> {
     return this.#keySet.get(kid, signal);
+  }
+
+  async report(token: AnnounceToken, report: LayerReport, signal: AbortSignal): Promise<ReportAnswer> {
+    const { http, registry } = this.#options;
+    return sendReport(http, await this.#asker.base(signal), { token, report }, { registry, signal });
   }
 
   async #torrent(wanted: Wanted, waitSeconds: number, signal: AbortSignal): Promise<TorrentAnswer> {

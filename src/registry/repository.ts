@@ -1,6 +1,8 @@
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import type { ManifestDocument } from '../image/manifest.ts';
+import type { AnnounceToken } from '../metainfo/tracker-address.ts';
+import type { LayerReport, ReportAnswer } from './service-reports.ts';
 import type { Patience } from './resuming.ts';
 
 /** One repository of one registry (OCI distribution-spec), with the credentials that this run has for it. */
@@ -105,6 +107,11 @@ export interface TorrentService {
    * @throws QuayctlError `unreachable`, `protocol`, `limit`
    */
   serviceKeys(kid: string, signal: AbortSignal): Promise<unknown>;
+  /**
+   * Tells the service how a layer of which it gave the torrent arrives.
+   * @throws QuayctlError `unreachable`, `protocol`, `limit`
+   */
+  report(token: AnnounceToken, report: LayerReport, signal: AbortSignal): Promise<ReportAnswer>;
   /**
    * Has the service connect back to a port of this node.
    * @param token an announce token of the service: secret

@@ -168,6 +168,11 @@ export class Jobs<Result> {
     return this.#running.get(key) ?? this.#begin(request);
   }
 
+  /** Jobs that run or wait, by their keys. */
+  list(): [string, Job<Result>][] {
+    return [...this.#running];
+  }
+
   /** The job under that key, if it runs or waits. */
   running(key: string): Job<Result> | undefined {
     return this.#running.get(key);

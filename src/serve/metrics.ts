@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { ReportRouteOptions } from './routes/report-route.ts';
 import type { ServeEvent, ServeListener } from './events.ts';
 import { refuse, send, type RequestContext, type Route } from '../http-server/request-context.ts';
 
@@ -56,6 +57,12 @@ export class Metrics {
     'Changes of reports sent to the webhook',
     'outcome',
   );
+  readonly #reported = this.#counter('reports_total', 'Reports of nodes', 'outcome');
+  readonly #nodeBytes = this.#counter(
+    'finished_layer_bytes_total',
+    'Bytes of layers that nodes reported as done or failed, by where they came from',
+    'source',
+  );
   readonly #announces = this.#counter('announces_total', 'Announces to the embedded tracker', 'outcome');
 
   readonly #given = this.#counter(
@@ -75,6 +82,13 @@ export class Metrics {
     this.#gauge('cache_blobs', 'Whole blobs in the cache', () => cache().blobs);
     this.#gauge('peers', 'Peers over all swarms', () => tracker()?.peers ?? 0);
   }
+
+  readonly onReport: ReportRouteOptions['onReport'] = (outcome, report) => {
+    this.#reported.inc({ outcome });
+    if (report === undefined || report.state === 'pulling') return;
+    this.#nodeBytes.inc({ source: 'peers' }, report.fromPeers);
+    this.#nodeBytes.inc({ source: 'registry' }, report.fromRegistry);
+  };
 
   readonly listener: ServeListener = (event) => this.#count(event);
 

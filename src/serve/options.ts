@@ -6,7 +6,7 @@ import type { Http } from '../http/http.ts';
 import type { Clair } from '../registry/security/clair.ts';
 import type { Severity } from '../security/severity.ts';
 import type { PeerRule } from '../metainfo/metainfo.ts';
-import type { AdminOptions } from './admin/admin-listener.ts';
+import type { AdminOptions } from '../admin/admin-listener.ts';
 import type { ServeListener } from './events.ts';
 import type { ClientLimit } from '../http-server/client-limiter.ts';
 import type { ServerBounds } from '../http-server/server.ts';
@@ -55,6 +55,8 @@ export interface TorrentServiceOptions {
   readonly clair?: Clair | undefined;
   /** The receiver of notifications about changes in them. */
   readonly notify?: NotifyOptions | undefined;
+  /** Of the program, for those who look at it. */
+  readonly version?: string | undefined;
   /** Of this build, for `/metrics`: version, commit, Node. */
   readonly build?: Readonly<Record<string, string>> | undefined;
   readonly listener: ServeListener;

@@ -12,9 +12,15 @@ import {
   tokenTtlSeconds,
   type TorrentServiceOptions,
 } from './options.ts';
-import { startAdmin, type AdminListener } from './admin/admin-listener.ts';
+import { openAdmin } from '../admin/admin-listener.ts';
 import { upstreamNames } from './upstream-hosts.ts';
 import type { ServeListener } from './events.ts';
+import { adminPages } from '../admin/admin-pages.ts';
+import { KeptAccount } from './observe/kept-account.ts';
+import { Observer } from './observe/observer.ts';
+import { ServiceStatus } from './observe/service-status.ts';
+import { Troubles } from './observe/troubles.ts';
+import { reportRoute } from './routes/report-route.ts';
 import { ManifestCache } from './manifests/manifest-cache.ts';
 import { Metrics } from './metrics.ts';
 import { Permission } from '../upstream/permission.ts';
@@ -27,7 +33,7 @@ import { limitPasswordGuesses } from './routes/password-guesses.ts';
 import { reachableRoute } from './routes/reachable-route.ts';
 import { keySetRoute } from './routes/key-set-route.ts';
 import { registryRoute } from './routes/registry-route.ts';
-import { c1Route } from './routes/quay-api.ts';
+import { c1Route, type OnTorrent } from './routes/quay-api.ts';
 import { securityRoute } from './routes/security-route.ts';
 import { squashRoute } from './routes/squash-route.ts';
 import { torrentRoute } from './routes/torrent-route.ts';
@@ -109,8 +115,11 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     cache: () => cache.counts,
   };
   const metrics = new Metrics(sources);
+  const troubles = new Troubles();
+  const observer = new Observer();
   const listener: ServeListener = (event) => {
     metrics.listener(event);
+    troubles.listener(event);
     options.listener(event);
   };
   const { upstream, own, basic } = openUpstream({ ...options, listener });
@@ -136,6 +145,15 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   const derivedStore = new DerivedStore(options.dataDirectory);
   const derived = new DerivedImages({ upstream: basic, own, store: derivedStore, hashes: store, listener });
   const keptImages = await openKeptImages(options);
+  const account = await KeptAccount.open(options.dataDirectory, observer, (message) =>
+    listener({ kind: 'warning', message }),
+  );
+  const status = new ServiceStatus({
+    ...{ observer, troubles, hashing, derived, cache, keys: keyRing },
+    version: options.version ?? 'unknown',
+    upstreams: upstream.hosts.length === 0 ? [options.upstream] : upstream.hosts,
+    tracker: given.announce === undefined ? 'embedded' : 'external',
+  });
   // Nodes of a swarm find each other, and who was let in lately gets manifests and torrents.
   const canServeAlone = (): boolean => permission.hasStanding || (tracker?.counts.peers ?? 0) > 0;
   const ready = readyRoute({ upstream, canServeAlone });
@@ -143,8 +161,9 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     ['metrics', metrics.route],
     ['healthz', healthRoute],
     ['readyz', ready],
+    ...adminPages(status),
   ]);
-  const admin = await openAdmin(options, adminRoutes);
+  const admin = await openAdmin(options.admin, adminRoutes, listener);
   const { tls, bounds } = options;
   const server = await listen({ place: options.listen, tls, isProxy, bounds }, (url) => {
     const base = given.publicUrl ?? url;
@@ -155,7 +174,10 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     const aliases = options.aliases ?? [];
     const names = upstreamNames({ hosts: upstream.hosts, aliases, ownUrls: [url, base] });
     const { peers } = options;
-    const torrents = { permission, secret, tokens, webSeed, names, peers };
+    const onTorrent: OnTorrent = (infoHash, name, { client }) =>
+      observer.torrent(infoHash, name, given.announce === undefined ? undefined : client);
+    const onDerived = observer.tags.link.bind(observer.tags);
+    const torrents = { permission, secret, tokens, webSeed, names, peers, onTorrent, onDerived };
     const onKey = (fingerprint: string): void => listener({ kind: 'aci-key', fingerprint });
     const signer = new AciSigner(secretFile(options), onKey);
     security = openSecurity({ ...options, listener, own: ownPermission, webSeed }, keptImages);
@@ -166,7 +188,11 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       security: securityRoute({ ...security, resolver, names, secret }),
     });
     const ownLocal = { cache, hashing, permission: ownPermission, listener };
-    const manifests = upstream instanceof LayoutUpstream ? undefined : { kept, permission, manifestBytes };
+    const manifests = {
+      kept: observed(upstream instanceof LayoutUpstream ? NOT_KEPT : kept, observer),
+      ...{ permission, manifestBytes },
+      onTag: observer.tags.tag.bind(observer.tags),
+    };
     const routes: [string, Route][] = [
       [
         'v2',
@@ -189,14 +215,19 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
       ['readyz', ready],
     ];
     if (given.announce === undefined) {
-      tracker = new Tracker({ tokens, listener, limit: options.announceLimit, isBelieved, peers });
+      const onAnnounce = observer.announced.bind(observer);
+      const limit = options.announceLimit;
+      tracker = new Tracker({ tokens, listener, limit, isBelieved, peers, onAnnounce });
       routes.push(['announce', tracker.announceRoute], ['scrape', tracker.scrapeRoute]);
     }
     const discovered = [...upstream.hosts, ...aliases, new URL(base).host];
     const discovery = aciDiscoveryRoute({ names: discovered, publicUrl: base });
     return router({
       routes: new Map(routes),
-      posts: new Map([['c1/reachable', reachableRoute({ tokens, isProxy })]]),
+      posts: new Map([
+        ['c1/reachable', reachableRoute({ tokens, isProxy })],
+        ['c1/report', reportRoute({ tokens, observer, onReport: metrics.onReport })],
+      ]),
       routeByQuery: (exchange) => (isAciDiscovery(exchange) ? discovery : undefined),
       listener,
       clientOf,
@@ -216,6 +247,8 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
     derived.close();
     await security?.close();
     tracker?.close();
+    observer.close();
+    await account.close();
     listener({ kind: 'stopped' });
   };
   const close = (): Promise<void> => (closed ??= stop());
@@ -228,20 +261,24 @@ export async function startTorrentService(options: TorrentServiceOptions): Promi
   return { reload, url: server.url, publicUrl: given.publicUrl ?? server.url, adminUrl: admin?.url, close };
 }
 
-/** Where the place is not the operator's choice and taken, by another service on this machine, there is none. */
-async function openAdmin(
-  { admin, listener }: TorrentServiceOptions,
-  routes: ReadonlyMap<string, Route>,
-): Promise<AdminListener | undefined> {
-  if (admin === undefined) return undefined;
-  try {
-    return await startAdmin(admin, routes, listener);
-  } catch (error) {
-    if (admin.isDefault !== true || !isQuayctlError(error, 'port')) throw error;
-    const message = `${error.message}: no admin listener, no /metrics; choose a place with --admin-listen`;
-    listener({ kind: 'warning', message });
-    return undefined;
-  }
+/** Manifests of a layout are on this machine already. */
+const NOT_KEPT: Pick<ManifestCache, 'find' | 'keep'> = {
+  find: () => Promise.resolve(undefined),
+  keep: () => Promise.resolve(),
+};
+
+/** Manifests that pass through say which tags their layers have. */
+function observed(
+  kept: Pick<ManifestCache, 'find' | 'keep'>,
+  { tags }: Observer,
+): Pick<ManifestCache, 'find' | 'keep'> {
+  return {
+    find: (...name) => kept.find(...name),
+    keep: (repository, selector, manifest) => {
+      tags.manifest(repository, selector, manifest.bytes);
+      return kept.keep(repository, selector, manifest);
+    },
+  };
 }
 
 /** A registry may come up after its service; what is no registry, or no layout, is said at once. */

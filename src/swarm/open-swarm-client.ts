@@ -33,6 +33,7 @@ export function openSwarmClient(options: SwarmClientOptions): SwarmClient {
 }
 
 class OwnSwarmClient implements SwarmClient {
+  readonly peerId = Buffer.concat([Buffer.from(PEER_ID_PREFIX), randomBytes(12)]).toString('hex');
   readonly #options: SwarmClientOptions;
   readonly #closed = new AbortController();
   readonly #swarms = new Map<InfoHash, TorrentSwarm | undefined>();
@@ -114,7 +115,7 @@ class OwnSwarmClient implements SwarmClient {
     // Evenly: a burst would be what the limit is against.
     const dials = new TokenBucket({ perSecond, burst: 1 });
     const context: SwarmContext = {
-      peerId: Buffer.concat([Buffer.from(PEER_ID_PREFIX), randomBytes(12)]).toString('hex'),
+      peerId: this.peerId,
       port: listener.port,
       encryption,
       nodeKey,

@@ -61,6 +61,16 @@ export interface SwarmStats {
   readonly uploadRate: number;
 }
 
+/** Which pieces are here, and which are on their way. */
+export interface PieceStates {
+  /** Verified ones: the first piece is the highest bit of the first byte (BEP 3). */
+  readonly have: Uint8Array;
+  /** Asked of peers. */
+  readonly fetching: readonly number[];
+  /** Taken from the registry, or about to be. */
+  readonly claimed: readonly number[];
+}
+
 export interface JoinOptions {
   readonly metainfo: Metainfo;
   readonly storage: PieceStorage;
@@ -93,7 +103,10 @@ export interface JoinOptions {
 /** One torrent that this process takes part in. */
 export interface Swarm {
   readonly infoHash: InfoHash;
+  readonly pieceCount: number;
   stats(): SwarmStats;
+  /** Which pieces are where. */
+  pieces(): PieceStates;
   /** Every node that is connected, or that a tracker named. */
   contacts(): readonly Contact[];
   /**
@@ -114,6 +127,8 @@ export interface Swarm {
 export interface SwarmClient {
   /** The port on which peers are accepted, after the first join. */
   readonly port: number;
+  /** By which trackers and peers know this process, 40 hex digits. */
+  readonly peerId: string;
   join(options: JoinOptions): Promise<Swarm>;
   /** Leaves every swarm and closes the sockets. */
   close(): Promise<void>;

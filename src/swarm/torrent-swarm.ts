@@ -13,7 +13,7 @@ import { dropPieceBuffers } from './pieces/piece-buffers.ts';
 import { PieceWriter } from './pieces/piece-writer.ts';
 import { Reachability } from './registry/reachability.ts';
 import { RegistrySeed } from './registry/registry-seed.ts';
-import type { Contact, JoinOptions, Swarm, SwarmStats } from './swarm-client.ts';
+import type { Contact, JoinOptions, PieceStates, Swarm, SwarmStats } from './swarm-client.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import { Announcer, type Company } from './tracker/announcer.ts';
 import { isSupportedTracker } from './tracker/tracker.ts';
@@ -119,6 +119,19 @@ export class TorrentSwarm implements Swarm {
       meeting: this.#peers.meeting,
       downloadRate: isOver ? 0 : this.#downloadRate.perSecond + this.#coordinator.registrySpeed,
       uploadRate: isOver ? 0 : this.#uploadRate.perSecond,
+    };
+  }
+
+  get pieceCount(): number {
+    return this.#state.pieceCount;
+  }
+
+  pieces(): PieceStates {
+    const { pieces } = this.#state;
+    return {
+      have: pieces.bitfield(),
+      fetching: [...pieces.begun.keys()],
+      claimed: [...pieces.fromRegistry.keys()],
     };
   }
 

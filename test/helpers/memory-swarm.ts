@@ -4,7 +4,13 @@ import { buffer } from 'node:stream/consumers';
 import { delay } from '../../src/base/retry.ts';
 import { QuayctlError } from '../../src/base/errors.ts';
 import { PIECE_HASH_LENGTH, pieceSpan } from '../../src/metainfo/geometry.ts';
-import type { JoinOptions, Swarm, SwarmClient, SwarmStats } from '../../src/swarm/swarm-client.ts';
+import type {
+  JoinOptions,
+  PieceStates,
+  Swarm,
+  SwarmClient,
+  SwarmStats,
+} from '../../src/swarm/swarm-client.ts';
 import { verifyStored } from '../../src/swarm/pieces/piece-writer.ts';
 
 /** What the peers of a MemorySwarmClient are like. */
@@ -20,6 +26,7 @@ export interface MemoryPeers {
 /** A BitTorrent client without a network, for tests of the rooms above `swarm`: one piece after the other. */
 export class MemorySwarmClient implements SwarmClient {
   readonly port = 0;
+  readonly peerId = '0'.repeat(40);
   readonly peers: MemoryPeers = { pieceMs: 100, uploaded: 0 };
   /** Every join, in order. */
   readonly joined: JoinOptions[] = [];
@@ -67,6 +74,12 @@ class MemorySwarm implements Swarm {
       downloadRate: 1000 * peers,
       uploadRate: 0,
     };
+  }
+
+  readonly pieceCount = 0;
+
+  pieces(): PieceStates {
+    return { have: new Uint8Array(), fetching: [], claimed: [] };
   }
 
   contacts(): readonly [] {

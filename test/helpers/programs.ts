@@ -6,6 +6,7 @@ import { delimiter, join } from 'node:path';
 /** Where a program comes from on Debian, for those who see a test skipped. */
 const PACKAGES: Readonly<Record<string, string>> = {
   aria2c: 'aria2',
+  promtool: 'prometheus',
   bzip2: 'bzip2',
   containerd: 'containerd',
   'dbus-daemon': 'dbus',

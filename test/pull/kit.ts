@@ -57,6 +57,7 @@ export class PullStage extends BlobStage {
   readonly fullStore = Object.assign(this.store, {
     lease: async () => ({ close: async () => {} }),
     gc: async () => ({ freed: 0, left: 0 }),
+    assertRoom: async () => {},
     blobFile: (digest: Digest) => `/${digest}`,
     recordImage: async ({ reference }: ResolvedImage) => void this.recorded.push(reference),
     findImage: async () => undefined,
@@ -98,7 +99,10 @@ export class PullStage extends BlobStage {
       downloads: this.downloads,
       listener,
       repository: { manifest: async () => image.document, blob, elsewhere: blob },
-      torrents: { torrent, squashed: missing, serviceKeys: missing, connectBack: missing, manifest: missing },
+      torrents: {
+        ...{ torrent, squashed: missing, serviceKeys: missing, manifest: missing },
+        ...{ report: missing, connectBack: missing },
+      },
       ...(engine === undefined ? {} : { engine }),
     };
   }

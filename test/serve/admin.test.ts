@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import type { AdminOptions } from '../../src/serve/admin/admin-listener.ts';
+import type { AdminOptions } from '../../src/admin/admin-listener.ts';
 import { randomLayer, TestLayout } from '../helpers/images.ts';
 import { openNeighbour, skipWithoutNeighbour } from '../helpers/neighbour.ts';
 import type { Scope } from '../helpers/processes.ts';
@@ -54,7 +54,9 @@ test('another address than loopback needs a token', { skip: skipWithoutNeighbour
   await assert.rejects(serve(t, { place }), { code: 'usage', message: /--admin-listen/ });
   await assert.rejects(serve(t, { place: { host: '0.0.0.0', port: 0 } }), { code: 'usage' });
   const service = await serve(t, { place, token: TOKEN }, here);
-  const shown = [undefined, 'Bearer x', `Basic ${TOKEN}`, `Bearer ${TOKEN}x`, `Bearer ${TOKEN}`];
+  const basic = (pair: string): string => `Basic ${Buffer.from(pair).toString('base64')}`;
+  const wrong = ['Bearer x', `Basic ${TOKEN}`, basic(TOKEN), basic(`${TOKEN}:x`), `Bearer ${TOKEN}x`];
+  const shown = [undefined, ...wrong, `Bearer ${TOKEN}`, basic(`:${TOKEN}`), basic(`admin:${TOKEN}`)];
   const answers = await neighbour.ask(
     shown.map((authorization) => ({
       url: `${service.adminUrl}/metrics`,
@@ -63,7 +65,7 @@ test('another address than loopback needs a token', { skip: skipWithoutNeighbour
   );
   assert.deepEqual(
     answers.map(({ status }) => status),
-    [401, 401, 401, 401, 200],
+    [401, 401, 401, 401, 401, 401, 200, 200, 200],
   );
   const [metrics] = await neighbour.ask([{ url: `${service.url}/metrics` }]);
   assert.equal(metrics?.status, 404);

@@ -169,6 +169,23 @@ test('a bare tag belongs to the repository named like the directory', async (t) 
   assert.match(warnings.join(), /"not a name" is no repository and tag/);
 });
 
+test('who leaves before a blob of a layout begins does not end the service', async (t) => {
+  const { layout } = await sampleLayout(t);
+  const built = await layout.addImage({ layers: [randomLayer(1000, 'left')] }, 'team/left:1.0');
+  const digest = parseDigest(built.layers[0]?.digest ?? '');
+  const upstream = new LayoutUpstream(layout.directory, () => {});
+  const left = new AbortController();
+  const asked = upstream.ask(
+    { method: 'GET', resource: { kind: 'blob', repository: 'team/left', digest } },
+    left.signal,
+  );
+  left.abort();
+  const { body } = await asked;
+  // As where something else is waited for in between.
+  await new Promise(setImmediate);
+  await assert.rejects(buffer(body));
+});
+
 test('a layout that changes is read anew', async (t) => {
   const { upstream, layout } = await onDisk(t);
   const resource = { kind: 'manifest', repository: 'new', selector: 'x' } as const;

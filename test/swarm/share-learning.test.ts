@@ -29,6 +29,12 @@ test('of connected nodes a few fetch, all where they are few, twice as many each
   assert.equal(fetchersOf(100, { stalls: 12 }), 100);
 });
 
+test('of a small blob fewer fetch, so that pieces come one after the other and spread meanwhile', () => {
+  assert.equal(fetchersOf(100, { pieceCount: 32 }), 4);
+  assert.equal(fetchersOf(100, { pieceCount: 2 }), 2);
+  assert.equal(fetchersOf(100, { pieceCount: 32, stalls: 2 }), 16);
+});
+
 test('of a large swarm that each node knows in part, about as many fetch', () => {
   const nodes = 1000;
   const others = Array.from({ length: 50 }, (_, tag) => ({ tag, count: 0 }));

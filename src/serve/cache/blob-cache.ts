@@ -61,6 +61,11 @@ export class BlobCache {
     return size <= this.#limit;
   }
 
+  /** Bytes that are free on its disk; 0 where that cannot be told. */
+  freeBytes(): Promise<number> {
+    return this.#freeBytes().catch(() => 0);
+  }
+
   /** Bytes with what is being read, and their bound; whole blobs. */
   get counts(): { readonly bytes: number; readonly limit: number; readonly blobs: number } {
     return { bytes: this.#used, limit: this.#limit, blobs: this.#entries.size };

@@ -142,6 +142,11 @@ export class DerivedImages {
     return length === undefined ? undefined : this.served({ digest, length, modified: UNCHANGING });
   }
 
+  /** Work that runs or waits, by its key. */
+  jobs(): [string, Job<DerivedFile>][] {
+    return this.#jobs.list();
+  }
+
   /** Stops all work; what has been read and made stays. */
   close(): void {
     clearInterval(this.#cleaner);

@@ -1,5 +1,6 @@
 import type { InfoHash } from '../../metainfo/info-hash.ts';
 import type { PeerRule } from '../../metainfo/metainfo.ts';
+import type { Digest } from '../../image/digest.ts';
 import { admitsKey, keyThumbprintOf } from './node-key.ts';
 import { claimantsOf } from '../claimants.ts';
 import type { Job } from '../jobs.ts';
@@ -13,7 +14,7 @@ import type { AnnounceTokens } from '../tokens/announce-tokens.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
 import type { BlobName } from '../../http-server/path.ts';
-import { sendTorrent, TORRENT_TYPE } from './quay-api.ts';
+import { sendTorrent, TORRENT_TYPE, type OnTorrent } from './quay-api.ts';
 import { sendProgress, waitFor, waitPatiently, waitSilently } from './waiting.ts';
 
 export interface DerivedAnswerOptions {
@@ -22,6 +23,9 @@ export interface DerivedAnswerOptions {
   readonly tokens: AnnounceTokens;
   /** The rule for peers of a swarm; undefined: every peer with a token. */
   readonly peers: PeerRule | undefined;
+  /** Told of each torrent that is given out. */
+  readonly onTorrent: OnTorrent;
+  readonly onDerived: (repository: string, derived: Digest, manifest: Digest) => void;
   /** The signed URL of a file of the service's own. */
   readonly webSeed: (blob: BlobName) => string;
 }
@@ -82,7 +86,7 @@ export function progressOf(job: Job<unknown>): { size: number; hashed: number; e
 }
 
 async function answerTorrent(
-  { derived, secret, tokens, webSeed, peers }: DerivedAnswerOptions,
+  { derived, secret, tokens, webSeed, peers, onTorrent, onDerived }: DerivedAnswerOptions,
   exchange: RequestContext,
   { repository, digest: manifest }: ImageName,
   file: DerivedFile,
@@ -90,7 +94,13 @@ async function answerTorrent(
   const { authorization } = exchange.request.headers;
   const hashes = await derived.hashes(file);
   const caller = { authorization, keyThumbprint: keyThumbprintOf(exchange) };
-  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, caller);
+  const imageId = file.notes['imageID'];
+  const kind = imageId === undefined ? 'squashed' : 'aci';
+  const announce = (infoHash: InfoHash): Promise<string> => {
+    onTorrent(infoHash, { repository, digest: file.digest, size: file.length, kind }, exchange);
+    onDerived(repository, file.digest, manifest);
+    return tokens.announceUrl(infoHash, caller);
+  };
   const webSeeds = [webSeed({ repository, digest: file.digest })];
   sendTorrent(
     exchange,
@@ -98,7 +108,7 @@ async function answerTorrent(
     await makeTorrent(secret, hashes, {
       announce,
       webSeeds,
-      imageId: file.notes['imageID'],
+      imageId,
       manifest,
       peers,
     }),

@@ -1,5 +1,5 @@
 import { isQuayctlError, QuayctlError } from '../../base/errors.ts';
-import { digestOf, isDigest } from '../../image/digest.ts';
+import { digestOf, isDigest, type Digest } from '../../image/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../../image/manifest.ts';
 import { passThrough, send, type RequestContext } from '../../http-server/request-context.ts';
 import type { Shares } from '../../http-server/shares.ts';
@@ -15,7 +15,9 @@ const PATIENCE_MS = 5_000;
 
 export interface ManifestAnswerOptions {
   readonly upstream: Upstream;
-  readonly kept: ManifestCache;
+  readonly kept: Pick<ManifestCache, 'find' | 'keep'>;
+  /** Told what a tag means, where a HEAD said so. */
+  readonly onTag: (repository: string, tag: string, digest: Digest) => void;
   /** What callers may read; remembers who was given which manifest. */
   readonly permission: Permission;
   /** Bytes of manifests in memory, until their readers have them; beyond the bound they are passed on and not kept. */
@@ -29,7 +31,7 @@ type ManifestName = Extract<Resource, { readonly kind: 'manifest' }>;
  * within the grace of permissions.
  */
 export async function answerManifest(
-  { upstream, kept, permission, manifestBytes }: ManifestAnswerOptions,
+  { upstream, kept, permission, manifestBytes, onTag }: ManifestAnswerOptions,
   exchange: RequestContext,
   request: UpstreamRequest & { readonly resource: ManifestName },
 ): Promise<void> {
@@ -55,6 +57,8 @@ export async function answerManifest(
   }
   if (answer.status !== 200) return passThrough(exchange, answer);
   permission.grant(grant);
+  const named = headerOf(answer, 'docker-content-digest') ?? '';
+  if (!isDigest(selector) && isDigest(named)) onTag(repository, selector, named);
   const size = Number(headerOf(answer, 'content-length'));
   const isPlain = headerOf(answer, 'content-encoding') === undefined;
   if (request.method === 'HEAD' || !isPlain || !(size <= MAX_MANIFEST_BYTES)) {

@@ -1,9 +1,14 @@
 import type { Digest } from '../../image/digest.ts';
 import { refuse, send, type RequestContext, type Route } from '../../http-server/request-context.ts';
+import type { InfoHash } from '../../metainfo/info-hash.ts';
+import type { SwarmName } from '../observe/observed.ts';
 import type { UpstreamNames } from '../upstream-hosts.ts';
 import { NOT_STORED } from './waiting.ts';
 
 export const TORRENT_TYPE = 'application/x-bittorrent';
+
+/** @param name what the torrent is of */
+export type OnTorrent = (infoHash: InfoHash, name: SwarmName, exchange: RequestContext) => void;
 
 /** `/c1/WORD/...`, by word. */
 export function c1Route(routes: Readonly<Record<string, Route>>): Route {

@@ -10,8 +10,8 @@ export interface RegistryRouteOptions {
   readonly upstream: Upstream;
   /** By which callers may mean this upstream. */
   readonly names: UpstreamNames;
-  /** Where manifests are kept for the time when the upstream does not answer; absent: they are not kept. */
-  readonly manifests?: Omit<ManifestAnswerOptions, 'upstream'> | undefined;
+  /** Where manifests are kept for the time when the upstream does not answer. */
+  readonly manifests: Omit<ManifestAnswerOptions, 'upstream'>;
 }
 
 /**
@@ -34,7 +34,7 @@ export function registryRoute({ upstream, names, manifests }: RegistryRouteOptio
       ifNoneMatch: request.headers['if-none-match'],
       query: wanted.kind === 'tags' ? withoutNamespace(rawQuery) : undefined,
     };
-    if (wanted.kind === 'manifest' && manifests !== undefined) {
+    if (wanted.kind === 'manifest') {
       return answerManifest({ upstream, ...manifests }, exchange, { ...question, resource: wanted });
     }
     const answer = await upstream.ask({ ...question, resource: wanted }, signal);

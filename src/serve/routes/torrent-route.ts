@@ -16,7 +16,7 @@ import type { Hashing } from '../torrents/hashing.ts';
 import type { Secret } from '../torrents/secret.ts';
 import { makeTorrent } from '../torrents/torrent-maker.ts';
 import type { BlobName } from '../../http-server/path.ts';
-import { admitsNamespace, refuseUnknownPath, sendTorrent } from './quay-api.ts';
+import { admitsNamespace, refuseUnknownPath, sendTorrent, type OnTorrent } from './quay-api.ts';
 import { NOT_STORED, sendProgress, waitFor } from './waiting.ts';
 
 export interface TorrentRouteOptions {
@@ -32,6 +32,8 @@ export interface TorrentRouteOptions {
   readonly webSeed: (blob: BlobName) => string;
   /** The rule for peers of a swarm; undefined: every peer with a token. */
   readonly peers: PeerRule | undefined;
+  /** Told of each torrent that is given out. */
+  readonly onTorrent: OnTorrent;
   /** By which callers may mean this upstream. */
   readonly names: UpstreamNames;
 }
@@ -81,7 +83,10 @@ async function answer(options: TorrentRouteOptions, exchange: RequestContext, bl
 
   const webSeeds = (await isReadable(options.own, blob, signal)) ? [options.webSeed(blob)] : [];
   const caller = { authorization, keyThumbprint: keyThumbprintOf(exchange) };
-  const announce = (infoHash: InfoHash): Promise<string> => tokens.announceUrl(infoHash, caller);
+  const announce = (infoHash: InfoHash): Promise<string> => {
+    options.onTorrent(infoHash, { ...blob, size: hashes.length, kind: 'layer' }, exchange);
+    return tokens.announceUrl(infoHash, caller);
+  };
   const torrent = await makeTorrent(secret, hashes, { announce, webSeeds, peers: options.peers });
   sendTorrent(exchange, blob.digest, torrent, options.cache.has(blob.digest));
 }

@@ -94,8 +94,8 @@ export class AnnounceTokens {
     return isAlive && verified.infoHash === infoHash ? verified : 'unapproved request: invalid jwt';
   }
 
-  /** The holder of a token, whichever swarm it is for; undefined where this service did not sign it, or it has expired. */
-  async holder(token: string): Promise<TokenHolder | undefined> {
+  /** Who holds this token, and for which swarm; undefined where it is none of ours, or no longer good. */
+  async holder(token: string): Promise<(TokenHolder & { readonly infoHash: InfoHash }) | undefined> {
     const verified = token.length <= MAX_TOKEN ? await this.#verify(token) : undefined;
     const isAlive = verified !== undefined && (verified.exp + CLOCK_TOLERANCE_SECONDS) * 1000 > Date.now();
     return isAlive ? verified : undefined;

@@ -71,6 +71,13 @@ export class KeyRing {
     return { keys: aliveKeys(this.#keys, seconds, Date.now()).map(publicJwk) };
   }
 
+  /** For people. */
+  async list(): Promise<{ readonly id: string; readonly madeAt: number; readonly signs: boolean }[]> {
+    await this.#look(LOOK_EVERY_MS);
+    const signer = signerOf(this.#keys, Date.now());
+    return this.#keys.map((key) => ({ id: key.kid, madeAt: key.created * 1000, signs: key === signer }));
+  }
+
   async #look(atLeastMs: number): Promise<void> {
     if (performance.now() - this.#lookedAt < atLeastMs) return this.#looking;
     this.#lookedAt = performance.now();

@@ -143,6 +143,11 @@ export class Hashing {
     return this.#jobs.keys.size;
   }
 
+  /** The jobs of these, by digest. */
+  jobs(): [string, Job<PieceHashes>][] {
+    return this.#jobs.list();
+  }
+
   /** Stops all work; what is on disk stays. */
   close(): void {
     this.#jobs.close();

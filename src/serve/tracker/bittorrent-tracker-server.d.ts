@@ -12,6 +12,7 @@ declare module 'bittorrent-tracker/server' {
     readonly event?: string;
     /** Every other parameter as it came: a text, or a list where it came twice. */
     readonly jwt?: unknown;
+    readonly uploaded?: unknown;
     /** Of the answer: 1 for BEP 23. */
     compact: number;
     /** Address of the connection. */

@@ -6,7 +6,8 @@ import Server, {
 } from 'bittorrent-tracker/server';
 import { isLoopbackAddress, plainAddress } from '../../base/ip-address.ts';
 import { encodeBencode } from '../../metainfo/bencode.ts';
-import type { PeerRule } from '../../metainfo/metainfo.ts';
+import type { InfoHash, PeerRule } from '../../metainfo/metainfo.ts';
+import type { ObservedAnnounce } from '../observe/observer.ts';
 import type { ServeListener } from '../events.ts';
 import { ClientLimiter, type ClientLimit } from '../../http-server/client-limiter.ts';
 import type { RequestContext, Route } from '../../http-server/request-context.ts';
@@ -49,6 +50,8 @@ export interface TrackerOptions {
   readonly limit?: ClientLimit | undefined;
   /** `tls`: only nodes whose token is bound to a key are told of each other. */
   readonly peers?: PeerRule | undefined;
+  /** Told of every announce that is taken. */
+  readonly onAnnounce?: ((announce: ObservedAnnounce) => void) | undefined;
   /** Sources whose `ip=` is believed: `serve --announce-from`. */
   readonly isBelieved?: ((source: string) => boolean) | undefined;
 }
@@ -193,6 +196,16 @@ export class Tracker {
       complete: params.left === 0,
       expires: now + interval * MISSED_INTERVALS * 1000,
     };
+    this.#options.onAnnounce?.({
+      infoHash: infoHash as InfoHash,
+      peerId: params.peer_id,
+      source: params.ip,
+      port: params.port,
+      left: params.left,
+      uploaded: bytesOf(params.uploaded),
+      isStopped: params.event === 'stopped',
+      expiresMs: interval * MISSED_INTERVALS * 1000,
+    });
     const before = peers.size;
     peers.expire(now);
     const stopped = params.event === 'stopped';
@@ -224,6 +237,12 @@ export class Tracker {
       if (peers.size === 0) this.#swarms.delete(infoHash);
     }
   }
+}
+
+/** Of a query; 0 for what is no number. */
+function bytesOf(value: unknown): number {
+  const number = typeof value === 'string' ? Number(value) : Number.NaN;
+  return Number.isSafeInteger(number) && number > 0 ? number : 0;
 }
 
 function answerHeaders({ response }: RequestContext): void {

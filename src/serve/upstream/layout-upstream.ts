@@ -93,6 +93,8 @@ export class LayoutUpstream implements Upstream {
     }
     // `end` is inclusive here.
     const body = handle.createReadStream({ start, end: end - 1, highWaterMark: READ_BYTES, signal });
+    // A caller that has left already fails the stream before anybody reads it; whoever reads later is told so, too.
+    body.on('error', () => undefined);
     return { status, headers: found, body };
   }
 

@@ -62,9 +62,11 @@ const MAX_OPEN = 16;
 const OPEN_AHEAD_MS = 1000;
 /**
  * Without peers, one long range request is the fastest. If a peer appears, the request is cancelled and its bytes are
- * lost, so runs start at 8 MiB and each is as long as all before it.
+ * lost, so runs start at 8 MiB, or an eighth of a small blob (others may begin in the same moment, in other places), and
+ * each is as long as all before it.
  */
 const FIRST_ALONE_BYTES = 8 * 1024 * 1024;
+const FIRST_ALONE_PART = 1 / 8;
 const MAX_ALONE_BYTES = 256 * 1024 * 1024;
 /** The most that is open at once: memory does not grow with it, but other nodes wait for what is claimed. Bytes. */
 const OPEN_BYTES = 32 * 1024 * 1024;
@@ -107,7 +109,8 @@ function decideAlone(view: FetchView): number[] {
   const first = wanted[0] ?? (begun ? candidates.toSorted((a, b) => a - b)[0] : candidates[0]);
   if (first === undefined) return [];
   const done = (view.pieceCount - candidates.length) * view.pieceLength;
-  const bytes = Math.min(Math.max(done, FIRST_ALONE_BYTES), MAX_ALONE_BYTES);
+  const firstBytes = view.pieceCount * view.pieceLength * FIRST_ALONE_PART;
+  const bytes = Math.min(Math.max(done, Math.min(firstBytes, FIRST_ALONE_BYTES)), MAX_ALONE_BYTES);
   const most = Math.max(1, Math.floor(bytes / view.pieceLength));
   const open = [first];
   for (let next = first + 1; open.length < most && isCandidate(view, next); next++) open.push(next);

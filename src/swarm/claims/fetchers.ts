@@ -23,6 +23,9 @@ export interface Standing {
  * two are slow; with more, each piece comes later. Chosen, not measured against others: scripts/bench/simulate --fetchers.
  */
 export const FETCHERS = 8;
+/** So many pieces there are for each of them: more who fetch at once would have all pieces come late, and none to give on. */
+const PIECES_EACH = 8;
+const FEWEST = 2;
 /** A node is behind when it has this much less than the median: pieces, or this part of all pieces if that is more. */
 const BEHIND_PIECES = 8;
 const BEHIND_PART = 16;
@@ -36,7 +39,7 @@ const TAGS = 2 ** 32;
  * Whether this node is one of the few that fetch. Decides without communication: a node that is connected to most of the
  * swarm ranks itself among its peers; in a larger swarm it is chosen with a probability, its tag being the random number.
  */
-export function isFetcher(standing: Standing, fetchers: number = FETCHERS): boolean {
+export function isFetcher(standing: Standing, fetchers: number = fetchersFor(standing.pieceCount)): boolean {
   const { self, others, swarmSize = 0, stalls } = standing;
   const places = fetchers * 2 ** stalls;
   const least = leastCount(standing);
@@ -45,6 +48,10 @@ export function isFetcher(standing: Standing, fetchers: number = FETCHERS): bool
   let before = 0;
   for (const { tag, count } of others) if (tag < self.tag && count >= least) before++;
   return before < places;
+}
+
+function fetchersFor(pieceCount: number): number {
+  return Math.min(FETCHERS, Math.max(FEWEST, Math.ceil(pieceCount / PIECES_EACH)));
 }
 
 /** Whether there are nodes to which this one is not connected, so that it relays what it hears. */

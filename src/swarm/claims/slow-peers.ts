@@ -38,6 +38,8 @@ const SWARM_WATCH_MS = 500;
 const SWARM_PATIENCE_MS = 1500;
 /** The registry is faster than peers when it brings so many times as much. */
 const FASTER = 1.1;
+/** The same where others miss pieces, too: what is fetched twice is missing to them. */
+const FASTER_AMONG_OTHERS = 1.5;
 /** This node's own link, or limit, is full when the registry's help brings less than this in all. */
 const GAINED = 1.1;
 /** With less than this part of the limit, it is not peers who are slow. */
@@ -161,14 +163,18 @@ export class SlowPeers {
     this.#isForAll = isSlowForAll;
     const rate = this.#rate;
     if (rate === undefined) this.#enter('probe');
-    else if (rate > alone * FASTER) this.#enter('fill');
+    else if (rate > alone * this.#faster(nodes)) this.#enter('fill');
   }
 
-  #learn({ delivered, isAsking }: Supply): void {
+  #faster(nodes: number): number {
+    return nodes > 1 && !this.#isForAll ? FASTER_AMONG_OTHERS : FASTER;
+  }
+
+  #learn({ delivered, isAsking, nodes }: Supply): void {
     this.#probed += delivered.bytes;
     const rate = this.#rate;
     if (this.#probed > 0 && !isAsking && rate !== undefined) {
-      if (rate > this.#alone * FASTER) return this.#enter('fill');
+      if (rate > this.#alone * this.#faster(nodes)) return this.#enter('fill');
       this.#failures++;
       return this.#enter('none');
     }
