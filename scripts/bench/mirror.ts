@@ -146,7 +146,15 @@ async function openNode(scope: Scope, host: LanHost, stage: Stage, isMirrored: b
     return { engine, mirror: undefined };
   }
   const { env } = await quayctlNode(scope);
-  const args = ['mirror', '--registry', stage.registry, '--torrent-service', stage.service, '--insecure', '--plain'];
+  const args = [
+    'mirror',
+    '--registry',
+    stage.registry,
+    '--torrent-service',
+    stage.service,
+    '--insecure',
+    '--plain',
+  ];
   const mirror = startProcess(...host.inside(process.execPath, [stage.quayctl, ...args]), { env });
   scope.after(async () => void (await mirror.kill()));
   await mirror.waitFor(/127\.0\.0\.1:7071/);

@@ -83,6 +83,12 @@ describe('the Helm chart', { skip: skipWithout('go:helm', 'go:kubeconform') }, (
     }
   });
 
+  test('the example of values is taken', async () => {
+    const example = join(import.meta.dirname, '../../scripts/deploy/examples/kubernetes-values.yaml');
+    const kinds = objects(await template('--values', example)).map(({ kind }) => kind);
+    assert.ok(kinds.includes('DaemonSet') && kinds.includes('Deployment'));
+  });
+
   test('a misspelt field would be found', async (t) => {
     const folder = await tempDirectory(t, 'chart');
     const rendered = (await template(...MINIMAL)).replace('hostNetwork:', 'hostNetwrok:');
