@@ -59,7 +59,7 @@ describe('the Helm chart', { skip: skipWithout('go:helm', 'go:kubeconform') }, (
 
   function objects(rendered: string): KubernetesObject[] {
     return parseAllDocuments(rendered)
-      .map((document) => document.toJS() as KubernetesObject)
+      .map((document) => document.toJS() as KubernetesObject | null)
       .filter((each) => each !== null);
   }
 
