@@ -87,17 +87,18 @@ export async function openStage(
   };
 }
 
-/** A real registry behind the gateway. @returns its HOST:PORT */
-async function startRegistryAt(
+/** A real registry behind the gateway, with these images by their tags. @returns its HOST:PORT */
+export async function startRegistryAt(
   scope: Scope,
   gateway: LanHost,
   layout: TestLayout,
   images: Readonly<Record<string, BuiltDescriptor>>,
+  repository = REPOSITORY,
 ): Promise<string> {
   // It is filled where this process can reach it.
   const near = await startRegistry(scope);
   for (const [tag, manifest] of Object.entries(images)) {
-    await pushImage(layout, manifest, { url: near.url, repository: REPOSITORY, tag });
+    await pushImage(layout, manifest, { url: near.url, repository, tag });
   }
   await near.kill();
   const config = join(await tempDirectory(scope, 'registry'), 'config.yml');
@@ -151,7 +152,7 @@ export async function runNode(scope: Scope, node: LanHost, client: Client, stage
   return { seconds, cpu: user + system, rss: rss * 1024, stdout: child.stdout() };
 }
 
-function randomLayer(size: number): Parameters<TestLayout['addImage']>[0]['layers'][number] {
+export function randomLayer(size: number): Parameters<TestLayout['addImage']>[0]['layers'][number] {
   const content = { random: size, seed: String(Math.random()) };
   return { entries: [{ name: 'blob', content }], compression: 'none' };
 }

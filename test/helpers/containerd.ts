@@ -32,14 +32,19 @@ export function skipWithoutContainerd(kind: ContainerdKind, ...needs: readonly s
 /** On a machine under load the first start takes several seconds. */
 const START_MS = 60_000;
 
+/** Puts a command into a network namespace. */
+type Inside = (program: string, args: readonly string[]) => [string, string[]];
+
 /**
  * Needs what `skipWithoutContainerd` says.
  * @param etc where it looks for its settings, as one that was installed does; a folder of its own by default
+ * @param inside puts it into a network of its own
  */
 export async function startContainerd(
   scope: Scope,
   kind: ContainerdKind,
   etc?: OwnEtc,
+  inside: Inside = (command, args) => [command, [...args]],
 ): Promise<TestContainerd> {
   const directory = await mkdtemp(join(tmpdir(), 'quayctl-containerd-'));
   const socket = join(directory, 'containerd.sock');
@@ -52,7 +57,7 @@ export async function startContainerd(
   const program = kind === 'debian' ? programPath('containerd') : engineProgram('containerd');
   const env = { ...process.env, PATH: kind === 'debian' ? (process.env['PATH'] ?? '') : goProgramsPath() };
   const [command, ...rest] = [...(etc?.launcher ?? []), program, '--config', config];
-  const daemon = startProcess(command, rest, { env });
+  const daemon = startProcess(...inside(command, rest), { env });
   scope.after(async () => {
     await daemon.kill('SIGTERM');
     await removeTree(directory);

@@ -84,7 +84,9 @@ test(
       ];
       for (const other of names) flags.push('--add-host', `${other}:127.0.0.1`);
       for (const volume of volumes) flags.push('--volume', volume);
-      return startProcess(...inside(...engine(...flags, image, ...command)));
+      const container = startProcess(...inside(...engine(...flags, image, ...command)));
+      t.after(async () => void (await container.kill('SIGKILL')));
+      return container;
     };
 
     const first = start('registry');

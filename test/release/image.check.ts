@@ -11,7 +11,7 @@ import { artefact, imageLayout, releasedVersion } from './artefacts.ts';
 import { imageLayers } from './image-root.ts';
 
 /** Its own limits are higher than what a container around the tests may set. */
-const PODMAN_FLAGS = ['--runtime=runc', '--ulimit=nofile=1024:1024', '--ulimit=nproc=1024:1024'];
+const PODMAN_FLAGS = ['--ulimit=nofile=1024:1024', '--ulimit=nproc=1024:1024'];
 const LARGEST = 60e6;
 const WAIT_MS = 60_000;
 

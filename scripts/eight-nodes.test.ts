@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Status } from '../../src/admin/status.ts';
-import { openBrowser, openPage } from '../helpers/browser.ts';
-import { skipWithout } from '../helpers/programs.ts';
-import { openPageStage } from './kit.ts';
+import type { Status } from '../src/admin/status.ts';
+import { openBrowser, openPage } from '../test/helpers/browser.ts';
+import { skipWithout } from '../test/helpers/programs.ts';
+import { openPageStage } from '../test/admin/kit.ts';
 
 const NODES = 8;
 /** The pipe until the page has shown what it is to show of a pull that runs, and after. */
-const SLOW = 800_000;
+const SLOW = 2_000_000;
 const FAST = 5_000_000;
-const SCREENS = join(import.meta.dirname, '../../.screens');
+const SCREENS = join(import.meta.dirname, '../.screens');
 const LOOKS = [390, 1440].flatMap((width) =>
   (['light', 'dark'] as const).map((scheme) => ({ width, height: 900, scheme })),
 );
@@ -20,7 +20,7 @@ test(
   { skip: skipWithout('chromium'), timeout: 200_000 },
   async (t) => {
     const stage = await openPageStage(t, {
-      images: { 'team/shop:2.3': [12_000_000, 2_500_000] },
+      images: { 'team/shop:2.3': [24_000_000, 7_000_000] },
       bytesPerSecond: SLOW,
     });
     const browser = await openBrowser(t);
