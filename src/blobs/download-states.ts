@@ -29,7 +29,12 @@ export const TRANSITIONS = {
   commit: { verified: 'done', doubtful: 'registry-again', wrong: 'failed' },
   /** Throws everything away and asks the registry alone. */
   'registry-again': { whole: 'commit-again' },
-  'commit-again': { verified: 'done', wrong: 'failed' },
+  /** `unasked`: the registry gave wrong bytes twice, and nobody has asked for a torrent yet. */
+  'commit-again': { verified: 'done', unasked: 'find-if-wrong', wrong: 'failed' },
+  /** What the registry has is damaged; other nodes may have it as it was. */
+  'find-if-wrong': { torrent: 'peers-if-wrong', none: 'failed' },
+  'peers-if-wrong': { whole: 'commit-last', nobody: 'failed' },
+  'commit-last': { verified: 'done', wrong: 'failed' },
 } as const satisfies Record<string, Record<string, string>>;
 
 /** A state in which something is done. */

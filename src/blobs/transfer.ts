@@ -23,6 +23,8 @@ export const SMALL_BLOB_BYTES = 1024 * 1024;
  * After this time peers are asked for a small blob as well, so that a registry that hangs does not hold up the pull.
  */
 const SMALL_BLOB_MS = 4_000;
+/** How long peers are waited for when the registry's bytes are wrong. */
+const IF_WRONG_MS = 5_000;
 /** Pieces at a reader's position that come before all others. */
 const WANTED_PIECES = 2;
 
@@ -56,6 +58,8 @@ export class Transfer {
   #metainfoLater: ((signal: AbortSignal) => Promise<Metainfo | undefined>) | undefined;
   /** The reading that makes the hashes is followed, so it ends together with them. */
   #isFollowing = false;
+  /** Whether the torrent service was asked at all. */
+  #hasAsked = false;
   /** Where the blob is read first while there is no swarm yet, bytes. */
   #begin = 0;
   /** In place of the swarm's peers: the registry, or the service where that is nearer. */
@@ -138,6 +142,7 @@ export class Transfer {
       return size < SMALL_BLOB_BYTES ? 'small' : 'large';
     },
     find: async () => {
+      this.#hasAsked = true;
       const seconds = this.#context.estimate.secondsFor(this.partial.size);
       const plan = await this.#origin.torrents.find(this.partial.descriptor, seconds, this.#signal);
       if (plan.kind === 'none')
@@ -156,16 +161,30 @@ export class Transfer {
     commit: () => this.#commit(),
     'registry-again': async () => {
       this.#say('warning', `${messageOf(this.#failure)}; fetching it again from the registry alone`);
-      await this.ledger.leave();
-      this.#metainfo = undefined;
-      this.ledger.startOver();
-      this.#source = this.#origin.source;
-      this.#generation++;
-      await this.partial.discard();
+      await this.#startOver();
       return this.#registry();
     },
-    'commit-again': async () => ((await this.#verifies()) ? 'verified' : this.#wrong()),
+    'commit-again': async () => {
+      if (await this.#verifies()) return 'verified';
+      return this.#hasAsked ? this.#wrong() : 'unasked';
+    },
+    'find-if-wrong': async () => {
+      await this.#startOver();
+      return this.#findInstead(messageOf(this.#failure));
+    },
+    'peers-if-wrong': () => this.#peersIfWrong(),
+    'commit-last': async () => ((await this.#verifies()) ? 'verified' : this.#wrong()),
   };
+
+  /** What is here is of no use. */
+  async #startOver(): Promise<void> {
+    await this.ledger.leave();
+    this.#metainfo = undefined;
+    this.ledger.startOver();
+    this.#source = this.#origin.source;
+    this.#generation++;
+    await this.partial.discard();
+  }
 
   #found(plan: TorrentPlan): TorrentPlan['kind'] {
     if (plan.kind === 'torrent') this.#metainfo = plan.metainfo;
@@ -211,6 +230,7 @@ export class Transfer {
   }
 
   async #findInstead(why: string): Promise<'torrent' | 'none'> {
+    this.#hasAsked = true;
     const plan = await this.#origin.torrents.find(this.partial.descriptor, 0, this.#signal);
     if (plan.kind !== 'torrent') return 'none';
     this.#say('debug', `${why}; trying peers`);
@@ -259,7 +279,7 @@ export class Transfer {
     }
   }
 
-  async #join(withRegistry: boolean): Promise<'whole'> {
+  async #join(withRegistry: boolean, waitForPeersMs = this.#origin.rules.waitForPeersMs): Promise<'whole'> {
     const metainfo = this.#metainfo;
     if (metainfo === undefined) throw new TypeError('a swarm is joined with a torrent');
     const { torrents, rules } = this.#origin;
@@ -272,7 +292,7 @@ export class Transfer {
       storage: partial,
       signal: this.#signal,
       onVerified: (start, end) => partial.markVerified(start, end),
-      waitForPeersMs: rules.waitForPeersMs,
+      waitForPeersMs,
       group: torrents,
       renewTrackers: (abort) => torrents.renewTrackers(blob, metainfo, abort),
       ...torrents.admission(this.#signal),
@@ -305,6 +325,18 @@ export class Transfer {
       if (!isQuayctlError(error, 'verification')) throw error;
       this.#failure = error;
       return false;
+    }
+  }
+
+  /** Peers without the registry. Where they do not have it, the user is told what the registry did. */
+  async #peersIfWrong(): Promise<'whole' | 'nobody'> {
+    const wrong = this.#failure;
+    try {
+      return await this.#join(false, IF_WRONG_MS);
+    } catch (error) {
+      if (this.#signal.aborted || !isQuayctlError(error, 'no-peers', 'protocol')) throw error;
+      this.#failure = wrong;
+      return 'nobody';
     }
   }
 

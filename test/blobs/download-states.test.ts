@@ -22,10 +22,12 @@ import {
 const LARGE = contentOf(8 * MIB);
 const SMALL = contentOf(100_000);
 const OTHER = contentOf(8 * MIB, 'other');
+const SMALL_OTHER = contentOf(100_000, 'other');
 const GONE = new QuayctlError('unreachable', 'the registry does not answer');
 const DENIED = new QuayctlError('unauthorized', 'the registry refuses');
 /** Of other bytes of the same size, though it says that it is of the right ones. */
 const LIE = torrentOf(OTHER, descriptorOf(LARGE).digest);
+const SMALL_LIE = torrentOf(SMALL_OTHER, descriptorOf(SMALL).digest);
 
 interface Scenario {
   readonly name: string;
@@ -195,6 +197,43 @@ const SCENARIOS: readonly Scenario[] = [
     left: OTHER,
     states: 'begin commit registry-again commit-again',
     outcome: { fromRegistry: size, fromStore: 0, wasted: size },
+  },
+  {
+    name: 'a small blob of which the registry gives other bytes comes from peers',
+    content: SMALL,
+    registry: (registry) => (registry.content = SMALL_OTHER),
+    answers: [torrentOf(SMALL)],
+    peers: SMALL,
+    states:
+      'begin registry-first commit registry-again commit-again find-if-wrong peers-if-wrong commit-last',
+    outcome: { fromPeers: SMALL.length, fromRegistry: 0, wasted: 2 * SMALL.length },
+    warns: /fetching it again from the registry alone/,
+  },
+  {
+    name: 'a small blob that is wrong at the registry, and that no peer has, is told as wrong',
+    content: SMALL,
+    registry: (registry) => (registry.content = SMALL_OTHER),
+    answers: [torrentOf(SMALL)],
+    states: 'begin registry-first commit registry-again commit-again find-if-wrong peers-if-wrong',
+    fails: 'verification',
+  },
+  {
+    name: 'a small blob that is wrong at the registry, and has no torrent, is told as wrong',
+    content: SMALL,
+    registry: (registry) => (registry.content = SMALL_OTHER),
+    answers: [NO_TORRENT],
+    states: 'begin registry-first commit registry-again commit-again find-if-wrong',
+    fails: 'verification',
+  },
+  {
+    name: 'what gives another blob than its digest is wrong whoever gave it',
+    content: SMALL,
+    registry: (registry) => (registry.content = SMALL_OTHER),
+    answers: [SMALL_LIE],
+    peers: SMALL_OTHER,
+    states:
+      'begin registry-first commit registry-again commit-again find-if-wrong peers-if-wrong commit-last',
+    fails: 'verification',
   },
   {
     name: 'a registry that is wrong twice is not asked a third time',
