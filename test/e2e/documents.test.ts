@@ -36,7 +36,8 @@ const RUN_ELSEWHERE: Readonly<Record<string, string>> = {
   'npm install -g quayctl': 'test/e2e/package.test.ts installs the package from a file',
   'apt-get install ./quayctl_VERSION_amd64.deb': 'test/release/linux-packages.check.ts installs it by dpkg',
   'quayctl version --json': 'test/release/files.check.ts runs it',
-  'scripts/release': '.ci/long runs it',
+  'scripts/release': '.ci/run runs it',
+  'quayctl status': 'test/cli/status.test.ts runs it',
   'sh install.sh --from https://downloads.example.com/quayctl':
     'test/release/installer.check.ts runs it, by a server on loopback',
   'systemctl enable --now quayctl-serve quayctl-seed':
