@@ -38,7 +38,12 @@ export async function layerFile(
     signal.throwIfAborted();
     size += (chunk as Uint8Array).length;
   }
-  return { name, size, open: async () => unpacked(layer, await committedBlob(layer, feed)) };
+  const open = async (): Promise<Readable> => {
+    // Its last byte comes when the digest is checked, a moment before the store has it.
+    await orAborted(feed.ready(layer.digest), signal);
+    return unpacked(layer, await committedBlob(layer, feed));
+  };
+  return { name, size, open };
 }
 
 /** The same for a request that needs no length. */
@@ -59,10 +64,23 @@ function unpacked({ digest }: Descriptor, blob: Readable): Readable {
 
 /** Nothing is taken from the stream. */
 async function beginsLikeZstd(blob: Readable): Promise<boolean> {
-  await once(blob, 'readable');
-  const head = ((blob.read(MAGIC_BYTES) ?? blob.read()) as Buffer | null) ?? Buffer.alloc(0);
-  blob.unshift(head);
-  return isZstd(head);
+  for (;;) {
+    // Fewer only at the end of the blob.
+    const head = blob.read(MAGIC_BYTES) as Buffer | null;
+    if (head !== null) {
+      blob.unshift(head);
+      return isZstd(head);
+    }
+    if (blob.readableEnded) return false;
+    const over = new AbortController();
+    const waits = ['readable', 'end'].map((event) => once(blob, event, { signal: over.signal }));
+    for (const wait of waits) wait.catch(() => undefined);
+    try {
+      await Promise.race(waits);
+    } finally {
+      over.abort();
+    }
+  }
 }
 
 async function arrivingBlob(layer: Descriptor, feed: BlobFeed, signal: AbortSignal): Promise<Readable> {
