@@ -47,7 +47,8 @@ test('a download that lasts longer than its token finds peers that come after', 
   await node(t).join({ metainfo: await torrent(), storage: fullStorage(content), signal });
   await leecher.done;
   assert.deepEqual(storage.bytes, content);
-  assert.ok(outcomes(service).length > 2);
+  // The seed may have dialled the leech: its next word to the tracker shows whether its token was renewed.
+  while (outcomes(service).length <= 2) await sleep(20);
   assert.ok(!outcomes(service).includes('refused'), outcomes(service).join(' '));
 });
 
