@@ -27,6 +27,7 @@ const LAYER_BYTES = 20_000;
 const AT_ONCE = 50;
 const TICKS_PER_SECOND = 100;
 const FEW = 8;
+let shared: Http | undefined;
 
 const scope = openScope();
 try {
@@ -138,7 +139,6 @@ async function bytesOfReport(torrent: Metainfo): Promise<number> {
   return bytes;
 }
 
-let shared: Http | undefined;
 function http(): Http {
   if (shared === undefined) {
     const door = (shared = new Http({ env: {}, certsDirectory: '/nonexistent' }));
