@@ -27,6 +27,7 @@ const LAYER_BYTES = 20_000;
 const AT_ONCE = 50;
 const TICKS_PER_SECOND = 100;
 const FEW = 8;
+let shared: Http | undefined;
 
 const scope = openScope();
 try {
@@ -106,8 +107,8 @@ function report(base: URL, torrent: Metainfo, at: number): Promise<unknown> {
   const { length: size, pieceCount } = torrent.geometry;
   const have = Buffer.alloc(Math.ceil(pieceCount / 8)).toString('base64');
   const body: LayerReport = {
-    ...{ version: '0.1.0', peer: peer(at), port: 20_000 + at, size, have: size / 2, fromPeers: size / 4 },
-    ...{ fromRegistry: size / 4, told: [0, 0], given: 0, seconds: 12.3, state: 'pulling' },
+    ...{ version: '0.1.0', peer: peer(at), port: 20_000 + at, size, have: size >> 1, fromPeers: size >> 2 },
+    ...{ fromRegistry: size >> 2, told: [0, 0], given: 0, seconds: 12.3, state: 'pulling' },
     pieces: { have, fetching: [], claimed: [] },
   };
   return sendReport(http(), base, { token, report: body }, { signal: AbortSignal.timeout(20_000) });
@@ -127,6 +128,7 @@ async function bytesOfReport(torrent: Metainfo): Promise<number> {
     });
   }).listen(0, '127.0.0.1');
   scope.after(() => void server.close());
+  await new Promise((listening) => server.once('listening', listening));
   const { port } = server.address() as AddressInfo;
   const body: LayerReport = {
     ...{ version: '0.1.0', peer: peer(1), port: 6881, size: 123_456_789, have: 123_456_789 },
@@ -138,7 +140,6 @@ async function bytesOfReport(torrent: Metainfo): Promise<number> {
   return bytes;
 }
 
-let shared: Http | undefined;
 function http(): Http {
   if (shared === undefined) {
     const door = (shared = new Http({ env: {}, certsDirectory: '/nonexistent' }));

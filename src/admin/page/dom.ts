@@ -44,7 +44,7 @@ function makeLike(old: Element, fresh: Element): void {
   for (const { name } of [...old.attributes])
     if (!fresh.hasAttribute(name) && name !== 'style') old.removeAttribute(name);
   for (const { name, value } of fresh.attributes)
-    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    if (name !== 'style' && old.getAttribute(name) !== value) old.setAttribute(name, value);
   if (old instanceof HTMLElement && fresh instanceof HTMLElement) copyWidth(old, fresh);
   updateChildren(old, fresh);
 }
