@@ -64,7 +64,8 @@ test('a mirror tells of itself: what came from the registry, by its name, on the
   const node = await quayctlNode(t);
   const path = join(await tempDirectory(t), 'mirror.sock');
   const mirror = node.start([
-    ...['mirror', '--registry', `${service.host}=${service.url}`, '--listen', '127.0.0.1:0'],
+    ...['mirror', '--registry', `${service.host}=${service.url}`, '--listen', '127.0.0.1:0', '--plain'],
+    ...['--control', join(node.home, 'mirror.sock')],
     ...['--admin-listen', `unix:${path}`, '--lower-port', '20000', '--upper-port', '29999'],
   ]);
   const [url] = await mirror.waitFor(/^http:\S+$/m);
