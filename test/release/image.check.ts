@@ -142,6 +142,7 @@ async function everything(t: Scope, engine: Engine): Promise<void> {
     `${service}=http://${service}`,
     '--listen',
     '127.0.0.1:0',
+    '--plain',
   );
   t.after(async () => void (await mirror.kill('SIGTERM')));
   const [, place = ''] = await mirror.waitFor(/(127\.0\.0\.1:\d+)/, WAIT_MS);
