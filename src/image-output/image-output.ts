@@ -88,6 +88,8 @@ export async function exportArchive(
     const blobs = await blobsOf(source, image);
     await mkdir(dirname(path), { recursive: true });
     const archive = pack();
+    // Where nobody reads it yet, its end by an error is heard of nowhere else; both sides below tell it.
+    archive.on('error', () => undefined);
     const [filled, written] = await Promise.allSettled([
       fill(archive, source, image, blobs).catch((error: Error) => {
         archive.destroy(error);
