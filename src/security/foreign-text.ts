@@ -16,16 +16,20 @@ export function foreignText(value: unknown, max: number): string {
 /** The http and https URLs of a space-separated list, at most ten. Anything else is no link that may be followed. */
 export function foreignLinks(value: unknown): readonly string[] {
   if (typeof value !== 'string') return [];
-  const words = value.slice(0, MAX_LINKS * MAX_LINK).split(/\s+/);
+  const words = value.slice(0, MAX_LIST).split(/\s+/);
   // Half a link leads elsewhere.
-  const whole = value.length > MAX_LINKS * MAX_LINK ? words.slice(0, -1) : words;
+  const whole = value.length > MAX_LIST ? words.slice(0, -1) : words;
   const links = whole
     .filter((word) => word.length <= MAX_LINK && /^https?:\/\//i.test(word))
     .map((word) => URL.parse(word))
     .filter((url) => url !== null && url.username === '' && url.password === '')
-    .map((url) => url?.href ?? '');
+    .map((url) => url?.href ?? '')
+    // A character may be nine once it is encoded.
+    .filter((href) => href.length <= MAX_LINK);
   return [...new Set(links)].slice(0, MAX_LINKS);
 }
 
 const MAX_LINK = 500;
 const MAX_LINKS = 10;
+/** As many as are taken, with a space behind each. */
+const MAX_LIST = MAX_LINKS * (MAX_LINK + 1);
