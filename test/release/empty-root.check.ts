@@ -119,7 +119,10 @@ describe('one file, in a root with glibc, libstdc++ and libgcc alone', { skip: s
     ]);
     const { code, stderr } = await run(program, args, { ...options, input: 'secret\n' });
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /^No keychain: this quayctl is one file[^]*The password goes into \S+\/config\.json/);
+    assert.match(
+      stderr,
+      /^No keychain: this quayctl is one file[^]*The password goes into \S+\/config\.json/,
+    );
   });
 
   test('obeys no NODE_OPTIONS, which are for programs of somebody else', async () => {
