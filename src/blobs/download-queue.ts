@@ -11,6 +11,8 @@ const OVERLAP_SECONDS = 0.15;
 const LEAST_OVERLAP_BYTES = 4 * 1024 * 1024;
 const FIRST_OVERLAP_BYTES = 8 * 1024 * 1024;
 const MOST_OVERLAP_BYTES = 16 * 1024 * 1024;
+/** Blobs below this begin as soon as it is their turn. */
+const SMALL_BYTES = 1024 * 1024;
 /** The rate is that of about this time. Milliseconds. */
 const RATE_MS = 200;
 /** Blobs that are downloaded at once. With more, each would only get a smaller share of the link. */
@@ -87,7 +89,7 @@ export class DownloadQueue {
   }
 
   #admit(): void {
-    for (let next = this.#waiting[0]; next !== undefined && this.#hasRoom(); next = this.#waiting[0]) {
+    for (let next = this.#waiting[0]; next !== undefined && this.#hasRoom(next); next = this.#waiting[0]) {
       this.#waiting.shift();
       this.#running.set(next.digest, { size: next.size, received: 0 });
       this.#movedAt = performance.now();
@@ -100,8 +102,10 @@ export class DownloadQueue {
     }
   }
 
-  #hasRoom(): boolean {
+  #hasRoom({ size }: Waiting): boolean {
     if (this.#running.size >= MAX_RUNNING) return false;
+    // It takes nothing that counts from the others, and waits for its first byte as long as they do.
+    if (size < SMALL_BYTES) return true;
     const stalled = performance.now() - this.#movedAt > STALLED_MS;
     return stalled || this.#left() < this.#overlap();
   }

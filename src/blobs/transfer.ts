@@ -155,7 +155,7 @@ export class Transfer {
     'registry-until-hashed': () => this.#registryUntilHashed(),
     'registry-first': () => this.#registryFirst(),
     'find-if-slow': () => this.#findInstead('the registry is slow'),
-    'find-if-gone': () => this.#findInstead(String(this.#failure)),
+    'find-if-gone': () => this.#findInstead(String(this.#failure), true),
     'find-peers': () => this.#findPeers(),
     peers: () => this.#join(false),
     commit: () => this.#commit(),
@@ -170,7 +170,7 @@ export class Transfer {
     },
     'find-if-wrong': async () => {
       await this.#startOver();
-      return this.#findInstead(messageOf(this.#failure));
+      return this.#findInstead(messageOf(this.#failure), true);
     },
     'peers-if-wrong': () => this.#peersIfWrong(),
     'commit-last': async () => ((await this.#verifies()) ? 'verified' : this.#wrong()),
@@ -229,9 +229,14 @@ export class Transfer {
     }
   }
 
-  async #findInstead(why: string): Promise<'torrent' | 'none'> {
+  /** @param isAllThereIs whether nothing is left but peers: then the service is waited for, however long it takes */
+  async #findInstead(why: string, isAllThereIs = false): Promise<'torrent' | 'none'> {
     this.#hasAsked = true;
-    const plan = await this.#origin.torrents.find(this.partial.descriptor, 0, this.#signal);
+    const { torrents } = this.#origin;
+    const { descriptor } = this.partial;
+    const plan = isAllThereIs
+      ? await torrents.findOrWait(descriptor, this.#signal)
+      : await torrents.find(descriptor, 0, this.#signal);
     if (plan.kind !== 'torrent') return 'none';
     this.#say('debug', `${why}; trying peers`);
     this.#found(plan);
